@@ -1,0 +1,291 @@
+package event
+
+import "github.com/wfd-dev/wfd/eventlog"
+
+// The order of the fields below is on disk: append, never reorder.
+
+// Kind returns KindDefinitionRegistered.
+func (*DefinitionRegistered) Kind() eventlog.Kind { return KindDefinitionRegistered }
+
+func (p *DefinitionRegistered) code(c *coder) {
+	c.str(&p.Name)
+	c.int(&p.Version)
+	c.str(&p.Hash)
+	c.str(&p.Definition)
+	c.str(&p.Source)
+}
+
+// Kind returns KindRunCreated.
+func (*RunCreated) Kind() eventlog.Kind { return KindRunCreated }
+
+func (p *RunCreated) code(c *coder) {
+	c.str(&p.Workflow)
+	c.int(&p.Version)
+	c.str(&p.Hash)
+	c.value(&p.Input)
+	c.strs(&p.Entry)
+	c.strmap(&p.Labels)
+	c.strmap(&p.Env)
+	c.kvs(&p.Defaults)
+	c.parent(&p.Parent)
+	c.int(&p.Depth)
+	c.time(&p.Deadline)
+	c.str(&p.Key)
+	c.value(&p.Budget)
+}
+
+// Kind returns KindRunCompleted.
+func (*RunCompleted) Kind() eventlog.Kind { return KindRunCompleted }
+
+func (p *RunCompleted) code(c *coder) {
+	c.value(&p.Output)
+}
+
+// Kind returns KindRunFailed.
+func (*RunFailed) Kind() eventlog.Kind { return KindRunFailed }
+
+func (p *RunFailed) code(c *coder) {
+	c.failure(&p.Failure)
+	c.failures(&p.Errors)
+}
+
+// Kind returns KindRunCancelled.
+func (*RunCancelled) Kind() eventlog.Kind { return KindRunCancelled }
+
+func (p *RunCancelled) code(c *coder) {
+	c.str(&p.Reason)
+	c.str(&p.Key)
+}
+
+// Kind returns KindRunPaused.
+func (*RunPaused) Kind() eventlog.Kind { return KindRunPaused }
+
+func (p *RunPaused) code(c *coder) {
+	c.str(&p.Reason)
+	c.str(&p.Key)
+}
+
+// Kind returns KindRunResumed.
+func (*RunResumed) Kind() eventlog.Kind { return KindRunResumed }
+
+func (p *RunResumed) code(c *coder) {
+	c.str(&p.Reason)
+	c.bool(&p.Retry)
+	c.str(&p.Key)
+}
+
+// Kind returns KindRunWaiting.
+func (*RunWaiting) Kind() eventlog.Kind { return KindRunWaiting }
+
+func (p *RunWaiting) code(c *coder) {
+	c.waits(&p.On)
+}
+
+// Kind returns KindRunRestored.
+func (*RunRestored) Kind() eventlog.Kind { return KindRunRestored }
+
+func (p *RunRestored) code(c *coder) {
+	c.version(&p.To)
+	c.str(&p.Name)
+	c.bool(&p.Pause)
+	c.str(&p.Key)
+}
+
+// Kind returns KindNodeScheduled.
+func (*NodeScheduled) Kind() eventlog.Kind { return KindNodeScheduled }
+
+func (p *NodeScheduled) code(c *coder) {
+	c.str(&p.Node)
+	c.int(&p.Visit)
+}
+
+// Kind returns KindNodeStarted.
+func (*NodeStarted) Kind() eventlog.Kind { return KindNodeStarted }
+
+func (p *NodeStarted) code(c *coder) {
+	c.str(&p.Node)
+	c.int(&p.Visit)
+	c.int(&p.Attempt)
+}
+
+// Kind returns KindNodeCompleted.
+func (*NodeCompleted) Kind() eventlog.Kind { return KindNodeCompleted }
+
+func (p *NodeCompleted) code(c *coder) {
+	c.str(&p.Node)
+	c.int(&p.Visit)
+	c.int(&p.Attempt)
+	c.value(&p.Result)
+	c.kvs(&p.Set)
+	c.int(&p.Sets)
+	c.bool(&p.Last)
+	c.strs(&p.Dropped)
+	c.usage(&p.Usage)
+}
+
+// Kind returns KindNodeFailed.
+func (*NodeFailed) Kind() eventlog.Kind { return KindNodeFailed }
+
+func (p *NodeFailed) code(c *coder) {
+	c.failure(&p.Failure)
+	c.str(&p.Then)
+	c.str(&p.To)
+	c.usage(&p.Usage)
+}
+
+// Kind returns KindNodeRetried.
+func (*NodeRetried) Kind() eventlog.Kind { return KindNodeRetried }
+
+func (p *NodeRetried) code(c *coder) {
+	c.str(&p.Node)
+	c.int(&p.Visit)
+	c.int(&p.Attempt)
+	c.time(&p.At)
+}
+
+// Kind returns KindNodeLost.
+func (*NodeLost) Kind() eventlog.Kind { return KindNodeLost }
+
+func (p *NodeLost) code(c *coder) {
+	c.str(&p.Node)
+	c.int(&p.Visit)
+	c.int(&p.Attempt)
+	c.str(&p.Reason)
+}
+
+// Kind returns KindNodeSkipped.
+func (*NodeSkipped) Kind() eventlog.Kind { return KindNodeSkipped }
+
+func (p *NodeSkipped) code(c *coder) {
+	c.str(&p.Node)
+	c.int(&p.Visit)
+	c.str(&p.Reason)
+}
+
+// Kind returns KindEdgeTaken.
+func (*EdgeTaken) Kind() eventlog.Kind { return KindEdgeTaken }
+
+func (p *EdgeTaken) code(c *coder) {
+	c.str(&p.From)
+	c.int(&p.Visit)
+	c.str(&p.To)
+	c.str(&p.Outcome)
+	c.int(&p.Branch)
+	c.int(&p.Of)
+	c.evals(&p.Evals)
+	c.failureOpt(&p.Failure)
+}
+
+// Kind returns KindStateSet.
+func (*StateSet) Kind() eventlog.Kind { return KindStateSet }
+
+func (p *StateSet) code(c *coder) {
+	c.str(&p.Node)
+	c.int(&p.Visit)
+	c.str(&p.Key)
+	c.value(&p.Value)
+	c.str(&p.Reduce)
+	c.value(&p.Operand)
+	c.bool(&p.Merge)
+}
+
+// Kind returns KindTimerSet.
+func (*TimerSet) Kind() eventlog.Kind { return KindTimerSet }
+
+func (p *TimerSet) code(c *coder) {
+	c.str(&p.Node)
+	c.int(&p.Visit)
+	c.str(&p.For)
+	c.time(&p.At)
+}
+
+// Kind returns KindTimerFired.
+func (*TimerFired) Kind() eventlog.Kind { return KindTimerFired }
+
+func (p *TimerFired) code(c *coder) {
+	c.str(&p.Node)
+	c.int(&p.Visit)
+	c.str(&p.For)
+}
+
+// Kind returns KindSignalReceived.
+func (*SignalReceived) Kind() eventlog.Kind { return KindSignalReceived }
+
+func (p *SignalReceived) code(c *coder) {
+	c.str(&p.Name)
+	c.value(&p.Value)
+	c.str(&p.Key)
+}
+
+// Kind returns KindInputRequested.
+func (*InputRequested) Kind() eventlog.Kind { return KindInputRequested }
+
+func (p *InputRequested) code(c *coder) {
+	c.str(&p.Node)
+	c.int(&p.Visit)
+	c.str(&p.Prompt)
+	c.value(&p.Form)
+	c.str(&p.Assignee)
+}
+
+// Kind returns KindInputReceived.
+func (*InputReceived) Kind() eventlog.Kind { return KindInputReceived }
+
+func (p *InputReceived) code(c *coder) {
+	c.str(&p.Node)
+	c.int(&p.Visit)
+	c.value(&p.Value)
+	c.str(&p.Key)
+}
+
+// Kind returns KindChildStarted.
+func (*ChildStarted) Kind() eventlog.Kind { return KindChildStarted }
+
+func (p *ChildStarted) code(c *coder) {
+	c.str(&p.Node)
+	c.int(&p.Visit)
+	c.run(&p.Child)
+	c.str(&p.Workflow)
+	c.int(&p.Version)
+	c.value(&p.Input)
+}
+
+// Kind returns KindChildEnded.
+func (*ChildEnded) Kind() eventlog.Kind { return KindChildEnded }
+
+func (p *ChildEnded) code(c *coder) {
+	c.str(&p.Node)
+	c.int(&p.Visit)
+	c.run(&p.Child)
+	c.str(&p.Status)
+	c.value(&p.Output)
+	c.failureOpt(&p.Failure)
+}
+
+// Kind returns KindCheckpointCreated.
+func (*CheckpointCreated) Kind() eventlog.Kind { return KindCheckpointCreated }
+
+func (p *CheckpointCreated) code(c *coder) {
+	c.version(&p.At)
+	c.str(&p.Name)
+	c.bool(&p.Pinned)
+	c.str(&p.Key)
+}
+
+// Kind returns KindCheckpointPruned.
+func (*CheckpointPruned) Kind() eventlog.Kind { return KindCheckpointPruned }
+
+func (p *CheckpointPruned) code(c *coder) {
+	c.version(&p.Below)
+}
+
+// Kind returns KindResultIgnored.
+func (*ResultIgnored) Kind() eventlog.Kind { return KindResultIgnored }
+
+func (p *ResultIgnored) code(c *coder) {
+	c.str(&p.Node)
+	c.int(&p.Visit)
+	c.int(&p.Attempt)
+	c.str(&p.Reason)
+	c.usage(&p.Usage)
+}

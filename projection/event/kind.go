@@ -1,0 +1,105 @@
+package event
+
+import (
+	"fmt"
+
+	"github.com/wfd-dev/wfd/eventlog"
+)
+
+// Kinds of events. These numbers are on disk: never change or reuse one.
+const (
+	KindDefinitionRegistered eventlog.Kind = 1
+
+	KindRunCreated   eventlog.Kind = 10
+	KindRunCompleted eventlog.Kind = 11
+	KindRunFailed    eventlog.Kind = 12
+	KindRunCancelled eventlog.Kind = 13
+	KindRunPaused    eventlog.Kind = 14
+	KindRunResumed   eventlog.Kind = 15
+	KindRunWaiting   eventlog.Kind = 16
+	KindRunRestored  eventlog.Kind = 18
+
+	KindNodeScheduled eventlog.Kind = 20
+	KindNodeStarted   eventlog.Kind = 21
+	KindNodeCompleted eventlog.Kind = 22
+	KindNodeFailed    eventlog.Kind = 23
+	KindNodeRetried   eventlog.Kind = 24
+	KindNodeLost      eventlog.Kind = 25
+	KindNodeSkipped   eventlog.Kind = 26
+
+	KindEdgeTaken eventlog.Kind = 30
+	KindStateSet  eventlog.Kind = 31
+
+	KindTimerSet   eventlog.Kind = 40
+	KindTimerFired eventlog.Kind = 41
+
+	KindSignalReceived eventlog.Kind = 50
+	KindInputRequested eventlog.Kind = 51
+	KindInputReceived  eventlog.Kind = 52
+
+	KindChildStarted eventlog.Kind = 60
+	KindChildEnded   eventlog.Kind = 61
+
+	KindCheckpointCreated eventlog.Kind = 70
+	KindCheckpointPruned  eventlog.Kind = 71
+
+	KindResultIgnored eventlog.Kind = 110
+)
+
+type kindInfo struct {
+	name string
+	make func() Payload
+}
+
+var kinds = map[eventlog.Kind]kindInfo{
+	KindDefinitionRegistered: {"definition.registered", func() Payload { return new(DefinitionRegistered) }},
+	KindRunCreated:           {"run.created", func() Payload { return new(RunCreated) }},
+	KindRunCompleted:         {"run.completed", func() Payload { return new(RunCompleted) }},
+	KindRunFailed:            {"run.failed", func() Payload { return new(RunFailed) }},
+	KindRunCancelled:         {"run.cancelled", func() Payload { return new(RunCancelled) }},
+	KindRunPaused:            {"run.paused", func() Payload { return new(RunPaused) }},
+	KindRunResumed:           {"run.resumed", func() Payload { return new(RunResumed) }},
+	KindRunWaiting:           {"run.waiting", func() Payload { return new(RunWaiting) }},
+	KindRunRestored:          {"run.restored", func() Payload { return new(RunRestored) }},
+	KindNodeScheduled:        {"node.scheduled", func() Payload { return new(NodeScheduled) }},
+	KindNodeStarted:          {"node.started", func() Payload { return new(NodeStarted) }},
+	KindNodeCompleted:        {"node.completed", func() Payload { return new(NodeCompleted) }},
+	KindNodeFailed:           {"node.failed", func() Payload { return new(NodeFailed) }},
+	KindNodeRetried:          {"node.retried", func() Payload { return new(NodeRetried) }},
+	KindNodeLost:             {"node.lost", func() Payload { return new(NodeLost) }},
+	KindNodeSkipped:          {"node.skipped", func() Payload { return new(NodeSkipped) }},
+	KindEdgeTaken:            {"edge.taken", func() Payload { return new(EdgeTaken) }},
+	KindStateSet:             {"state.set", func() Payload { return new(StateSet) }},
+	KindTimerSet:             {"timer.set", func() Payload { return new(TimerSet) }},
+	KindTimerFired:           {"timer.fired", func() Payload { return new(TimerFired) }},
+	KindSignalReceived:       {"signal.received", func() Payload { return new(SignalReceived) }},
+	KindInputRequested:       {"input.requested", func() Payload { return new(InputRequested) }},
+	KindInputReceived:        {"input.received", func() Payload { return new(InputReceived) }},
+	KindChildStarted:         {"child.started", func() Payload { return new(ChildStarted) }},
+	KindChildEnded:           {"child.ended", func() Payload { return new(ChildEnded) }},
+	KindCheckpointCreated:    {"checkpoint.created", func() Payload { return new(CheckpointCreated) }},
+	KindCheckpointPruned:     {"checkpoint.pruned", func() Payload { return new(CheckpointPruned) }},
+	KindResultIgnored:        {"result.ignored", func() Payload { return new(ResultIgnored) }},
+}
+
+var kindsByName = func() map[string]eventlog.Kind {
+	m := make(map[string]eventlog.Kind, len(kinds))
+	for k, info := range kinds {
+		m[info.name] = k
+	}
+	return m
+}()
+
+// KindName returns the name of a kind, as "node.completed".
+func KindName(k eventlog.Kind) string {
+	if info, ok := kinds[k]; ok {
+		return info.name
+	}
+	return fmt.Sprintf("unknown.%d", k)
+}
+
+// KindOf returns the kind called name; ok is false if there is none.
+func KindOf(name string) (k eventlog.Kind, ok bool) {
+	k, ok = kindsByName[name]
+	return k, ok
+}

@@ -1,0 +1,339 @@
+package event
+
+import (
+	"time"
+
+	"github.com/wfd-dev/wfd/eventlog"
+)
+
+// Payload is the typed content of one event.
+type Payload interface {
+	Kind() eventlog.Kind
+	code(*coder)
+}
+
+// Time is a moment in Unix nanoseconds UTC; 0 means none. In JSON it is RFC 3339.
+type Time int64
+
+// At returns t as a Time.
+func At(t time.Time) Time { return Time(t.UnixNano()) }
+
+// Std returns t as a time.Time in UTC.
+func (t Time) Std() time.Time { return time.Unix(0, int64(t)).UTC() }
+
+// MarshalJSON writes RFC 3339 with nanoseconds.
+func (t Time) MarshalJSON() ([]byte, error) {
+	return []byte(t.Std().Format(`"` + time.RFC3339Nano + `"`)), nil
+}
+
+// Failure says why an attempt, a node or a run failed.
+type Failure struct {
+	Class   string `json:"class"` // one of the Class constants
+	Message string `json:"message"`
+	Node    string `json:"node,omitempty"`
+	Visit   int    `json:"visit,omitempty"`
+	Attempt int    `json:"attempt,omitempty"`
+}
+
+// Error makes a Failure an error.
+func (f *Failure) Error() string { return f.Class + ": " + f.Message }
+
+// Failure classes.
+const (
+	ClassTimeout       = "timeout"
+	ClassNetwork       = "network"
+	ClassRateLimit     = "rate_limit"
+	ClassUnavailable   = "unavailable"
+	ClassToolFailed    = "tool_failed"
+	ClassInvalidOutput = "invalid_output"
+	ClassBudget        = "budget"
+	ClassAuth          = "auth"
+	ClassNotFound      = "not_found"
+	ClassCancelled     = "cancelled"
+	ClassInternal      = "internal"
+)
+
+// Usage is what an attempt consumed.
+type Usage struct {
+	InputTokens  int64 `json:"input_tokens"`
+	OutputTokens int64 `json:"output_tokens"`
+}
+
+// KV is one key of a small ordered map.
+type KV struct {
+	Key   string
+	Value Value
+}
+
+// DefinitionRegistered: a definition got a name and a version. It stands in the
+// system stream "workflows".
+type DefinitionRegistered struct {
+	Name    string `json:"name"`
+	Version int    `json:"version"` // of the name, from 1
+	Hash    string `json:"hash"`    // hex SHA-256 of Definition
+	// Definition is the canonical JSON; Source the text as it was handed in.
+	Definition string `json:"definition"`
+	Source     string `json:"source,omitempty"`
+}
+
+// Parent names the node of another run that a run is the child of.
+type Parent struct {
+	Run   eventlog.RunID `json:"run"`
+	Node  string         `json:"node"`
+	Visit int            `json:"visit"`
+}
+
+// RunCreated: a run exists and its entry nodes hold a token each.
+type RunCreated struct {
+	Workflow string            `json:"workflow"`
+	Version  int               `json:"workflow_version,omitempty"`
+	Hash     string            `json:"hash"`
+	Input    Value             `json:"input"`
+	Entry    []string          `json:"entry"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	Env      map[string]string `json:"env,omitempty"` // allow-listed variables, as they were at creation
+	Defaults []KV              `json:"-"`             // declared state with a default
+	Parent   *Parent           `json:"parent,omitempty"`
+	Depth    int               `json:"depth,omitempty"` // of nesting; 0 for a run without a parent
+	Deadline Time              `json:"deadline,omitzero"`
+	Key      string            `json:"key,omitempty"` // idempotency key of the command
+	Budget   Value             `json:"budget,omitempty"`
+}
+
+// RunCompleted: the run ended well.
+type RunCompleted struct {
+	Output Value `json:"output"`
+}
+
+// RunFailed: the run ended; nodes still at work were skipped before.
+type RunFailed struct {
+	Failure
+	Errors []Failure `json:"errors,omitempty"` // every cause, where there are several
+}
+
+// RunCancelled: a person or a parent ended the run.
+type RunCancelled struct {
+	Reason string `json:"reason,omitempty"`
+	Key    string `json:"key,omitempty"`
+}
+
+// RunPaused: no node is started until the run is resumed.
+type RunPaused struct {
+	Reason string `json:"reason,omitempty"`
+	Key    string `json:"key,omitempty"`
+}
+
+// RunResumed: a paused run goes on, or (Retry) a failed one tries its failed
+// nodes again.
+type RunResumed struct {
+	Reason string `json:"reason,omitempty"`
+	Retry  bool   `json:"retry,omitempty"`
+	Key    string `json:"key,omitempty"`
+}
+
+// Wait is one thing a run waits for.
+type Wait struct {
+	Node  string `json:"node"`
+	For   string `json:"for"` // input, signal, timer, retry
+	Name  string `json:"name,omitempty"`
+	Until Time   `json:"until,omitzero"`
+}
+
+// RunWaiting: nothing can proceed without an answer, a signal or a timer.
+type RunWaiting struct {
+	On []Wait `json:"on"` // the first few, soonest first
+}
+
+// RunRestored: the run goes on from its position after version To.
+type RunRestored struct {
+	To    eventlog.Version `json:"to"`
+	Name  string           `json:"name,omitempty"` // of the checkpoint
+	Pause bool             `json:"pause,omitempty"`
+	Key   string           `json:"key,omitempty"`
+}
+
+// NodeScheduled: a visit of the node begins; it consumes every token that the
+// node holds. For item i of a foreach the node is "node[i]" and no token is
+// consumed.
+type NodeScheduled struct {
+	Node  string `json:"node"`
+	Visit int    `json:"visit"`
+}
+
+// NodeStarted: an attempt was handed to a runner.
+type NodeStarted struct {
+	Node    string `json:"node"`
+	Visit   int    `json:"visit"`
+	Attempt int    `json:"attempt"`
+}
+
+// NodeCompleted: the visit has its result. Exactly one per node and visit.
+type NodeCompleted struct {
+	Node    string   `json:"node"`
+	Visit   int      `json:"visit"`
+	Attempt int      `json:"attempt,omitempty"` // 0 for nodes without a runner
+	Result  Value    `json:"result"`
+	Set     []KV     `json:"-"`                 // state the answer itself sets, declared keys only, sorted
+	Sets    int      `json:"-"`                 // how many state.set events follow for this visit
+	Last    bool     `json:"-"`                 // no edge leaves the node
+	Dropped []string `json:"dropped,omitempty"` // keys the answer set that are not declared
+	Usage   *Usage   `json:"usage,omitempty"`
+}
+
+// NodeFailed: an attempt, or a node without a runner, failed. Then says what
+// follows: "retry", "on_error", "on_timeout", "pause", "converge" or "run".
+type NodeFailed struct {
+	Failure
+	Then  string `json:"then"`
+	To    string `json:"to,omitempty"` // the node the failure goes to
+	Usage *Usage `json:"usage,omitempty"`
+}
+
+// NodeRetried: a further attempt is due at At.
+type NodeRetried struct {
+	Node    string `json:"node"`
+	Visit   int    `json:"visit"`
+	Attempt int    `json:"attempt"` // the one that is due
+	At      Time   `json:"at"`
+}
+
+// NodeLost: a crash took the attempt; it does not count against retry.max.
+type NodeLost struct {
+	Node    string `json:"node"`
+	Visit   int    `json:"visit"`
+	Attempt int    `json:"attempt"`
+	Reason  string `json:"reason,omitempty"`
+}
+
+// NodeSkipped: a visit that was under way, or tokens that waited, are given up.
+// Visit is 0 where tokens waited.
+type NodeSkipped struct {
+	Node   string `json:"node"`
+	Visit  int    `json:"visit,omitempty"`
+	Reason string `json:"reason"`
+}
+
+// Read is a value that a condition looked at.
+type Read struct {
+	Name    string `json:"name"`
+	Value   Value  `json:"value,omitempty"`
+	Missing bool   `json:"missing,omitempty"`
+}
+
+// Eval is one condition as it was evaluated.
+type Eval struct {
+	To    string `json:"to"`
+	If    string `json:"if"`
+	Met   bool   `json:"met"`
+	Reads []Read `json:"reads,omitempty"`
+	Err   string `json:"error,omitempty"`
+}
+
+// EdgeTaken: a token moved from a node to the next. Of edges are taken from this
+// visit in all; this is number Branch, from 0.
+type EdgeTaken struct {
+	From    string   `json:"from"`
+	Visit   int      `json:"visit"`
+	To      string   `json:"to"`
+	Outcome string   `json:"outcome"` // always, met, default, error, timeout, failure
+	Branch  int      `json:"branch,omitempty"`
+	Of      int      `json:"of"`
+	Evals   []Eval   `json:"evaluated,omitempty"` // up to and including the one taken
+	Failure *Failure `json:"failure,omitempty"`   // outcomes error and failure
+}
+
+// StateSet: a key of the run's state has Value from here on. Where a reducer
+// made it, Operand is what was written.
+type StateSet struct {
+	Node    string `json:"node,omitempty"`
+	Visit   int    `json:"visit,omitempty"`
+	Key     string `json:"key"`
+	Value   Value  `json:"value"`
+	Reduce  string `json:"reduce,omitempty"`
+	Operand Value  `json:"operand,omitempty"`
+	// Merge marks the value that parallel writers leave once they have met, in
+	// branch order.
+	Merge bool `json:"merge,omitempty"`
+}
+
+// TimerSet: something is due at At. For is "wait", "input", "signal" or "run".
+type TimerSet struct {
+	Node  string `json:"node,omitempty"`
+	Visit int    `json:"visit,omitempty"`
+	For   string `json:"for"`
+	At    Time   `json:"at"`
+}
+
+// TimerFired: its time has come. It names its timer by node, visit and For.
+type TimerFired struct {
+	Node  string `json:"node,omitempty"`
+	Visit int    `json:"visit,omitempty"`
+	For   string `json:"for"`
+}
+
+// SignalReceived: a message for the run came in.
+type SignalReceived struct {
+	Name  string `json:"name"`
+	Value Value  `json:"value"`
+	Key   string `json:"key,omitempty"`
+}
+
+// InputRequested: a person is asked.
+type InputRequested struct {
+	Node     string `json:"node"`
+	Visit    int    `json:"visit"`
+	Prompt   string `json:"prompt,omitempty"`
+	Form     Value  `json:"form,omitempty"` // JSON Schema
+	Assignee string `json:"assignee,omitempty"`
+}
+
+// InputReceived: the person answered.
+type InputReceived struct {
+	Node  string `json:"node"`
+	Visit int    `json:"visit"`
+	Value Value  `json:"value"`
+	Key   string `json:"key,omitempty"`
+}
+
+// ChildStarted: a child run was ordered. Its ID follows from the parent's, the
+// node and the visit, so that ordering it twice creates it once.
+type ChildStarted struct {
+	Node     string         `json:"node"`
+	Visit    int            `json:"visit"`
+	Child    eventlog.RunID `json:"child"`
+	Workflow string         `json:"workflow"`
+	Version  int            `json:"workflow_version,omitempty"` // 0: the newest when it starts
+	Input    Value          `json:"input"`
+}
+
+// ChildEnded: the child run is terminal.
+type ChildEnded struct {
+	Node    string         `json:"node"`
+	Visit   int            `json:"visit"`
+	Child   eventlog.RunID `json:"child"`
+	Status  string         `json:"status"`
+	Output  Value          `json:"output,omitempty"`
+	Failure *Failure       `json:"failure,omitempty"`
+}
+
+// CheckpointCreated: a position was named or pinned.
+type CheckpointCreated struct {
+	At     eventlog.Version `json:"at"`
+	Name   string           `json:"name,omitempty"`
+	Pinned bool             `json:"pinned,omitempty"`
+	Key    string           `json:"key,omitempty"`
+}
+
+// CheckpointPruned: automatic checkpoints below a version are no longer listed.
+type CheckpointPruned struct {
+	Below eventlog.Version `json:"below"`
+}
+
+// ResultIgnored: a result came that no longer counts.
+type ResultIgnored struct {
+	Node    string `json:"node"`
+	Visit   int    `json:"visit"`
+	Attempt int    `json:"attempt"`
+	Reason  string `json:"reason"`
+	Usage   *Usage `json:"usage,omitempty"`
+}

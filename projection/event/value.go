@@ -1,0 +1,255 @@
+package event
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/vmihailenco/msgpack/v5"
+)
+
+// Value is a value that users supply, as the msgpack of null, a boolean, an
+// integer, a double, a string, an array or a map with sorted string keys. The
+// empty Value is "none"; Null is a value.
+type Value []byte
+
+// Null is the value null.
+var Null = Value{0xc0}
+
+// MaxDepth is how deeply arrays and maps of a Value may nest.
+const MaxDepth = 64
+
+// ValueOf returns the Value of v: nil, bool, any integer or float, string,
+// []any or map[string]any of these, or a json.Number.
+func ValueOf(v any) (Value, error) {
+	v, err := normalise(v, 0)
+	if err != nil {
+		return nil, err
+	}
+	var buf bytes.Buffer
+	enc := msgpack.GetEncoder()
+	defer msgpack.PutEncoder(enc)
+	enc.Reset(&buf)
+	enc.SetSortMapKeys(true)
+	enc.UseCompactInts(true)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return buf.Bytes(), nil
+}
+
+// MustValue is ValueOf for values known to be of the right form.
+func MustValue(v any) Value {
+	b, err := ValueOf(v)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// StringValue returns the Value of a string.
+func StringValue(s string) Value {
+	c := coder{mode: encoding, buf: make([]byte, 0, len(s)+5)}
+	c.putBytes([]byte(s), true)
+	return c.buf
+}
+
+// ParseJSON returns the Value of one JSON text. Integers stay exact; a key that
+// occurs twice in one object is an error, as is nesting deeper than MaxDepth.
+func ParseJSON(b []byte) (Value, error) {
+	v, err := DecodeJSON(b)
+	if err != nil {
+		return nil, err
+	}
+	return ValueOf(v)
+}
+
+// DecodeJSON decodes one JSON text into plain Go values, with the rules of
+// ParseJSON.
+func DecodeJSON(b []byte) (any, error) {
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.UseNumber()
+	v, err := decodeJSON(dec, 0)
+	if err != nil {
+		return nil, jsonError(b, dec, err)
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return nil, jsonError(b, dec, errors.New("something follows the JSON value"))
+	}
+	return v, nil
+}
+
+func jsonError(b []byte, dec *json.Decoder, err error) error {
+	at := int(min(dec.InputOffset(), int64(len(b))))
+	var syn *json.SyntaxError
+	if errors.As(err, &syn) {
+		at = int(min(syn.Offset, int64(len(b))))
+	}
+	line := 1 + bytes.Count(b[:at], []byte("\n"))
+	col := at - bytes.LastIndexByte(b[:at], '\n')
+	return fmt.Errorf("JSON line %d, column %d: %w", line, col, err)
+}
+
+func decodeJSON(dec *json.Decoder, depth int) (any, error) {
+	if depth > MaxDepth {
+		return nil, fmt.Errorf("nested deeper than %d", MaxDepth)
+	}
+	t, err := dec.Token()
+	if err != nil {
+		return nil, err
+	}
+	switch t := t.(type) {
+	case json.Number:
+		return number(t)
+	case json.Delim:
+		if t == '[' {
+			list := []any{}
+			for dec.More() {
+				v, err := decodeJSON(dec, depth+1)
+				if err != nil {
+					return nil, err
+				}
+				list = append(list, v)
+			}
+			_, err := dec.Token()
+			return list, err
+		}
+		m := map[string]any{}
+		for dec.More() {
+			k, err := dec.Token()
+			if err != nil {
+				return nil, err
+			}
+			key := k.(string)
+			if _, twice := m[key]; twice {
+				return nil, fmt.Errorf("key %q occurs twice", key)
+			}
+			if m[key], err = decodeJSON(dec, depth+1); err != nil {
+				return nil, err
+			}
+		}
+		_, err := dec.Token()
+		return m, err
+	}
+	return t, nil
+}
+
+func number(n json.Number) (any, error) {
+	if !strings.ContainsAny(string(n), ".eE") {
+		if i, err := strconv.ParseInt(string(n), 10, 64); err == nil {
+			return i, nil
+		}
+	}
+	f, err := strconv.ParseFloat(string(n), 64)
+	if err != nil {
+		return nil, fmt.Errorf("number %s is out of range", n)
+	}
+	return f, nil
+}
+
+// normalise reduces v to nil, bool, int64, float64, string, []any and
+// map[string]any.
+func normalise(v any, depth int) (any, error) {
+	if depth > MaxDepth {
+		return nil, fmt.Errorf("value is nested deeper than %d", MaxDepth)
+	}
+	switch v := v.(type) {
+	case nil, bool, string, int64:
+		return v, nil
+	case int:
+		return int64(v), nil
+	case int32:
+		return int64(v), nil
+	case uint64:
+		if v > math.MaxInt64 {
+			return float64(v), nil
+		}
+		return int64(v), nil
+	case uint:
+		return normalise(uint64(v), depth)
+	case uint32:
+		return int64(v), nil
+	case float32:
+		return normalise(float64(v), depth)
+	case float64:
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return nil, fmt.Errorf("%v is not a value", v)
+		}
+		return v, nil
+	case json.Number:
+		return number(v)
+	case []any:
+		list := make([]any, len(v))
+		for i, e := range v {
+			n, err := normalise(e, depth+1)
+			if err != nil {
+				return nil, err
+			}
+			list[i] = n
+		}
+		return list, nil
+	case map[string]any:
+		m := make(map[string]any, len(v))
+		for k, e := range v {
+			n, err := normalise(e, depth+1)
+			if err != nil {
+				return nil, err
+			}
+			m[k] = n
+		}
+		return m, nil
+	case []string:
+		list := make([]any, len(v))
+		for i, e := range v {
+			list[i] = e
+		}
+		return list, nil
+	case map[string]string:
+		m := make(map[string]any, len(v))
+		for k, e := range v {
+			m[k] = e
+		}
+		return m, nil
+	}
+	return nil, fmt.Errorf("%T is not a value", v)
+}
+
+// Any decodes v into plain Go values; none and null are nil.
+func (v Value) Any() (any, error) {
+	if len(v) == 0 {
+		return nil, nil
+	}
+	dec := msgpack.GetDecoder()
+	defer msgpack.PutDecoder(dec)
+	dec.Reset(bytes.NewReader(v))
+	dec.UseLooseInterfaceDecoding(true)
+	x, err := dec.DecodeInterfaceLoose()
+	if err != nil {
+		return nil, fmt.Errorf("stored value: %w", err)
+	}
+	return normalise(x, 0)
+}
+
+// MarshalJSON writes v as JSON; none is null.
+func (v Value) MarshalJSON() ([]byte, error) {
+	x, err := v.Any()
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(x)
+}
+
+// UnmarshalJSON is ParseJSON.
+func (v *Value) UnmarshalJSON(b []byte) error {
+	p, err := ParseJSON(b)
+	if err != nil {
+		return err
+	}
+	*v = p
+	return nil
+}
