@@ -111,6 +111,9 @@ type Event struct {
 	Erased  bool
 	Append  AppendID
 	Salt    [16]byte // hides the payload behind its hash in the Merkle leaf
+	// Hash is the salted hash of an erased payload, zero while the payload is
+	// there; see [Event.PayloadHash].
+	Hash [32]byte
 }
 
 // When returns Time as a time.Time in UTC.
@@ -144,6 +147,8 @@ const (
 	// BlobOver is the payload size above which it is kept in a file of its
 	// own: a large bbolt value makes every later commit in its leaf slow.
 	BlobOver = 64 << 10
+	// PageBytes is the byte budget of one page of ReadRun or ReadFrom.
+	PageBytes = 4 << 20
 )
 
 // Errors of a Log. All may be wrapped with the place they arose at.
@@ -167,6 +172,8 @@ var (
 	ErrClosed = errors.New("log is closed")
 	// ErrLocked: another process holds the data directory.
 	ErrLocked = errors.New("data directory is in use")
+	// ErrReadOnly: the log was opened for reading only. Nothing was stored.
+	ErrReadOnly = errors.New("log is open for reading only")
 	// ErrFormat: the directory was written in a format this build does not know.
 	ErrFormat = errors.New("unknown format")
 )
