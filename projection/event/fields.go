@@ -97,6 +97,8 @@ func (*NodeScheduled) Kind() eventlog.Kind { return KindNodeScheduled }
 func (p *NodeScheduled) code(c *coder) {
 	c.str(&p.Node)
 	c.int(&p.Visit)
+	c.bool(&p.Each)
+	c.int(&p.Items)
 }
 
 // Kind returns KindNodeStarted.
@@ -116,6 +118,7 @@ func (p *NodeCompleted) code(c *coder) {
 	c.int(&p.Visit)
 	c.int(&p.Attempt)
 	c.value(&p.Result)
+	c.str(&p.Passes)
 	c.kvs(&p.Set)
 	c.int(&p.Sets)
 	c.bool(&p.Last)

@@ -158,6 +158,8 @@ type RunRestored struct {
 type NodeScheduled struct {
 	Node  string `json:"node"`
 	Visit int    `json:"visit"`
+	Each  bool   `json:"-"` // a foreach
+	Items int    `json:"items,omitempty"`
 }
 
 // NodeStarted: an attempt was handed to a runner.
@@ -172,13 +174,26 @@ type NodeCompleted struct {
 	Node    string   `json:"node"`
 	Visit   int      `json:"visit"`
 	Attempt int      `json:"attempt,omitempty"` // 0 for nodes without a runner
-	Result  Value    `json:"result"`
+	Result  Value    `json:"result,omitempty"`
+	Passes  string   `json:"passes,omitempty"` // instead of Result: PassInput or PassInputs
 	Set     []KV     `json:"-"`                 // state the answer itself sets, declared keys only, sorted
 	Sets    int      `json:"-"`                 // how many state.set events follow for this visit
 	Last    bool     `json:"-"`                 // no edge leaves the node
 	Dropped []string `json:"dropped,omitempty"` // keys the answer set that are not declared
 	Usage   *Usage   `json:"usage,omitempty"`
 }
+
+// What a node without a runner passes on as its result.
+const (
+	PassInput  = "input"  // what was delivered to it: one input as it is, several keyed by node
+	PassInputs = "inputs" // what was delivered to it, keyed by node
+)
+
+// Reasons of NodeSkipped.
+const (
+	SkipRunEnded = "run ended"  // a failed run that is retried takes these up again
+	SkipJoined   = "join fired" // a converge did not wait for it
+)
 
 // NodeFailed: an attempt, or a node without a runner, failed. Then says what
 // follows: "retry", "on_error", "on_timeout", "pause", "converge" or "run".

@@ -1,0 +1,233 @@
+package run
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/projection/event"
+)
+
+// Status is where a run stands.
+type Status string
+
+// Run statuses.
+const (
+	Pending   Status = "pending"
+	Running   Status = "running"
+	Waiting   Status = "waiting" // nothing can proceed without an answer, a signal or a timer
+	Paused    Status = "paused"
+	Completed Status = "completed"
+	Failed    Status = "failed"
+	Cancelled Status = "cancelled"
+)
+
+// Terminal reports whether a run in status s has ended.
+func (s Status) Terminal() bool { return s == Completed || s == Failed || s == Cancelled }
+
+// NodeStatus is where the latest visit of a node stands.
+type NodeStatus string
+
+// Node statuses.
+const (
+	NodeScheduled NodeStatus = "scheduled"
+	NodeRunning   NodeStatus = "running"
+	NodeWaiting   NodeStatus = "waiting"
+	NodeCompleted NodeStatus = "completed"
+	NodeFailed    NodeStatus = "failed"
+	NodeSkipped   NodeStatus = "skipped"
+)
+
+// State is one run as the fold of its events. It is not safe for concurrent use.
+//
+// Every field follows from the events alone; [State.Apply] is the only way it
+// changes.
+type State struct {
+	Run     eventlog.RunID
+	Seq     eventlog.Seq     // of the last event applied
+	Version eventlog.Version // of the last event applied
+	Time    event.Time       // of the last event applied
+
+	Status   Status
+	Workflow string
+	WFVer    int
+	Hash     string
+	Input    event.Value
+	Env      Map[string]
+	Labels   Map[string]
+	Parent   *event.Parent
+	Depth    int
+	Key      string // idempotency key of the command that started it
+	Deadline event.Time
+	Budget   event.Value
+	Created  event.Time
+	Ended    event.Time
+	Output   event.Value // of a completed run
+	Last     event.Value // the last result, which is the output unless the definition says otherwise
+	Failure  *event.Failure
+	Errors   []event.Failure
+	Reason   string // why it is paused or cancelled
+	Usage    event.Usage
+
+	// Vars is the run's state as a reader sees it: every write, in log order,
+	// and in branch order once parallel branches have met.
+	Vars Map[event.Value]
+
+	Nodes  Map[*Node]  // every node that was ever scheduled, by ID
+	Live   Map[*Visit] // visits under way, by node ID: one per node; items of a foreach by "node[i]"
+	Tokens []*Token    // tokens that wait at a node, in log order
+	Halted []*Visit    // of a failed run: what a retry takes up again
+
+	Timers  []Timer
+	Signals Map[[]event.Value] // received and not consumed, oldest first
+	Marks   []Mark             // named and pinned checkpoints, oldest first
+	Keys    []string           // idempotency keys of the last MaxKeys commands, oldest first
+	Losses  int                // attempts lost in a row
+
+	// Parallel branches: see thread.go.
+	Journal []Entry
+	Base    Map[event.Value] // Vars before the journal began; nil: the journal is empty
+	Done    []Thread         // branches that ended without meeting the others
+
+	// Past returns the fold of this run's events up to and including version v.
+	// It is needed only to apply a run.restored, and is not part of the state.
+	Past func(v eventlog.Version) (*State, error) `msgpack:"-"`
+}
+
+// MaxKeys is how many idempotency keys of commands a run remembers.
+const MaxKeys = 256
+
+// Node is what is kept of a node across its visits.
+type Node struct {
+	Status    NodeStatus
+	Visits    int         // number of the latest visit; never rolls back
+	Counted   int         // visits that count against max_visits; rolls back with a restore
+	Completed int         // completed visits; never rolls back
+	Result    event.Value // of the latest completed visit
+	Seen      event.Value // Result before the journal began, while there is a journal
+	Failure   *event.Failure
+}
+
+// Token is the right of a node to start, with what was delivered.
+type Token struct {
+	To, From string
+	Visit    int // of From; 0 for the token an entry node starts with
+	Thread   Thread
+	Result   event.Value
+	Failure  *event.Failure // the branch failed
+	Source   *Visit         // with Failure: the visit that failed, for a retry of the run
+}
+
+// Visit is one visit of a node, under way.
+type Visit struct {
+	Node    string
+	Visit   int
+	Status  NodeStatus
+	Attempt int // latest attempt; 0 before the first
+	Tried   int // attempts that count against retry.max
+	Thread  Thread
+	Inputs  []*Token
+
+	RetryAt event.Time // the next attempt is due then; 0: none is owed
+	Failure *event.Failure
+	Then    string // what follows the failure: see event.NodeFailed
+
+	// Once the result is known, until every edge is taken.
+	Result  event.Value
+	Answer  []event.KV
+	Sets    int  // state.set events still owed
+	SetDone int  // and done
+	Last    bool // no edge leaves the node
+	Direct  bool // nothing else was under way: writes go past the journal
+	Taken   int  // edges taken
+	Entry   int  // index of its journal entry, if not Direct
+
+	Asked  bool // human: the question is in the log
+	Signal string
+
+	Child   eventlog.RunID
+	Ordered bool // Child is set
+
+	Each *Each // foreach
+	// Items is the machine's memo of a foreach's items, which follow from what the
+	// visit sees.
+	Items []any `msgpack:"-"`
+	// Item is set on the visit of one item: its number, from 1; 0 otherwise.
+	Item int
+	Of   string // Item: the foreach node
+}
+
+// Each is the progress of a foreach.
+type Each struct {
+	Next    int           // items below it were scheduled
+	Open    int           // scheduled and not ended
+	Results []event.Value // by item; none: not ended
+	Ended   int
+	Again   []int // items below Next to be scheduled again, after a restore
+	Failure *event.Failure
+}
+
+// Timer is something that is due.
+type Timer struct {
+	Node  string
+	Visit int
+	For   string
+	At    event.Time
+}
+
+// Mark is a named or pinned checkpoint.
+type Mark struct {
+	At     eventlog.Version
+	Name   string
+	Pinned bool
+	Time   event.Time
+}
+
+// New returns the state of a run without events.
+func New(id eventlog.RunID) *State {
+	return &State{
+		Run:     id,
+		Status:  Pending,
+		Vars:    map[string]event.Value{},
+		Nodes:   map[string]*Node{},
+		Live:    map[string]*Visit{},
+		Signals: map[string][]event.Value{},
+	}
+}
+
+// Node returns what is kept of node id, creating it.
+func (s *State) node(id string) *Node {
+	n := s.Nodes[id]
+	if n == nil {
+		n = &Node{}
+		s.Nodes[id] = n
+	}
+	return n
+}
+
+// HasKey reports whether a command with this idempotency key was applied.
+func (s *State) HasKey(key string) bool { return key != "" && slices.Contains(s.Keys, key) }
+
+// TokensAt returns the tokens that wait at node id, in log order.
+func (s *State) TokensAt(id string) []*Token {
+	var ts []*Token
+	for _, t := range s.Tokens {
+		if t.To == id {
+			ts = append(ts, t)
+		}
+	}
+	return ts
+}
+
+// Timer returns the timer of a visit for a purpose, nil if there is none.
+func (s *State) Timer(node string, visit int, purpose string) *Timer {
+	for i := range s.Timers {
+		if t := &s.Timers[i]; t.Node == node && t.Visit == visit && t.For == purpose {
+			return t
+		}
+	}
+	return nil
+}
+
+// LiveIDs returns the keys of Live, sorted.
+func (s *State) LiveIDs() []string { return slices.Sorted(maps.Keys(s.Live)) }
