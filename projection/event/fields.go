@@ -97,8 +97,7 @@ func (*NodeScheduled) Kind() eventlog.Kind { return KindNodeScheduled }
 func (p *NodeScheduled) code(c *coder) {
 	c.str(&p.Node)
 	c.int(&p.Visit)
-	c.bool(&p.Each)
-	c.int(&p.Items)
+	c.str(&p.Signal)
 }
 
 // Kind returns KindNodeStarted.
@@ -108,6 +107,8 @@ func (p *NodeStarted) code(c *coder) {
 	c.str(&p.Node)
 	c.int(&p.Visit)
 	c.int(&p.Attempt)
+	c.bool(&p.Each)
+	c.int(&p.Items)
 }
 
 // Kind returns KindNodeCompleted.
@@ -124,6 +125,7 @@ func (p *NodeCompleted) code(c *coder) {
 	c.bool(&p.Last)
 	c.strs(&p.Dropped)
 	c.usage(&p.Usage)
+	c.str(&p.Signal)
 }
 
 // Kind returns KindNodeFailed.
@@ -133,7 +135,9 @@ func (p *NodeFailed) code(c *coder) {
 	c.failure(&p.Failure)
 	c.str(&p.Then)
 	c.str(&p.To)
+	c.time(&p.RetryAt)
 	c.usage(&p.Usage)
+	c.failures(&p.Errors)
 }
 
 // Kind returns KindNodeRetried.

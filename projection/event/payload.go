@@ -158,15 +158,18 @@ type RunRestored struct {
 type NodeScheduled struct {
 	Node  string `json:"node"`
 	Visit int    `json:"visit"`
-	Each  bool   `json:"-"` // a foreach
-	Items int    `json:"items,omitempty"`
+	// Signal is what a wait node waits for from here on.
+	Signal string `json:"signal,omitempty"`
 }
 
-// NodeStarted: an attempt was handed to a runner.
+// NodeStarted: an attempt was handed to a runner, or (Each) a foreach found that
+// it has Items items.
 type NodeStarted struct {
 	Node    string `json:"node"`
 	Visit   int    `json:"visit"`
 	Attempt int    `json:"attempt"`
+	Each    bool   `json:"-"`
+	Items   int    `json:"items,omitempty"`
 }
 
 // NodeCompleted: the visit has its result. Exactly one per node and visit.
@@ -175,12 +178,13 @@ type NodeCompleted struct {
 	Visit   int      `json:"visit"`
 	Attempt int      `json:"attempt,omitempty"` // 0 for nodes without a runner
 	Result  Value    `json:"result,omitempty"`
-	Passes  string   `json:"passes,omitempty"` // instead of Result: PassInput or PassInputs
+	Passes  string   `json:"passes,omitempty"`  // instead of Result: PassInput or PassInputs
 	Set     []KV     `json:"-"`                 // state the answer itself sets, declared keys only, sorted
 	Sets    int      `json:"-"`                 // how many state.set events follow for this visit
 	Last    bool     `json:"-"`                 // no edge leaves the node
 	Dropped []string `json:"dropped,omitempty"` // keys the answer set that are not declared
 	Usage   *Usage   `json:"usage,omitempty"`
+	Signal  string   `json:"signal,omitempty"` // the oldest signal of this name was consumed
 }
 
 // What a node without a runner passes on as its result.
@@ -196,13 +200,38 @@ const (
 )
 
 // NodeFailed: an attempt, or a node without a runner, failed. Then says what
-// follows: "retry", "on_error", "on_timeout", "pause", "converge" or "run".
+// follows.
 type NodeFailed struct {
 	Failure
-	Then  string `json:"then"`
-	To    string `json:"to,omitempty"` // the node the failure goes to
-	Usage *Usage `json:"usage,omitempty"`
+	Then    string `json:"then"`         // one of the Then constants
+	To      string `json:"to,omitempty"` // the node the failure goes to
+	RetryAt Time   `json:"retry_at,omitzero"`
+	Usage   *Usage `json:"usage,omitempty"`
+	// Errors holds every cause, where there are several.
+	Errors []Failure `json:"errors,omitempty"`
 }
+
+// What follows a failure.
+const (
+	ThenRetry     = "retry"      // a further attempt
+	ThenOnError   = "on_error"   // the node's on_error edge
+	ThenOnTimeout = "on_timeout" // the node's on_timeout edge
+	ThenConverge  = "converge"   // the nearest converge that every path reaches
+	ThenPause     = "pause"      // the run is paused; resuming attempts the node again
+	ThenRun       = "run"        // the run fails
+	ThenForeach   = "foreach"    // the foreach fails once its open items have ended
+	ThenContinue  = "continue"   // the foreach goes on; the item's result is the error
+)
+
+// Outcomes of EdgeTaken.
+const (
+	OutcomeAlways  = "always"  // unconditional
+	OutcomeMet     = "met"     // its condition is met
+	OutcomeDefault = "default" // no condition is met
+	OutcomeError   = "error"   // the node failed: on_error
+	OutcomeTimeout = "timeout" // its deadline passed: on_timeout
+	OutcomeFailure = "failure" // the node failed, to the converge that gathers failures
+)
 
 // NodeRetried: a further attempt is due at At.
 type NodeRetried struct {

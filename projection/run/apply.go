@@ -95,7 +95,7 @@ func (s *State) apply(p event.Payload) error {
 		}
 		v.Status = NodeScheduled
 		v.Tried--
-		s.Losses++
+		v.Losses++
 		s.setStatus(v)
 	case *event.NodeSkipped:
 		return s.skipped(p)
@@ -104,12 +104,9 @@ func (s *State) apply(p event.Payload) error {
 	case *event.StateSet:
 		return s.set(p)
 	case *event.TimerSet:
-		s.Timers = append(s.Timers, Timer{p.Node, p.Visit, p.For, p.At})
+		return s.timerSet(p)
 	case *event.TimerFired:
-		s.Timers = slices.DeleteFunc(s.Timers, func(t Timer) bool {
-			return t.Node == p.Node && t.Visit == p.Visit && t.For == p.For
-		})
-		s.moving()
+		return s.timerFired(p)
 	case *event.SignalReceived:
 		s.Signals[p.Name] = append(s.Signals[p.Name], p.Value)
 		s.key(p.Key)
@@ -207,11 +204,16 @@ func (s *State) created(p *event.RunCreated) error {
 func (s *State) resumed(p *event.RunResumed) {
 	s.Status, s.Reason = Running, ""
 	s.key(p.Key)
-	s.Losses = 0
+	for _, v := range s.Live {
+		v.Losses = 0
+		if v.Then == event.ThenPause {
+			v.Then, v.Tried, v.DueAt = event.ThenRetry, 0, s.Time
+		}
+	}
 	if !p.Retry {
 		return
 	}
-	s.Failure, s.Errors, s.Ended = nil, nil, 0
+	s.Failure, s.Errors, s.Ended, s.Expired = nil, nil, 0, false
 	if s.Deadline > s.Time {
 		s.Timers = append(s.Timers, Timer{For: "run", At: s.Deadline})
 	}
@@ -252,7 +254,8 @@ func (s *State) unfail(v *Visit) []*Visit {
 	if v.Then != "" || v.Status == NodeRunning {
 		v.Status = NodeScheduled
 	}
-	v.Failure, v.Then, v.Tried, v.Taken, v.RetryAt = nil, "", 0, 0, 0
+	v.Failure, v.Errors, v.Then, v.Fired = nil, nil, "", ""
+	v.Tried, v.Taken, v.RetryAt, v.Losses = 0, 0, 0, 0
 	if v.Each != nil {
 		v.Each.Failure = nil
 	}
@@ -280,7 +283,10 @@ func (s *State) scheduled(p *event.NodeScheduled) error {
 	n := s.node(p.Node)
 	n.Visits, n.Status = p.Visit, NodeScheduled
 	n.Failure = nil
-	v := &Visit{Node: p.Node, Visit: p.Visit, Status: NodeScheduled}
+	v := &Visit{Node: p.Node, Visit: p.Visit, Status: NodeScheduled, Signal: p.Signal}
+	if p.Signal != "" {
+		v.Status, n.Status = NodeWaiting, NodeWaiting
+	}
 	s.moving()
 	if of, item, ok := ItemOf(p.Node); ok {
 		parent := s.Live[of]
@@ -293,9 +299,6 @@ func (s *State) scheduled(p *event.NodeScheduled) error {
 		return nil
 	}
 	n.Counted++
-	if p.Items > 0 || p.Each {
-		v.Each = &Each{Results: make([]event.Value, p.Items)}
-	}
 	var keep []*Token
 	for _, t := range s.Tokens {
 		if t.To == p.Node {
@@ -347,6 +350,9 @@ func (s *State) started(p *event.NodeStarted) error {
 	}
 	v.Status, v.Attempt, v.RetryAt = NodeRunning, p.Attempt, 0
 	v.Tried++
+	if p.Each && v.Each == nil {
+		v.Each = &Each{Results: make([]event.Value, p.Items)}
+	}
 	s.setStatus(v)
 	s.moving()
 	return nil
@@ -365,9 +371,14 @@ func (s *State) completed(p *event.NodeCompleted) error {
 		return err
 	}
 	s.use(p.Usage)
-	s.Losses = 0
 	s.moving()
 	s.dropTimers(v)
+	if p.Signal != "" && len(s.Signals[p.Signal]) > 0 {
+		s.Signals[p.Signal] = s.Signals[p.Signal][1:]
+		if len(s.Signals[p.Signal]) == 0 {
+			delete(s.Signals, p.Signal)
+		}
+	}
 	v.Status, v.Failure = NodeCompleted, nil
 	n := s.node(p.Node)
 	n.Status, n.Failure = NodeCompleted, nil
@@ -420,25 +431,40 @@ func (s *State) failed(p *event.NodeFailed) error {
 		return err
 	}
 	s.use(p.Usage)
-	s.Losses = 0
 	s.moving()
 	f := p.Failure
 	n := s.node(p.Node)
 	n.Failure = &f
-	v.Failure, v.Then, v.Status = &f, p.Then, NodeFailed
+	v.Failure, v.Then, v.To, v.DueAt, v.Status = &f, p.Then, p.To, p.RetryAt, NodeFailed
+	v.Errors, v.Losses = p.Errors, 0
 	n.Status = NodeFailed
-	if p.Then != "retry" && p.Then != "pause" {
+	if p.Then != event.ThenRetry && p.Then != event.ThenPause {
 		s.dropTimers(v)
 	}
-	if v.Item > 0 && p.Then == "item" {
-		delete(s.Live, p.Node)
-		each := s.Live[v.Of].Each
-		each.Open--
-		if each.Failure == nil {
-			each.Failure = &f
-		}
-		each.Again = append(each.Again, v.Item-1)
+	if p.Then == event.ThenForeach || p.Then == event.ThenContinue {
+		return s.itemFailed(v, p)
 	}
+	return nil
+}
+
+func (s *State) itemFailed(v *Visit, p *event.NodeFailed) error {
+	parent := s.Live[v.Of]
+	if v.Item == 0 || parent == nil || parent.Each == nil {
+		return fmt.Errorf("%w: %s is no item of a foreach", ErrHistory, v.Node)
+	}
+	delete(s.Live, v.Node)
+	each := parent.Each
+	each.Open--
+	if p.Then == event.ThenContinue {
+		r, err := failureValue(&p.Failure)
+		each.Results[v.Item-1] = r
+		each.Ended++
+		return err
+	}
+	if each.Failure == nil {
+		each.Failure = v.Failure
+	}
+	each.Again = append(each.Again, v.Item-1)
 	return nil
 }
 
@@ -473,14 +499,47 @@ func (s *State) dropTimers(v *Visit) {
 	s.Timers = slices.DeleteFunc(s.Timers, func(t Timer) bool { return t.Node == v.Node && t.Visit == v.Visit })
 }
 
+func (s *State) timerSet(p *event.TimerSet) error {
+	s.Timers = append(s.Timers, Timer{p.Node, p.Visit, p.For, p.At})
+	if p.Node == "" {
+		return nil
+	}
+	v, err := s.visit(p.Node, p.Visit)
+	if err != nil {
+		return err
+	}
+	v.Status = NodeWaiting
+	s.setStatus(v)
+	return nil
+}
+
+func (s *State) timerFired(p *event.TimerFired) error {
+	s.Timers = slices.DeleteFunc(s.Timers, func(t Timer) bool {
+		return t.Node == p.Node && t.Visit == p.Visit && t.For == p.For
+	})
+	s.moving()
+	if p.Node == "" {
+		s.Expired = true
+		return nil
+	}
+	v, err := s.visit(p.Node, p.Visit)
+	if err != nil {
+		return err
+	}
+	v.Fired = p.For
+	return nil
+}
+
 func (s *State) taken(p *event.EdgeTaken) error {
 	v, err := s.visit(p.From, p.Visit)
 	if err != nil {
 		return err
 	}
 	t := &Token{To: p.To, From: p.From, Visit: p.Visit, Thread: v.Thread.branch(p.Branch, p.Of), Result: v.Result, Failure: p.Failure}
-	if p.Failure != nil {
+	if p.Outcome == event.OutcomeFailure {
 		t.Source = v
+	}
+	if p.Failure != nil {
 		if t.Result, err = failureValue(p.Failure); err != nil {
 			return err
 		}

@@ -28,7 +28,7 @@ func (s *State) restored(p *event.RunRestored) error {
 	*s = *past
 	s.Version, s.Seq, s.Time, s.Past = now.Version, now.Seq, now.Time, now.Past
 	s.Keys, s.Marks, s.Signals, s.Usage = now.Keys, now.Marks, now.Signals, now.Usage
-	s.Losses, s.Reason = 0, ""
+	s.Reason = ""
 	s.Output, s.Failure, s.Errors, s.Ended, s.Halted = nil, nil, nil, 0, nil
 	for id, n := range now.Nodes {
 		m := s.node(id)

@@ -82,7 +82,7 @@ type State struct {
 	Signals Map[[]event.Value] // received and not consumed, oldest first
 	Marks   []Mark             // named and pinned checkpoints, oldest first
 	Keys    []string           // idempotency keys of the last MaxKeys commands, oldest first
-	Losses  int                // attempts lost in a row
+	Expired bool               // its own deadline has passed
 
 	// Parallel branches: see thread.go.
 	Journal []Entry
@@ -129,8 +129,13 @@ type Visit struct {
 	Inputs  []*Token
 
 	RetryAt event.Time // the next attempt is due then; 0: none is owed
+	Losses  int        // attempts lost in a row
 	Failure *event.Failure
-	Then    string // what follows the failure: see event.NodeFailed
+	Errors  []event.Failure
+	Then    string     // what follows the failure: an event.Then constant
+	To      string     // the node the failure goes to
+	DueAt   event.Time // ThenRetry: when the next attempt is to be due
+	Fired   string     // the purpose of its timer that has fired
 
 	// Once the result is known, until every edge is taken.
 	Result  event.Value
