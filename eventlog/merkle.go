@@ -107,6 +107,7 @@ func (e *edge) add(level int, h [32]byte, done func(level int, index uint64, h *
 			break
 		}
 		h = nodeHash(&e.node[l], &h)
+		e.node[l] = [32]byte{} // so that equal edges compare equal
 	}
 	e.size += 1 << level
 }

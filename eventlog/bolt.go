@@ -1,0 +1,244 @@
+package eventlog
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// This file is the only one that knows bbolt.
+
+// flockWait is how long bbolt tries to lock a file. The data directory's own
+// lock is held by then, so only a process that does not honour it can be in the
+// way: waiting would not help.
+const flockWait = 100 * time.Millisecond
+
+// Growth of a file: bbolt extends it by truncate and fsync when a commit needs
+// more pages than it has, so it grows by its own size between these bounds.
+const (
+	growMin = 256 << 10
+	growMax = 16 << 20
+)
+
+// store is one bbolt file.
+type store struct {
+	db   *bolt.DB
+	path string
+	name string // path within the data directory, for errors
+}
+
+// createStore makes a bbolt file with the given buckets at path, and syncs it.
+// The caller renames it to its name when it is complete: bbolt's own creation
+// is not crash-safe.
+func createStore(path, name string, fill func(storeTx) error, buckets ...string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	s, err := boltOpen(path, name, false, 0)
+	if err != nil {
+		return err
+	}
+	err = s.update(func(tx storeTx) error {
+		for _, b := range buckets {
+			if _, err := tx.t.CreateBucketIfNotExists([]byte(b)); err != nil {
+				return err
+			}
+		}
+		if fill == nil {
+			return nil
+		}
+		return fill(tx)
+	})
+	return errors.Join(err, s.close())
+}
+
+// openStore opens a file of which other processes are kept away by the data
+// directory's lock. mapSize is how large it may grow without being mapped anew,
+// which would have to wait for every reader.
+func openStore(path, name string, readOnly bool, mapSize int) (*store, error) {
+	// Opening for writing makes bbolt walk all pages where it cannot be
+	// recovered, so all are looked at before.
+	if err := checkFile(path, !readOnly); err != nil {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+			return nil, err
+		}
+		return nil, &CorruptError{File: name, What: "not a sound bbolt file", Err: err}
+	}
+	return boltOpen(path, name, readOnly, mapSize)
+}
+
+// checkFile is checkPages on a file.
+func checkFile(path string, deep bool) error {
+	st, err := os.Stat(path) // before it is opened: a pipe would block
+	if err != nil {
+		return err
+	}
+	if !st.Mode().IsRegular() {
+		return errors.New("not a regular file")
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return checkPages(f, st.Size(), deep)
+}
+
+func boltOpen(path, name string, readOnly bool, mapSize int) (s *store, err error) {
+	defer catch(name, &err)
+	db, err := bolt.Open(path, 0o600, &bolt.Options{
+		Timeout:         flockWait,
+		ReadOnly:        readOnly,
+		NoFreelistSync:  true,
+		FreelistType:    bolt.FreelistMapType,
+		InitialMmapSize: mapSize,
+		PageSize:        pageSize,
+		NoStatistics:    true,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	db.AllocSize = growMin
+	return &store{db: db, path: path, name: name}, nil
+}
+
+func (s *store) close() error { return s.db.Close() }
+
+// catch turns a panic, a memory fault among them, into a CorruptError: bbolt
+// answers damaged pages with either. It must be deferred directly.
+func catch(name string, err *error) {
+	if r := recover(); r != nil {
+		cause, ok := r.(error)
+		if !ok {
+			cause = fmt.Errorf("%v", r)
+		}
+		*err = &CorruptError{File: name, What: "the file cannot be read", Err: cause}
+	}
+}
+
+// view runs fn in a read transaction. fn must neither wait nor do other I/O,
+// and nothing it is given may be kept.
+func (s *store) view(fn func(storeTx) error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer catch(s.name, &err)
+	return s.db.View(func(t *bolt.Tx) error { return fn(storeTx{t}) })
+}
+
+// update runs fn and commits. An error that Is ErrFull means that nothing was
+// stored and the file is as before; after any other error of the commit itself
+// nobody knows.
+func (s *store) update(fn func(storeTx) error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer catch(s.name, &err)
+	id := 0
+	err = s.db.Update(func(t *bolt.Tx) error {
+		id = t.ID()
+		return fn(storeTx{t})
+	})
+	if err != nil && isFull(err) && s.unchanged(id) {
+		return fmt.Errorf("%s: %w: %w", s.name, ErrFull, err)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.name, err)
+	}
+	return nil
+}
+
+// sizeFor lets the file grow in proportion to what it holds.
+func (s *store) sizeFor(used int64) {
+	s.db.AllocSize = int(min(max(used, growMin), growMax))
+}
+
+// isFull reports whether err is bbolt's for a write or truncate that found no
+// space. A sync that failed is never taken for one: the kernel may have dropped
+// the pages.
+func isFull(err error) bool {
+	for _, e := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
+		var pe *fs.PathError
+		if errors.As(err, &pe) && pe.Op == "write" && errors.Is(err, e) {
+			return true
+		}
+		// bbolt formats this cause away.
+		if m := err.Error(); strings.Contains(m, "file resize error:") && strings.Contains(m, e.Error()) {
+			return true
+		}
+	}
+	return false
+}
+
+// unchanged reports whether both meta pages are as transaction id found them:
+// whole, and the newer one of the transaction before. bbolt makes the next
+// reader see a transaction whose meta page was written, synced or not.
+func (s *store) unchanged(id int) bool {
+	f, err := os.Open(s.path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	m, both, err := readMeta(f)
+	return err == nil && both && m.txid+1 == uint64(id)
+}
+
+// verify runs bbolt's own check; the pages must have passed checkPages.
+func (s *store) verify() (problems []error, err error) {
+	err = s.view(func(tx storeTx) error {
+		for e := range tx.t.Check() {
+			problems = append(problems, e)
+		}
+		return nil
+	})
+	return problems, err
+}
+
+// storeTx is a transaction.
+type storeTx struct{ t *bolt.Tx }
+
+// size returns how many bytes of the file are in use.
+func (x storeTx) size() int64 { return x.t.Size() }
+
+// get returns the value of key, valid within the transaction.
+func (x storeTx) get(bucket string, key []byte) []byte {
+	if b := x.t.Bucket([]byte(bucket)); b != nil {
+		return b.Get(key)
+	}
+	return nil
+}
+
+// writer returns a function that puts into bucket, which is filled to the brim:
+// keys come in ascending order. Keys and values must stay until the commit.
+func (x storeTx) writer(bucket string) (func(key, value []byte) error, error) {
+	b, err := x.t.CreateBucketIfNotExists([]byte(bucket))
+	if err != nil {
+		return nil, err
+	}
+	b.FillPercent = 1
+	return b.Put, nil
+}
+
+// put stores one value.
+func (x storeTx) put(bucket string, key, value []byte) error {
+	put, err := x.writer(bucket)
+	if err != nil {
+		return err
+	}
+	return put(key, value)
+}
+
+// cursor walks a bucket in the order of its keys: First, Seek, Next.
+type cursor struct{ *bolt.Cursor }
+
+// cursor returns a cursor over bucket, or false if there is no such bucket.
+func (x storeTx) cursor(bucket string) (cursor, bool) {
+	b := x.t.Bucket([]byte(bucket))
+	if b == nil {
+		return cursor{}, false
+	}
+	return cursor{b.Cursor()}, true
+}

@@ -1,0 +1,286 @@
+package eventlog
+
+import (
+	"encoding/binary"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// Buckets of a segment, next to m of catalog.go:
+//
+//	b  seq of the chunk's last event u64be → chunk
+//	h  level u8, index u64be → node of the Merkle tree, levels 8 and 16
+//	x  run → entry of the run, once the segment is sealed
+const (
+	bucketChunks = "b"
+	bucketNodes  = "h"
+	bucketIndex  = "x"
+)
+
+// segment is one file of the log: the events from first up to the next
+// segment's first. The last segment is open, and grows; those before it are
+// full, and sealed once their index is on disk.
+type segment struct {
+	first Seq
+	start edge // of the tree before first
+	path  string
+	name  string // path within the data directory
+
+	fileMu sync.RWMutex // held shared while file is in use
+	file   *store       // nil until it is needed, and after close
+	closed bool
+
+	mu       sync.RWMutex
+	runs     map[RunID]*runEntry // durable events by run; nil once sealed
+	filter   bloom               // set once sealed
+	last     Seq                 // durable; first-1 while the segment is empty
+	minTime  int64               // of its events, as maxTime
+	maxTime  int64
+	used     int64 // bytes of the file in use, roughly
+	chunks   int
+	isSealed bool
+}
+
+const logDir = "log"
+
+// segmentName returns the path of a segment within the data directory.
+func segmentName(first Seq) string { return filepath.Join(logDir, fmt.Sprintf("%020d.db", first)) }
+
+// parseSegmentName reads what segmentName writes, without the directory.
+func parseSegmentName(base string) (Seq, bool) {
+	digits, ok := strings.CutSuffix(base, ".db")
+	n, err := strconv.ParseUint(digits, 10, 64)
+	return Seq(n), ok && err == nil && n > 0 && len(digits) == 20
+}
+
+func newSegment(dir string, first Seq, start edge) *segment {
+	name := segmentName(first)
+	return &segment{first: first, start: start, name: name, path: filepath.Join(dir, name), last: first - 1}
+}
+
+// view runs fn in a read transaction of the segment's file, which it opens for
+// reading if it is not open.
+func (s *segment) view(fn func(storeTx) error) error {
+	s.fileMu.RLock()
+	for s.file == nil {
+		s.fileMu.RUnlock()
+		if err := s.open(true, 0); err != nil {
+			return err
+		}
+		s.fileMu.RLock()
+	}
+	defer s.fileMu.RUnlock()
+	return s.file.view(fn)
+}
+
+// verify runs bbolt's own check of the file.
+func (s *segment) verify() (problems []error, err error) {
+	if err := s.view(func(storeTx) error { return nil }); err != nil { // opens it
+		return nil, err
+	}
+	s.fileMu.RLock()
+	defer s.fileMu.RUnlock()
+	if s.file == nil {
+		return nil, ErrClosed
+	}
+	return s.file.verify()
+}
+
+// open opens the file unless it is open.
+func (s *segment) open(readOnly bool, mapSize int) (err error) {
+	s.fileMu.Lock()
+	defer s.fileMu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	if s.file == nil {
+		s.file, err = openStore(s.path, s.name, readOnly, mapSize)
+	}
+	return err
+}
+
+func (s *segment) close() error {
+	s.fileMu.Lock()
+	defer s.fileMu.Unlock()
+	s.closed = true
+	if s.file == nil {
+		return nil
+	}
+	err := s.file.close()
+	s.file = nil
+	return err
+}
+
+// entry returns what the segment knows of run, and the number of its events.
+// The offsets are left out of a sealed segment's entry unless they are asked for.
+func (s *segment) entry(run RunID, offsets bool) (e runEntry, n int, err error) {
+	s.mu.RLock()
+	if !s.isSealed {
+		if p := s.runs[run]; p != nil {
+			e, n = *p, len(p.offs) // what lies below len(offs) never changes
+		}
+		s.mu.RUnlock()
+		return e, n, nil
+	}
+	filter := s.filter
+	s.mu.RUnlock()
+	if !filter.has(run) {
+		return e, 0, nil
+	}
+	err = s.view(func(tx storeTx) error {
+		v := tx.get(bucketIndex, run[:])
+		if v == nil {
+			return nil
+		}
+		e, n, err = parseRunEntry(v, run, offsets)
+		return err
+	})
+	if err != nil {
+		err = s.corrupt(0, run, "index", err)
+	}
+	return e, n, err
+}
+
+// corrupt returns err as a CorruptError with all that is known of the place.
+func (s *segment) corrupt(seq Seq, run RunID, what string, err error) error {
+	switch e := err.(type) {
+	case *CorruptError:
+		if e.Seq == 0 {
+			e.Seq = seq
+		}
+		if e.Run.IsZero() {
+			e.Run = run
+		}
+		return e
+	default:
+		if err == ErrClosed {
+			return err
+		}
+	}
+	return &CorruptError{File: s.name, Seq: seq, Run: run, What: what, Err: err}
+}
+
+// note adds an event to the index of an unsealed segment. The caller holds mu,
+// or is alone.
+func (s *segment) note(run RunID, v Version, t int64, seq Seq) error {
+	e := s.runs[run]
+	switch {
+	case e == nil:
+		e = &runEntry{first: v}
+		s.runs[run] = e
+	case v != e.last()+1:
+		return fmt.Errorf("version %d follows version %d", v, e.last())
+	case t < e.time:
+		return fmt.Errorf("time %d follows time %d", t, e.time)
+	}
+	e.time = t
+	e.offs = append(e.offs, uint32(seq-s.first))
+	if s.last < s.first || t < s.minTime {
+		s.minTime = t
+	}
+	s.maxTime = max(s.maxTime, t)
+	s.last = seq
+	return nil
+}
+
+// scan reads a segment that is not sealed: it verifies every chunk, builds the
+// index, and carries e, the edge of the tree before the segment, to its end.
+func (s *segment) scan(e *edge) error {
+	s.runs = make(map[RunID]*runEntry)
+	at, run := s.first, RunID{}
+	err := s.view(func(tx storeTx) error {
+		if err := checkFormat(s.name, tx.get(bucketMeta, keyFormat)); err != nil {
+			return err
+		}
+		s.used = tx.size()
+		c, ok := tx.cursor(bucketChunks)
+		if !ok {
+			return nil
+		}
+		var ck chunk
+		var rec record
+		for k, v := c.First(); k != nil; k, v = c.Next() {
+			var err error
+			if ck, err = parseChunk(v); err != nil {
+				return err
+			}
+			if ck.first != at || len(k) != 8 || binary.BigEndian.Uint64(k) != uint64(ck.last()) {
+				return fmt.Errorf("chunk of the seqs %d to %d under key %x", ck.first, ck.last(), k)
+			}
+			for i := range ck.count {
+				if err := parseRecord(ck.record(i), &rec); err != nil {
+					return err
+				}
+				run = rec.run
+				if err := s.note(rec.run, rec.version, rec.time, at); err != nil {
+					return err
+				}
+				s.hash(tx, e, at, &rec)
+				at, run = at+1, RunID{}
+			}
+			s.chunks++
+		}
+		if ck.count == 0 {
+			return nil
+		}
+		info, err := parseSegmentInfo(tx.get(bucketMeta, keyStart))
+		if err != nil || info.start != s.start {
+			return fmt.Errorf("tree before the segment is not as the catalog has it: %w", err)
+		}
+		if ck.flags&flagHead == 0 || ck.head.size != uint64(s.last) || e.size != ck.head.size || e.root() != ck.head.root {
+			return fmt.Errorf("tree head of the last commit does not match the events")
+		}
+		return nil
+	})
+	if err != nil {
+		return s.corrupt(at, run, "segment", err)
+	}
+	return nil
+}
+
+// hash carries e over the event at seq. Where a block begins whose node is
+// stored, that node is taken and the block's events are passed over.
+func (s *segment) hash(tx storeTx, e *edge, seq Seq, rec *record) {
+	if uint64(seq) <= e.size {
+		return
+	}
+	if e.size%blockSize == 0 {
+		if v := tx.get(bucketNodes, nodeKey(blockLevel, e.size/blockSize)); len(v) == hashLen {
+			e.add(blockLevel, [32]byte(v), nil)
+			return
+		}
+	}
+	e.add(0, rec.leaf(), nil)
+}
+
+// segmentOf returns the index of the segment that seq belongs to, -1 if it is
+// before the first.
+func segmentOf(segs []*segment, seq Seq) int {
+	return sort.Search(len(segs), func(i int) bool { return segs[i].first > seq }) - 1
+}
+
+// find returns the newest of segs that has events of run, with its entry; n is
+// 0 if there is none.
+func find(segs []*segment, run RunID) (i int, e runEntry, n int, err error) {
+	for i = len(segs) - 1; i >= 0; i-- {
+		if e, n, err = segs[i].entry(run, false); n > 0 || err != nil {
+			return i, e, n, err
+		}
+	}
+	return -1, e, 0, nil
+}
+
+// sortedRuns returns the runs of an index in the order of bucket x.
+func sortedRuns(m map[RunID]*runEntry) []RunID {
+	ids := make([]RunID, 0, len(m))
+	for id := range m {
+		ids = append(ids, id)
+	}
+	slices.SortFunc(ids, func(a, b RunID) int { return slices.Compare(a[:], b[:]) })
+	return ids
+}

@@ -1,0 +1,239 @@
+package eventlog
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+)
+
+// write is the writer: it commits the open batch whenever there is one, and
+// never waits for a batch to grow: while it commits, the next one collects.
+// It is locked to its thread so that faults can be injected by counting the
+// system calls of a thread.
+func (d *DB) write() {
+	runtime.LockOSThread()
+	defer close(d.writerDone)
+	for range d.wake {
+		for {
+			d.mu.Lock()
+			b, closing := d.batch, d.closing
+			empty := b.events == 0
+			if !empty {
+				d.batch = newBatch(d.spare)
+				d.spare = nil
+			}
+			d.mu.Unlock()
+			if empty {
+				if closing {
+					return
+				}
+				break
+			}
+			close(b.taken)
+			if err := d.commit(b); err != nil {
+				d.fail(b, err)
+			} else {
+				d.acknowledge(b)
+			}
+		}
+	}
+}
+
+// commit stores b, and on error leaves the writer's position as it was.
+func (d *DB) commit(b *batch) (err error) {
+	if d.full() {
+		if err := d.rotate(); err != nil {
+			if outOfSpace(err) {
+				return fmt.Errorf("%w: %w", ErrFull, err)
+			}
+			return fmt.Errorf("%w: next segment: %w", ErrStopped, err)
+		}
+	}
+	edge, lastTime := d.edge, d.lastTime
+	defer func() {
+		if err != nil {
+			d.edge, d.lastTime = edge, lastTime
+		}
+	}()
+	s := d.open()
+	b.base = Seq(d.edge.size) + 1
+	w := d.pack(b)
+	if err := d.opts.fail("commit.before"); err != nil {
+		return commitError(err)
+	}
+	err = s.file.update(func(tx storeTx) error {
+		if b.base == s.first {
+			info := segmentInfo{start: s.start}
+			if err := tx.put(bucketMeta, keyStart, info.bytes()); err != nil {
+				return err
+			}
+		}
+		for _, part := range []struct {
+			bucket string
+			rows   []row
+		}{{bucketChunks, w.chunks}, {bucketNodes, w.nodes}} {
+			if len(part.rows) == 0 {
+				continue
+			}
+			put, err := tx.writer(part.bucket)
+			if err != nil {
+				return err
+			}
+			for _, r := range part.rows {
+				if err := put(r.key, r.value); err != nil {
+					return err
+				}
+			}
+		}
+		w.used = tx.size()
+		return nil
+	})
+	// Dying here, after the commit, leaves events that nobody was told of:
+	// their producers ask again and find them by their append ID.
+	if err == nil {
+		err = d.opts.fail("commit.after")
+	}
+	if err != nil {
+		return commitError(err)
+	}
+	return d.index(s, b, w)
+}
+
+// commitError decides what an error of a commit means.
+func commitError(err error) error {
+	if errors.Is(err, ErrFull) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrUnknown, err)
+}
+
+// row is what is put under a key.
+type row struct{ key, value []byte }
+
+// written is a batch as it goes to disk.
+type written struct {
+	chunks, nodes []row
+	used          int64
+}
+
+// pack carries the tree over the batch and lays its records out in chunks.
+func (d *DB) pack(b *batch) *written {
+	w := new(written)
+	for _, e := range b.entries {
+		d.lastTime = max(d.lastTime, e.times[len(e.times)-1])
+		for _, leaf := range e.leaves {
+			d.edge.add(0, leaf, func(level int, index uint64, h *[32]byte) {
+				for _, l := range storedLevels {
+					if level == l {
+						w.nodes = append(w.nodes, row{nodeKey(level, index), append([]byte(nil), h[:]...)})
+					}
+				}
+			})
+		}
+	}
+	head := treeHead{size: d.edge.size, root: d.edge.root(), time: d.lastTime}
+	p := &d.packer
+	p.first = b.base
+	finish := func(head *treeHead) {
+		v := p.finish(make([]byte, 0, p.size()), head)
+		w.chunks = append(w.chunks, row{seqKey(p.first - 1), v})
+	}
+	for _, e := range b.entries {
+		start := 0
+		for i, end := range e.ends {
+			rec := e.bytes[start:end]
+			if !p.fits(len(rec)) {
+				finish(nil)
+			}
+			p.add(rec, e.isBlob != nil && e.isBlob[i])
+			start = end
+		}
+	}
+	finish(&head)
+	// Level-16 nodes sort after those of level 8.
+	sortRows(w.nodes)
+	return w
+}
+
+// index makes the batch visible to readers of runs.
+func (d *DB) index(s *segment, b *batch, w *written) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seq := b.base
+	for _, e := range b.entries {
+		for i, t := range e.times {
+			if err := s.note(e.run, e.first+Version(i), t, seq); err != nil {
+				// Enqueue has checked this: the order of the index is broken.
+				return fmt.Errorf("%w: run %v: %w", ErrUnknown, e.run, err)
+			}
+			seq++
+		}
+	}
+	s.used = w.used
+	s.chunks += len(w.chunks)
+	s.file.sizeFor(w.used)
+	return nil
+}
+
+// acknowledge tells everyone, in this order: the durable head, the observer,
+// the producers.
+func (d *DB) acknowledge(b *batch) {
+	d.commits.Add(1)
+	d.publish()
+	d.mu.Lock()
+	for _, e := range b.entries {
+		if d.pending[e.run].version == e.head().version {
+			delete(d.pending, e.run)
+		}
+	}
+	d.mu.Unlock()
+	if d.opts.OnCommit != nil {
+		d.opts.OnCommit(d.Head())
+	}
+	d.settle(b, nil)
+	d.prepareAhead()
+}
+
+// fail settles b, and with it everything enqueued behind it: that was decided
+// on versions which do not exist now.
+func (d *DB) fail(b *batch, err error) {
+	full := errors.Is(err, ErrFull)
+	if !full {
+		d.stop(err)
+	}
+	d.mu.Lock()
+	behind := d.batch
+	d.batch = newBatch(nil)
+	clear(d.pending)
+	d.mu.Unlock()
+	close(behind.taken)
+	d.settle(b, err)
+	if full {
+		d.settle(behind, err)
+	} else {
+		d.settle(behind, fmt.Errorf("%w: %w", ErrStopped, stripUnknown(err)))
+	}
+}
+
+// settle makes the outcome of b final and wakes its producers with one close.
+func (d *DB) settle(b *batch, err error) {
+	b.err = err
+	for _, e := range b.entries {
+		if e.isBlob != nil {
+			d.blobs.referring.RUnlock()
+		}
+	}
+	recycle := b.entries
+	b.entries = nil
+	close(b.done)
+	for i, e := range recycle {
+		recycle[i] = nil
+		if cap(e.bytes) <= maxPooled {
+			entries.Put(e)
+		}
+	}
+	d.spare = recycle[:0]
+}
+
+// maxPooled keeps one huge append from being held for ever.
+const maxPooled = 1 << 20
