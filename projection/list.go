@@ -1,0 +1,200 @@
+package projection
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/projection/run"
+)
+
+// Lists have at most maxPage rows a page; a limit of 0 asks for defaultPage.
+const (
+	defaultPage = 50
+	maxPage     = 1000
+	// examine is how many entries one snapshot looks at, so that a filter that
+	// matches little does not hold one open for long.
+	examine = 4096
+)
+
+func pageLimit(n int) int {
+	if n <= 0 {
+		return defaultPage
+	}
+	return min(n, maxPage)
+}
+
+// Filter says which runs a list has: those that match every field that is set.
+type Filter struct {
+	Status run.Status
+	// Workflow matches as names do: letter case, - and _ alike, unless several
+	// registered names do; see Resolve.
+	Workflow string
+	Labels   map[string]string
+}
+
+// Run returns the row of a run, or ErrNotFound.
+func (v *Views) Run(ctx context.Context, id eventlog.RunID) (Row, error) {
+	var row Row
+	var found bool
+	err := v.read(ctx, func(r *reader) (err error) {
+		row, found, err = r.row(id)
+		return err
+	})
+	if err == nil && !found {
+		err = fmt.Errorf("run %s: %w", id, ErrNotFound)
+	}
+	return row, err
+}
+
+// Runs returns a page of runs, newest first. next is empty at the end of the
+// list, and else the cursor of the next page; a page may be short of limit.
+func (v *Views) Runs(ctx context.Context, f Filter, cursor string, limit int) (rows []Row, next string, err error) {
+	exact := ""
+	if f.Workflow != "" {
+		if exact, err = v.filterName(ctx, f.Workflow); err != nil {
+			return nil, "", err
+		}
+	}
+	keys := slices.Sorted(maps.Keys(f.Labels))
+	bucket, prefix := bucketAll, []byte(nil)
+	switch {
+	case len(keys) > 0:
+		bucket, prefix = bucketByLabel, part(part(nil, keys[0]), f.Labels[keys[0]])
+	case f.Workflow != "" && f.Status != "":
+		bucket, prefix = bucketByBoth, part(part(nil, sameName(f.Workflow)), string(f.Status))
+	case f.Workflow != "":
+		bucket, prefix = bucketByWorkflow, part(nil, sameName(f.Workflow))
+	case f.Status != "":
+		bucket, prefix = bucketByStatus, part(nil, string(f.Status))
+	}
+	list := fmt.Sprintf("runs %q %q", f.Status, f.Workflow)
+	for _, k := range keys {
+		list += fmt.Sprintf(" %q=%q", k, f.Labels[k])
+	}
+	keep := func(row *Row) bool {
+		for k, val := range f.Labels {
+			if have, ok := row.Labels[k]; !ok || have != val {
+				return false
+			}
+		}
+		return (f.Status == "" || row.Status == f.Status) &&
+			(f.Workflow == "" || sameName(row.Workflow) == sameName(f.Workflow)) && (exact == "" || row.Workflow == exact)
+	}
+	return pages(ctx, v, list, bucket, prefix, cursor, limit, func(r *reader, key, value []byte) (row Row, ok bool, err error) {
+		if row, err = r.indexed(bucket, key, value); err != nil {
+			return row, false, err
+		}
+		return row, keep(&row), nil
+	})
+}
+
+// ByStatus is Runs of one status: the live ones, say, of an engine that starts.
+func (v *Views) ByStatus(ctx context.Context, s run.Status, cursor string, limit int) (rows []Row, next string, err error) {
+	return v.Runs(ctx, Filter{Status: s}, cursor, limit)
+}
+
+// Children returns a page of the runs whose parent is run, oldest first.
+func (v *Views) Children(ctx context.Context, parent eventlog.RunID, cursor string, limit int) (rows []Row, next string, err error) {
+	return pages(ctx, v, "children "+parent.String(), bucketChildren, parent[:], cursor, limit,
+		func(r *reader, key, value []byte) (Row, bool, error) {
+			row, err := r.indexed(bucketChildren, key, value)
+			return row, true, err
+		})
+}
+
+// Totals returns the number of runs by status.
+func (v *Views) Totals(ctx context.Context) (map[run.Status]int, error) {
+	var totals map[run.Status]int
+	err := v.read(ctx, func(r *reader) error {
+		totals = make(map[run.Status]int)
+		return r.scan(bucketTotals, nil, nil, func(k, value []byte) (bool, error) {
+			d := decoder{b: value}
+			totals[run.Status(k)] = int(d.uint())
+			return true, d.done()
+		})
+	})
+	return totals, err
+}
+
+func (r *reader) row(id eventlog.RunID) (Row, bool, error) {
+	b, err := r.get(bucketRuns, id[:])
+	if b == nil || err != nil {
+		return Row{}, false, err
+	}
+	row, err := decodeRow(id, b)
+	if err != nil {
+		return row, false, damaged("run %s: %v", id, err)
+	}
+	return row, true, nil
+}
+
+// indexed returns the row that an index entry leads to.
+func (r *reader) indexed(bucket string, key, value []byte) (Row, error) {
+	if len(value) != len(eventlog.RunID{}) || len(key) < 8 {
+		return Row{}, damaged("an entry of bucket %s has no run", bucket)
+	}
+	id := eventlog.RunID(value)
+	row, ok, err := r.row(id)
+	if err != nil {
+		return row, err
+	}
+	seq := ^binary.BigEndian.Uint64(key[len(key)-8:])
+	if bucket == bucketChildren {
+		seq = ^seq
+	}
+	if !ok || uint64(row.CreatedSeq) != seq {
+		return row, damaged("an entry of bucket %s leads to run %s, which is not there", bucket, id)
+	}
+	return row, nil
+}
+
+// pages reads one page of the entries of bucket with prefix, in key order: the
+// items that pick makes of them. It looks at a bounded number of entries per
+// snapshot and goes on in another.
+func pages[T any](ctx context.Context, v *Views, list, bucket string, prefix []byte, cursor string, limit int,
+	pick func(r *reader, key, value []byte) (item T, ok bool, err error),
+) (items []T, next string, err error) {
+	limit = pageLimit(limit)
+	from, err := after(list, cursor, prefix)
+	if err != nil {
+		return nil, "", err
+	}
+	items = []T{} // a list without items is [] in JSON
+	for {
+		var got []T
+		var last []byte // the last key looked at
+		more := false
+		err := v.read(ctx, func(r *reader) error {
+			got, last, more = nil, nil, false
+			seen := 0
+			return r.scan(bucket, prefix, from, func(key, value []byte) (bool, error) {
+				if seen == examine || len(items)+len(got) == limit {
+					more = true
+					return false, nil
+				}
+				seen++
+				last = append(last[:0], key...)
+				item, ok, err := pick(r, key, value)
+				if ok && err == nil {
+					got = append(got, item)
+				}
+				return true, err
+			})
+		})
+		if err != nil {
+			return nil, "", err
+		}
+		items = append(items, got...)
+		if !more {
+			return items, "", nil
+		}
+		if len(items) == limit {
+			return items, makeCursor(list, last[len(prefix):]), nil
+		}
+		from = append(last, 0)
+	}
+}

@@ -1,0 +1,88 @@
+package projection
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// The marker says how far the file of the views can be trusted. Commits to it
+// are not synced: the kernel has them, so a crash of the process loses nothing,
+// but a crash of the machine may leave any mixture of pages. So the marker says
+// "dirty", with the ID of this boot of the kernel, before the first commit; and
+// "clean" after a sync. Dirty under another boot means: build anew.
+const markerFile = "state"
+
+// fileFormat is the layout of the files in the directory.
+const fileFormat = 1
+
+// bootID names this boot of the kernel; it is empty where the system has no
+// such name, and then a dirty file is never trusted.
+var bootID = func() string {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// writeMarker is on disk when it returns.
+func writeMarker(dir string, clean bool) error {
+	state := "dirty"
+	if clean {
+		state = "clean"
+	}
+	name := filepath.Join(dir, markerFile)
+	f, err := os.OpenFile(name+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(f, "wfd views %d\n%s\nboot %s\n", fileFormat, state, bootID())
+	if err == nil {
+		err = f.Sync()
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(name+".tmp", name); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// readMarker returns why the files of dir cannot be trusted, or "".
+func readMarker(dir string) (clean bool, reason string, err error) {
+	b, err := os.ReadFile(filepath.Join(dir, markerFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return false, "nothing says that they were kept", nil
+	}
+	if err != nil {
+		return false, "", err
+	}
+	var format int
+	var state, boot string
+	if _, err := fmt.Sscanf(string(b), "wfd views %d\n%s\nboot %s\n", &format, &state, &boot); err != nil && state == "" {
+		return false, "their state file is damaged", nil
+	}
+	switch {
+	case format != fileFormat:
+		return false, fmt.Sprintf("their format is %d, this is %d", format, fileFormat), nil
+	case state == "clean":
+		return true, "", nil
+	case state != "dirty":
+		return false, "their state file is damaged", nil
+	case boot == "" || boot != bootID():
+		return false, "the machine stopped while they were written", nil
+	}
+	return false, "", nil
+}

@@ -1,0 +1,174 @@
+package projection
+
+import (
+	"bytes"
+	"encoding/binary"
+	"maps"
+	"slices"
+
+	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/projection/run"
+)
+
+// Buckets of the runs. Keys of indexes end in the sequence number at which the
+// run was created, inverted, so that the newest comes first; their value is the
+// run's ID.
+const (
+	bucketRuns       = "runs"          // run → row
+	bucketAll        = "runs.all"      // seq
+	bucketByStatus   = "runs.status"   // status, seq
+	bucketByWorkflow = "runs.workflow" // workflow, seq
+	bucketByBoth     = "runs.both"     // workflow, status, seq
+	bucketByLabel    = "runs.label"    // key, value, seq
+	bucketChildren   = "runs.children" // parent, seq (not inverted)
+	bucketTotals     = "runs.totals"   // status → number of runs
+)
+
+// runsView keeps a row per run and its indexes.
+type runsView struct{}
+
+func (runsView) name() string { return "runs" }
+func (runsView) version() int { return 1 }
+func (runsView) buckets() []string {
+	return []string{
+		bucketRuns, bucketAll, bucketByStatus, bucketByWorkflow, bucketByBoth, bucketByLabel, bucketChildren, bucketTotals,
+	}
+}
+
+func (runsView) begin(w *writer) fold {
+	return &runsFold{w: w, rows: map[eventlog.RunID]*rowChange{}}
+}
+
+type runsFold struct {
+	w    *writer
+	rows map[eventlog.RunID]*rowChange
+}
+
+// rowChange is a row as it was before the batch and as it is now.
+type rowChange struct {
+	raw      []byte // of old; nil: the run is new
+	old, row Row
+}
+
+func (f *runsFold) apply(e *fact) error {
+	if e.Run.IsSystem() {
+		return nil
+	}
+	c := f.rows[e.Run]
+	if c == nil {
+		c = &rowChange{}
+		raw, err := f.w.get(bucketRuns, e.Run[:])
+		if err != nil {
+			return err
+		}
+		if raw != nil {
+			if c.row, err = decodeRow(e.Run, raw); err != nil {
+				return damaged("run %s: %v", e.Run, err)
+			}
+			// The slices and maps of old are shared with row, which replaces
+			// them or, in the case of marks, is compared by no index.
+			c.raw, c.old = raw, c.row
+		}
+		f.rows[e.Run] = c
+	}
+	if e.Version != c.row.Version+1 {
+		return damaged("the row of run %s is at version %d, version %d is next", e.Run, c.row.Version, e.Version)
+	}
+	return c.row.apply(e)
+}
+
+func (f *runsFold) finish() error {
+	totals := map[run.Status]int64{}
+	var out []entry
+	for _, id := range slices.SortedFunc(maps.Keys(f.rows), func(a, b eventlog.RunID) int { return bytes.Compare(a[:], b[:]) }) {
+		c := f.rows[id]
+		if err := f.w.set(bucketRuns, id[:], c.raw, encodeRow(&c.row)); err != nil {
+			return err
+		}
+		if c.raw == nil {
+			for _, k := range indexKeys(&c.row) {
+				out = append(out, entry{k.bucket, k.key, nil, id[:]})
+			}
+			totals[c.row.Status]++
+			continue
+		}
+		if c.old.Status != c.row.Status {
+			totals[c.old.Status]--
+			totals[c.row.Status]++
+		}
+		out = append(out, moved(&c.old, &c.row, id[:])...)
+	}
+	if err := f.w.setAll(out); err != nil {
+		return err
+	}
+	for _, s := range slices.Sorted(maps.Keys(totals)) {
+		old, err := f.w.get(bucketTotals, []byte(s))
+		if err != nil {
+			return err
+		}
+		d := decoder{b: old}
+		var n int64
+		if old != nil {
+			n = int64(d.uint())
+		}
+		n += totals[s]
+		var to []byte
+		if n != 0 {
+			to = binary.AppendUvarint(nil, uint64(n))
+		}
+		if old == nil && to == nil {
+			continue
+		}
+		if err := f.w.set(bucketTotals, []byte(s), old, to); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type indexKey struct {
+	bucket string
+	key    []byte
+}
+
+// indexKeys is where r stands in the indexes.
+func indexKeys(r *Row) []indexKey {
+	keys := []indexKey{
+		{bucketAll, newest(nil, r.CreatedSeq)},
+		{bucketByStatus, newest(part(nil, string(r.Status)), r.CreatedSeq)},
+		{bucketByWorkflow, newest(part(nil, sameName(r.Workflow)), r.CreatedSeq)},
+		{bucketByBoth, newest(part(part(nil, sameName(r.Workflow)), string(r.Status)), r.CreatedSeq)},
+	}
+	for k, v := range r.Labels {
+		keys = append(keys, indexKey{bucketByLabel, newest(part(part(nil, k), v), r.CreatedSeq)})
+	}
+	if r.Parent != nil {
+		keys = append(keys, indexKey{bucketChildren, binary.BigEndian.AppendUint64(r.Parent.Run[:len(r.Parent.Run):len(r.Parent.Run)], uint64(r.CreatedSeq))})
+	}
+	return keys
+}
+
+// moved returns what changes in the indexes when a row does. Of what they hold
+// an event after run.created changes the status alone.
+func moved(old, row *Row, id []byte) []entry {
+	if old.Status == row.Status && old.Workflow == row.Workflow {
+		return nil
+	}
+	var out []entry
+	was := indexKeys(old)
+	is := indexKeys(row)
+	has := func(list []indexKey, k indexKey) bool {
+		return slices.ContainsFunc(list, func(o indexKey) bool { return o.bucket == k.bucket && bytes.Equal(o.key, k.key) })
+	}
+	for _, k := range was {
+		if !has(is, k) {
+			out = append(out, entry{k.bucket, k.key, id, nil})
+		}
+	}
+	for _, k := range is {
+		if !has(was, k) {
+			out = append(out, entry{k.bucket, k.key, nil, id})
+		}
+	}
+	return out
+}
