@@ -1,0 +1,434 @@
+package workflow
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/wfd-dev/wfd/engine/workflow/expr"
+)
+
+// node reads a node. inner is set for the node a foreach does: it has no edges
+// of its own, so that what concerns them is refused.
+func (p *parser) node(id string, key, t *tree, path string, inner bool) *NodeDef {
+	if t.shape != aMap {
+		p.fail(CodeType, key.mark, path, id, fmt.Sprintf("node %q is %s, but should be an object", clip(id), t.kind()), "a node names what it does: {agent: writer, prompt: …}")
+		return nil
+	}
+	n := &NodeDef{ID: id, Fields: map[string]any{}}
+	kind, kindKey := p.kindOf(id, key, t, path)
+	if kind == "" {
+		// Nothing else can be said about the node, but its edges can be.
+		return n
+	}
+	n.Kind = kind
+	spec := specOf(kind)
+	given := map[string]mark{}
+	use := func(name string, k, v *tree, sub string) {
+		if _, ok := given[name]; ok {
+			p.fail(CodeDuplicateKey, k.mark, sub, id, fmt.Sprintf("%s is given twice", name), "once beside the kind and once inside it")
+			return
+		}
+		given[name] = k.mark
+		at := join(path, name)
+		p.src.keys[at] = k.mark
+		if sub != at {
+			p.src.bind(at, v)
+		}
+		if v.isNull() && name != "input" && name != "body" {
+			return
+		}
+		if f := spec.field(name); f != nil {
+			p.kindField(n, f, v, at)
+		} else {
+			p.commonField(n, name, v, at, inner)
+		}
+	}
+	what := nodeWords(kind)
+	for i, k := range t.keys {
+		name, v := k.scalar.(string), t.items[i]
+		sub := join(path, name)
+		switch {
+		case name == "type":
+		case name == kindKey:
+			p.inside(n, spec, k, v, sub, use)
+		case spec.field(name) != nil, find(commonFields, name) != nil:
+			use(name, k, v, sub)
+		case strings.HasPrefix(name, "x-"):
+			if n.Extra == nil {
+				n.Extra = map[string]any{}
+			}
+			n.Extra[name] = v.plain()
+		default:
+			p.unknownNodeField(k, sub, id, what, spec)
+		}
+	}
+	for _, f := range spec.fields {
+		if _, ok := given[f.name]; f.required && !ok {
+			p.fail(CodeMissingField, key.mark, path, id, what+" lacks "+f.name, f.doc)
+		}
+	}
+	if len(spec.oneOf) > 0 && !slices.ContainsFunc(spec.oneOf, func(f string) bool { _, ok := given[f]; return ok }) {
+		p.fail(CodeMissingField, key.mark, path, id, what+" lacks "+list(spec.oneOf, "or"), "")
+	}
+	p.contradictions(n, given, key, path)
+	return n
+}
+
+func nodeWords(k Kind) string {
+	switch k {
+	case Agent, HTTP, Exec, End:
+		return "an " + string(k) + " node"
+	}
+	return "a " + string(k) + " node"
+}
+
+// kindOf finds what a node does: `type`, or the key that names the kind.
+func (p *parser) kindOf(id string, key, t *tree, path string) (Kind, string) {
+	if typ := t.get("type"); typ != nil {
+		s, ok := typ.scalar.(string)
+		if !ok {
+			p.wrong(typ, join(path, "type"), id, "type", "the name of a kind")
+			return "", ""
+		}
+		k := Kind(strings.ToLower(s))
+		if specOf(k) == nil {
+			hint := "kinds are " + list(kindNames(), "and")
+			if near := suggest(s, kindNames()); near != "" {
+				hint = "did you mean " + near + "?"
+			}
+			p.fail(CodeKind, typ.mark, join(path, "type"), id, fmt.Sprintf("there is no kind of node called %q", clip(s)), hint)
+			return "", ""
+		}
+		// {type: http, http: {…}} says it twice; the second is read as the fields.
+		if v := t.get(string(k)); v != nil && (specOf(k).field(string(k)) == nil || v.shape == aMap) {
+			return k, string(k)
+		}
+		return k, ""
+	}
+	var found []Kind
+	for _, k := range t.keys {
+		if s := k.scalar.(string); specOf(Kind(s)) != nil {
+			found = append(found, Kind(s))
+		}
+	}
+	if len(found) > 1 { // `agent` may be a field of a converge, `workflow` of a foreach
+		found = slices.DeleteFunc(found, func(k Kind) bool {
+			return slices.ContainsFunc(found, func(o Kind) bool { return o != k && specOf(o).field(string(k)) != nil })
+		})
+	}
+	switch {
+	case len(found) == 1:
+		return found[0], string(found[0])
+	case len(found) > 1:
+		p.fail(CodeKind, key.mark, path, id, fmt.Sprintf("node %q has two kinds, %s and %s", clip(id), found[0], found[1]), "make it two nodes with an edge")
+		return "", ""
+	case t.get("role") != nil:
+		return Agent, ""
+	}
+	for _, k := range t.keys {
+		if near := suggest(k.scalar.(string), kindNames()); near != "" && find(commonFields, k.scalar.(string)) == nil {
+			p.fail(CodeKind, k.mark, path, id, fmt.Sprintf("node %q has no kind, and %q is none", clip(id), clip(k.scalar.(string))), "did you mean "+near+"?")
+			return "", ""
+		}
+	}
+	p.fail(CodeKind, key.mark, path, id, fmt.Sprintf("node %q does not say what it does", clip(id)), "it needs one of "+list(kindNames(), "or"))
+	return "", ""
+}
+
+// inside reads the value of the key that names the kind.
+func (p *parser) inside(n *NodeDef, spec *kindSpec, k, v *tree, path string, use func(name string, k, v *tree, sub string)) {
+	switch {
+	case v.isNull(), v.shape == aScalar && v.scalar == true && spec.short == "":
+	case v.shape == aMap:
+		for i, fk := range v.keys {
+			name := fk.scalar.(string)
+			sub := join(path, name)
+			if spec.field(name) != nil || find(commonFields, name) != nil && name != "type" && name != "name" && name != "needs" {
+				use(name, fk, v.items[i], sub)
+			} else {
+				p.unknownNodeField(fk, sub, n.ID, nodeWords(n.Kind), spec)
+			}
+		}
+	case spec.short == "":
+		p.wrong(v, path, n.ID, string(n.Kind), "an object, possibly {}")
+	default:
+		use(spec.short, k, v, path)
+		p.src.marks[join(parent(path), spec.short)] = v.mark
+	}
+}
+
+func (p *parser) unknownNodeField(k *tree, path, id, what string, spec *kindSpec) {
+	name := k.scalar.(string)
+	known := fieldNames(spec.fields, commonFields)
+	if near := suggest(name, known); near == "" {
+		for _, other := range kinds {
+			if other.kind != spec.kind && other.field(name) != nil {
+				p.fail(CodeUnknownField, k.mark, path, id, fmt.Sprintf("%s has no field %q", what, clip(name)), "that is a field of "+nodeWords(other.kind))
+				return
+			}
+		}
+	}
+	if own := fieldNames(spec.fields); suggest(name, known) == "" && len(own) > 0 {
+		p.fail(CodeUnknownField, k.mark, path, id, fmt.Sprintf("%s has no field %q", what, clip(name)), "its fields are "+list(own, "and")+", besides those of every node")
+		return
+	}
+	p.unknown(k, path, id, what, known)
+}
+
+func (p *parser) commonField(n *NodeDef, name string, v *tree, path string, inner bool) {
+	f := find(commonFields, name)
+	if inner && slices.Contains([]string{"needs", "set", "max_visits", "on_error", "on_timeout", "join", "on_failure"}, name) {
+		p.fail(CodeUnknownField, p.src.markOf(path, true), path, n.ID, "the node of a foreach has no "+name, "give it to the foreach itself")
+		return
+	}
+	switch name {
+	case "name":
+		n.Name = p.name(v, path, n.ID)
+	case "description":
+		n.Description = p.longText(v, path, n.ID, name)
+	case "needs":
+		if v.shape != aList && v.shape != aScalar {
+			p.wrong(v, path, n.ID, name, "a list of node ids")
+			return
+		}
+		items := v.items
+		if v.shape == aScalar { // needs: a
+			items = []*tree{v}
+		}
+		for _, x := range items {
+			n.Needs = append(n.Needs, p.id(x, path, n.ID, name))
+		}
+	case "set":
+		p.set(n, v, path)
+	case "expect":
+		n.Expect = p.schema(v, path, n.ID)
+	case "retry":
+		p.retry(n, v, path)
+	case "timeout":
+		n.Timeout = p.duration(v, path, n.ID, name)
+	case "max_visits":
+		n.MaxVisits = int(p.count(v, f, path, n.ID))
+	case "on_error":
+		n.OnError = p.id(v, path, n.ID, name)
+	case "on_timeout":
+		n.OnTimeout = p.id(v, path, n.ID, name)
+	case "join":
+		p.join(n, v, path)
+	case "on_failure":
+		n.OnFailure = OnFailure(p.choice(v, f, path, n.ID))
+	case "priority":
+		n.Priority = int(p.count(v, f, path, n.ID))
+	case "queue":
+		n.Queue = p.word(v, path, n.ID, name)
+	}
+}
+
+func (p *parser) set(n *NodeDef, v *tree, path string) {
+	if v.shape != aMap {
+		p.wrong(v, path, n.ID, "set", "an object of state keys and their values")
+		return
+	}
+	for i, k := range v.keys {
+		key := strings.TrimPrefix(k.scalar.(string), "state.")
+		if why := badID(key, false); why != "" {
+			p.fail(CodeStateKey, k.mark, join(path, key), n.ID, fmt.Sprintf("the state key %q %s", clip(key), why), "letters a-z, digits and _")
+			continue
+		}
+		if why, ok := expr.ReservedKey(key); ok {
+			p.fail(CodeReservedKey, k.mark, join(path, key), n.ID, fmt.Sprintf("a state key cannot be called %q: it %s", key, why), "take another name, such as "+key+"_value")
+			continue
+		}
+		if slices.ContainsFunc(n.Set, func(s SetDef) bool { return s.Key == key }) {
+			p.fail(CodeDuplicateKey, k.mark, join(path, key), n.ID, fmt.Sprintf("the key %q is set twice", key), "")
+			continue
+		}
+		n.Set = append(n.Set, SetDef{key, v.items[i].plain()})
+	}
+}
+
+func (p *parser) retry(n *NodeDef, v *tree, path string) {
+	n.Retry = &Retry{}
+	if v.shape == aScalar { // retry: 4
+		n.Retry.Max = int(p.count(v, &field{name: "retry", min: 1, max: MaxAttempts}, path, n.ID))
+		return
+	}
+	p.object(v, path, n.ID, "retry", retryFields, func(name string, k, v *tree) {
+		sub := join(path, name)
+		switch name {
+		case "max":
+			n.Retry.Max = int(p.count(v, find(retryFields, name), sub, n.ID))
+		case "backoff":
+			n.Retry.Backoff = p.duration(v, sub, n.ID, name)
+		case "max_backoff":
+			n.Retry.MaxBackoff = p.duration(v, sub, n.ID, name)
+		case "then":
+			n.Retry.Then = p.choice(v, find(retryFields, name), sub, n.ID)
+		}
+	})
+}
+
+func (p *parser) join(n *NodeDef, v *tree, path string) {
+	if v.shape == aMap {
+		n.Join = &Join{Mode: JoinQuorum}
+		p.object(v, path, n.ID, "join", []field{{name: "quorum", required: true, doc: "how many inputs are enough"}}, func(name string, k, v *tree) {
+			n.Join.N = int(p.count(v, &field{name: name, min: 1, max: MaxNodes}, join(path, name), n.ID))
+		})
+		return
+	}
+	f := &field{name: "join", choices: []string{"all", "any"}}
+	if s := p.choice(v, f, path, n.ID); s != "" {
+		n.Join = &Join{Mode: JoinMode(s)}
+	}
+}
+
+// kindField reads a field of the node's kind.
+func (p *parser) kindField(n *NodeDef, f *field, v *tree, path string) {
+	switch f.form {
+	case aText:
+		n.Fields[f.name] = p.longText(v, path, n.ID, f.name)
+	case aWord:
+		n.Fields[f.name] = p.word(v, path, n.ID, f.name)
+	case aTree:
+		n.Fields[f.name] = v.plain()
+	case aTexts:
+		if v.shape != aList || len(v.items) == 0 {
+			hint := ""
+			if s, ok := v.scalar.(string); ok && f.name == "command" {
+				hint = "there is no shell: write [" + strings.Join(strings.Fields(s), ", ") + "]"
+			}
+			p.fail(CodeType, v.mark, path, n.ID, fmt.Sprintf("%s is %s, but should be a list of text", f.name, v.kind()), hint)
+			return
+		}
+		texts := make([]any, len(v.items))
+		for i, x := range v.items {
+			texts[i] = p.scalarText(x, join(path, i), n.ID, f.name)
+		}
+		n.Fields[f.name] = texts
+	case aTextMap:
+		if v.shape != aMap {
+			p.wrong(v, path, n.ID, f.name, "an object of text")
+			return
+		}
+		m := map[string]any{}
+		for i, k := range v.keys {
+			m[k.scalar.(string)] = p.scalarText(v.items[i], join(path, k.scalar.(string)), n.ID, f.name)
+		}
+		n.Fields[f.name] = m
+	case aWords:
+		words := p.words(v, path, n.ID, f.name)
+		if len(words) == 0 && v.shape == aList && f.required {
+			p.fail(CodeMissingField, p.src.markOf(path, true), path, n.ID, f.name+" is empty", f.doc)
+		}
+		l := make([]any, len(words))
+		for i, w := range words {
+			l[i] = w
+		}
+		n.Fields[f.name] = l
+	case aCount:
+		n.Fields[f.name] = p.count(v, f, path, n.ID)
+	case aNumber:
+		n.Fields[f.name] = p.numberIn(v, f, path, n.ID)
+		if i, ok := v.scalar.(int64); ok {
+			n.Fields[f.name] = i
+		}
+	case aBool:
+		n.Fields[f.name] = p.flag(v, path, n.ID, f.name)
+	case aSchema:
+		if s := p.schema(v, path, n.ID); s != nil {
+			n.Fields[f.name] = s
+		}
+	case aChoice:
+		n.Fields[f.name] = p.choice(v, f, path, n.ID)
+	case aWait:
+		if s, ok := v.scalar.(string); ok && strings.Contains(s, "${") {
+			n.Fields[f.name] = s
+			return
+		}
+		n.Fields[f.name] = span(p.duration(v, path, n.ID, f.name))
+	case special:
+		p.specialField(n, f.name, v, path)
+	}
+}
+
+// scalarText reads text; numbers and booleans are taken as their text, since
+// 8080 or true in a list of arguments can mean nothing else.
+func (p *parser) scalarText(v *tree, path, node, what string) string {
+	if v.shape == aScalar {
+		switch v.scalar.(type) {
+		case bool, int64, float64:
+			return expr.Text(v.scalar)
+		}
+	}
+	return p.longText(v, path, node, what)
+}
+
+func (p *parser) specialField(n *NodeDef, name string, v *tree, path string) {
+	switch name {
+	case "do":
+		if n.Do = p.node(n.ID, &tree{mark: p.src.markOf(path, true)}, v, path, true); n.Do != nil && n.Do.Kind != "" && !n.Do.Kind.IsAction() {
+			p.fail(CodeForeach, p.src.markOf(path, true), path, n.ID, "a foreach cannot do "+nodeWords(n.Do.Kind), "it does agent, http, exec, worker or tool, or runs a workflow: for anything else")
+		}
+	case "outputs":
+		m := map[string]any{}
+		switch v.shape {
+		case aMap:
+			for i, k := range v.keys {
+				m[k.scalar.(string)] = p.choice(v.items[i], find(keyFields, "type"), join(path, k.scalar.(string)), n.ID)
+			}
+		default:
+			for _, w := range p.words(v, path, n.ID, name) {
+				m[w] = ""
+			}
+		}
+		for _, k := range sortedKeys(m) {
+			if why := badID(k, false); why != "" {
+				p.fail(CodeStateKey, p.src.markOf(path, false), path, n.ID, fmt.Sprintf("the state key %q %s", clip(k), why), "")
+			} else if why, ok := expr.ReservedKey(k); ok {
+				p.fail(CodeReservedKey, p.src.markOf(path, false), path, n.ID, fmt.Sprintf("a state key cannot be called %q: it %s", k, why), "")
+			}
+		}
+		n.Fields[name] = m
+	}
+}
+
+// contradictions finds fields that do not go together.
+func (p *parser) contradictions(n *NodeDef, given map[string]mark, key *tree, path string) {
+	both := func(a, b, hint string) {
+		if m, ok := given[b]; ok {
+			if _, ok := given[a]; ok {
+				p.fail(CodeContradiction, m, join(path, b), n.ID, fmt.Sprintf("%s and %s exclude each other", a, b), hint)
+			}
+		}
+	}
+	switch n.Kind {
+	case Foreach:
+		both("do", "workflow", "")
+		both("do", "input", "input is for workflow")
+	case Wait:
+		both("for", "until", "")
+		both("for", "signal", "a signal's deadline is timeout:")
+		both("until", "signal", "a signal's deadline is timeout:")
+	case Agent, Converge:
+		both("agent", "role", "an agent has a role already")
+	}
+	if n.Kind != Converge {
+		for _, f := range []string{"join", "on_failure"} {
+			if m, ok := given[f]; ok {
+				p.fail(CodeContradiction, m, join(path, f), n.ID, f+" is for converge nodes, and this is "+nodeWords(n.Kind), "")
+			}
+		}
+	}
+	runs := n.Kind.IsAction() || n.Kind == Converge || n.Kind == Foreach || n.Kind == Plan
+	if m, ok := given["retry"]; ok && !runs {
+		p.add(Warning, CodeNoEffect, m, join(path, "retry"), n.ID, "retry has no effect: "+nodeWords(n.Kind)+" is not attempted again", "")
+	}
+	if m, ok := given["as"]; ok && n.Kind == Foreach {
+		name := n.Text("as")
+		if why := badID(name, false); why != "" {
+			p.fail(CodeID, m, join(path, "as"), n.ID, fmt.Sprintf("the name %q %s", clip(name), why), "")
+		} else if why, ok := expr.ReservedKey(name); ok && name != "item" {
+			p.fail(CodeReservedKey, m, join(path, "as"), n.ID, fmt.Sprintf("an item cannot be called %q: it %s", name, why), "")
+		}
+	}
+}
