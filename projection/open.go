@@ -118,7 +118,7 @@ func (s *openSet) apply(f *fact) error {
 		return on(f, func(p *event.NodeCompleted) { s.visitEnded(p.Node, p.Visit) })
 	case event.KindNodeFailed:
 		return on(f, func(p *event.NodeFailed) {
-			if p.Then != "retry" && p.Then != "pause" {
+			if p.Then != event.ThenRetry && p.Then != event.ThenPause {
 				s.visitEnded(p.Node, p.Visit)
 			}
 		})

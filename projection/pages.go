@@ -110,25 +110,44 @@ func (p *pageFile) readMeta() error {
 	return nil
 }
 
+// checkFreeHead looks at the head of the list of free pages.
+func checkFreeHead(r io.ReaderAt) error {
+	p := &pageFile{r: r}
+	if err := p.readMeta(); err != nil {
+		return err
+	}
+	head, _, err := p.head(p.freelist)
+	if err == nil && binary.LittleEndian.Uint16(head[8:]) != pageFreelist {
+		err = damaged("page %d is not the list of free pages", p.freelist)
+	}
+	return err
+}
+
+// head reads the head of a page: whose it is and how many follow it.
+func (p *pageFile) head(id uint64) (b [pageHead]byte, over uint64, err error) {
+	if id < 2 || id >= p.hwm {
+		return b, 0, damaged("page %d is out of range", id)
+	}
+	if _, err := p.r.ReadAt(b[:], int64(id)*int64(p.size)); err != nil {
+		return b, 0, damaged("page %d: %v", id, err)
+	}
+	over = uint64(binary.LittleEndian.Uint32(b[12:]))
+	if binary.LittleEndian.Uint64(b[:]) != id || over >= p.hwm-id {
+		return b, 0, damaged("page %d has another's head", id)
+	}
+	return b, over, nil
+}
+
 // page reads a page with its overflow and marks all of it as used.
 func (p *pageFile) page(id uint64) (b []byte, flags uint16, count int, err error) {
-	if id < 2 || id >= p.hwm {
-		return nil, 0, 0, damaged("page %d is out of range", id)
-	}
-	b = make([]byte, p.size)
-	if _, err := p.r.ReadAt(b, int64(id)*int64(p.size)); err != nil {
-		return nil, 0, 0, damaged("page %d: %v", id, err)
+	_, over, err := p.head(id)
+	if err != nil {
+		return nil, 0, 0, err
 	}
 	le := binary.LittleEndian
-	over := uint64(le.Uint32(b[12:]))
-	if le.Uint64(b) != id || over >= p.hwm-id {
-		return nil, 0, 0, damaged("page %d has another's head", id)
-	}
-	if over > 0 {
-		b = make([]byte, (over+1)*uint64(p.size))
-		if _, err := p.r.ReadAt(b, int64(id)*int64(p.size)); err != nil {
-			return nil, 0, 0, damaged("page %d: %v", id, err)
-		}
+	b = make([]byte, (over+1)*uint64(p.size))
+	if _, err := p.r.ReadAt(b, int64(id)*int64(p.size)); err != nil {
+		return nil, 0, 0, damaged("page %d: %v", id, err)
 	}
 	for i := id; i <= id+over; i++ {
 		if p.uses[i]++; p.uses[i] > 1 {

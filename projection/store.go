@@ -40,7 +40,8 @@ const mapAhead = 1 << 30
 // store is one bbolt file of sealed entries. Commits are not synced: after a
 // crash of the machine the file must not be trusted (see marker).
 type store struct {
-	db *bolt.DB
+	db   *bolt.DB
+	file *os.File // the same, to look at pages without bbolt
 }
 
 // openStore opens or creates the file. Damage is found here as far as bbolt
@@ -49,16 +50,20 @@ func openStore(path string, buckets []string) (s *store, err error) {
 	if err := checkFile(path); err != nil {
 		return nil, err
 	}
-	err = guard(func() error {
-		db, err := bolt.Open(path, 0o600, &bolt.Options{
+	file, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	s = &store{file: file}
+	err = guard(func() (err error) {
+		s.db, err = bolt.Open(path, 0o600, &bolt.Options{
 			Timeout: time.Second, NoSync: true, FreelistType: bolt.FreelistMapType,
 			InitialMmapSize: mapAhead, NoStatistics: true,
 		})
 		if err != nil {
 			return err
 		}
-		s = &store{db}
-		return db.Update(func(tx *bolt.Tx) error {
+		return s.db.Update(func(tx *bolt.Tx) error {
 			for _, b := range append(buckets, metaBucket) {
 				if _, err := tx.CreateBucketIfNotExists([]byte(b)); err != nil {
 					return err
@@ -105,6 +110,11 @@ func (s *store) view(fn func(*reader) error) error {
 // update runs fn and commits what it wrote. If an error comes back the outcome
 // is to be read from the file.
 func (s *store) update(fn func(*writer) error) error {
+	// A commit frees the pages of the old list of free pages, as many as its head
+	// says.
+	if err := checkFreeHead(s.file); err != nil {
+		return err
+	}
 	return guard(func() error {
 		return s.db.Update(func(tx *bolt.Tx) error {
 			w := &writer{reader: reader{tx: tx, open: map[string]*bolt.Bucket{}}}
@@ -122,14 +132,17 @@ func (s *store) update(fn func(*writer) error) error {
 
 func (s *store) sync() error { return guard(s.db.Sync) }
 
-func (s *store) close() error { return guard(s.db.Close) }
+func (s *store) close() error {
+	var err error
+	if s.db != nil {
+		err = guard(s.db.Close)
+	}
+	return errors.Join(err, s.file.Close())
+}
 
 // abandon closes a file that is damaged. A panic in the middle of a commit may
 // have left bbolt's locks held; then the file is left open for good.
 func (s *store) abandon() {
-	if s == nil {
-		return
-	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

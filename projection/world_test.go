@@ -1,0 +1,296 @@
+package projection
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/eventlog/eventlogtest"
+	"github.com/wfd-dev/wfd/projection/event"
+	"github.com/wfd-dev/wfd/projection/run"
+)
+
+// world writes histories of many runs to a log. Each is one that package run
+// accepts, and its fold there is what the views are compared with.
+type world struct {
+	t     testing.TB
+	rng   *rand.Rand
+	log   *eventlogtest.Memory
+	clock int64
+	ids   uint64
+	runs  []*life
+	byID  map[eventlog.RunID]*life
+	defs  []event.DefinitionRegistered
+	kinds map[eventlog.Kind]int
+}
+
+// life is one run: its events and the fold of them.
+type life struct {
+	id     eventlog.RunID
+	events []eventlog.Event
+	state  *run.State
+}
+
+func newWorld(t testing.TB, seed uint64) *world {
+	return &world{
+		t: t, rng: rand.New(rand.NewPCG(seed, 1)), log: eventlogtest.NewMemory(), clock: 1_700_000_000_000_000_000,
+		byID: map[eventlog.RunID]*life{}, kinds: map[eventlog.Kind]int{},
+	}
+}
+
+func foldOf(t testing.TB, id eventlog.RunID, events []eventlog.Event) *run.State {
+	s := run.New(id)
+	s.Past = func(v eventlog.Version) (*run.State, error) { return foldOf(t, id, events[:v]), nil }
+	for _, e := range events {
+		if err := s.Apply(e); err != nil {
+			t.Fatalf("fold of %s: %v", id, err)
+		}
+	}
+	return s
+}
+
+func (w *world) pick(s ...string) string { return s[w.rng.IntN(len(s))] }
+func (w *world) chance(n int) bool       { return w.rng.IntN(n) == 0 }
+
+// steps makes n things happen.
+func (w *world) steps(n int) {
+	for range n {
+		switch {
+		case len(w.runs) == 0 || w.chance(12):
+			w.create(nil)
+		case w.chance(60):
+			w.register()
+		default:
+			w.act(w.runs[w.rng.IntN(len(w.runs))])
+		}
+	}
+}
+
+var workflowNames = []string{"review-loop", "Review_Loop", "nightly", "weiß", ""}
+
+func (w *world) create(parent *event.Parent) *life {
+	w.ids++
+	l := &life{}
+	binary.BigEndian.PutUint64(l.id[:], 0x0190_0000_0000_0000+uint64(w.rng.Uint32())) // no order but Seq
+	binary.BigEndian.PutUint64(l.id[8:], w.ids)
+	l.state = run.New(l.id)
+	p := &event.RunCreated{
+		Workflow: w.pick(workflowNames...), Version: 1 + w.rng.IntN(3), Hash: fmt.Sprintf("hash%d", w.rng.IntN(9)), Input: event.MustValue("in"),
+		Entry: []string{"a", "human", "wait"}[:1+w.rng.IntN(3)], Parent: parent,
+	}
+	if w.chance(2) {
+		p.Labels = map[string]string{"team": w.pick("red", "blue"), "env": w.pick("prod", "test")}
+	}
+	if w.chance(3) {
+		p.Deadline = event.Time(w.clock + int64(w.rng.IntN(1e9)))
+	}
+	if parent != nil {
+		p.Depth = 1
+	}
+	w.runs = append(w.runs, l)
+	w.byID[l.id] = l
+	w.append(l, p)
+	return l
+}
+
+func (w *world) register() {
+	name := w.pick(workflowNames[:3]...)
+	version := 1
+	for _, d := range w.defs {
+		if d.Name == name {
+			version++
+		}
+	}
+	d := event.DefinitionRegistered{
+		Name: name, Version: version, Hash: fmt.Sprintf("hash%d", w.rng.IntN(9)), Definition: fmt.Sprintf(`{"n":%d}`, len(w.defs)), Source: "n: 1",
+	}
+	w.write(Workflows, eventlog.Version(len(w.defs)), &d)
+	w.defs = append(w.defs, d)
+}
+
+// append stores events that the fold of the run accepts, and none otherwise.
+func (w *world) append(l *life, payloads ...event.Payload) {
+	w.clock += int64(w.rng.IntN(1e6))
+	for i, p := range payloads {
+		e := eventlog.Event{
+			Seq: w.log.Head() + 1 + eventlog.Seq(i), Run: l.id, Version: l.state.Version + 1, Time: w.clock, Kind: p.Kind(), Payload: event.Encode(p),
+		}
+		if err := l.state.Apply(e); err != nil {
+			l.state = foldOf(w.t, l.id, l.events)
+			return
+		}
+		l.state.Past = func(v eventlog.Version) (*run.State, error) { return foldOf(w.t, l.id, l.events[:v]), nil }
+	}
+	events := w.write(l.id, eventlog.Version(len(l.events)), payloads...)
+	l.events = append(l.events, events...)
+}
+
+func (w *world) write(id eventlog.RunID, expect eventlog.Version, payloads ...event.Payload) []eventlog.Event {
+	a := eventlog.Append{ID: eventlog.AppendID(w.rng.Uint64() | 1), Run: id, Expect: expect}
+	for _, p := range payloads {
+		w.kinds[p.Kind()]++
+		a.Records = append(a.Records, eventlog.Record{Time: w.clock, Kind: p.Kind(), Payload: event.Encode(p)})
+	}
+	if _, err := w.log.Append(context.Background(), a); err != nil {
+		w.t.Fatal(err)
+	}
+	events, err := w.log.ReadRun(id, expect, len(payloads))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return events
+}
+
+// act does one thing with a run. Some of it the fold refuses: then nothing
+// happened.
+func (w *world) act(l *life) {
+	s := l.state
+	if s.Status.Terminal() {
+		w.afterlife(l)
+		return
+	}
+	var list []func()
+	do := func(p ...event.Payload) { list = append(list, func() { w.append(l, p...) }) }
+	for _, t := range s.Tokens {
+		visit := 1
+		if n := s.Nodes[t.To]; n != nil {
+			visit = n.Visits + 1
+		}
+		do(&event.NodeScheduled{Node: t.To, Visit: visit})
+		do(&event.NodeScheduled{Node: t.To, Visit: visit})
+	}
+	for _, id := range s.LiveIDs() {
+		v := *s.Live[id]
+		switch {
+		case v.Status == run.NodeCompleted:
+			do(&event.EdgeTaken{From: v.Node, Visit: v.Visit, To: w.pick("a", "b", "human", "wait", "sub"), Outcome: "always", Of: 1})
+			continue
+		case v.Asked && len(v.Result) == 0:
+			do(&event.InputReceived{Node: v.Node, Visit: v.Visit, Value: event.Null})
+			if s.Timer(v.Node, v.Visit, "input") != nil {
+				do(&event.TimerFired{Node: v.Node, Visit: v.Visit, For: "input"})
+			}
+		case v.Node == "human" && !v.Asked:
+			form := event.MustValue(map[string]any{"type": "object", "pad": fmt.Sprintf("%*d", w.rng.IntN(6000), 1)})
+			list = append(list, func() {
+				ask := &event.InputRequested{Node: v.Node, Visit: v.Visit, Prompt: "Publish?", Form: form, Assignee: w.pick("", "ann", "bob")}
+				if w.chance(2) {
+					w.append(l, ask, &event.TimerSet{Node: v.Node, Visit: v.Visit, For: "input", At: w.soon()}, w.waiting(v.Node, "input"))
+				} else {
+					w.append(l, ask)
+				}
+			})
+		case v.Node == "wait" && s.Timer(v.Node, v.Visit, "wait") == nil:
+			do(&event.TimerSet{Node: v.Node, Visit: v.Visit, For: "wait", At: w.soon()}, w.waiting(v.Node, "timer"))
+		case v.Node == "wait":
+			do(&event.TimerFired{Node: v.Node, Visit: v.Visit, For: "wait"}, &event.NodeCompleted{Node: v.Node, Visit: v.Visit, Result: event.Null, Last: true})
+		case v.Node == "sub" && !v.Ordered && len(v.Result) == 0:
+			list = append(list, func() {
+				child := w.create(&event.Parent{Run: l.id, Node: v.Node, Visit: v.Visit})
+				w.append(l, &event.ChildStarted{Node: v.Node, Visit: v.Visit, Child: child.id, Workflow: "sub"})
+			})
+		case v.Node == "sub" && v.Ordered:
+			do(&event.ChildEnded{Node: v.Node, Visit: v.Visit, Child: v.Child, Status: "completed"})
+		case v.Status == run.NodeScheduled:
+			do(&event.NodeStarted{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt + 1})
+		case v.Status == run.NodeRunning:
+			fail := event.Failure{Class: event.ClassTimeout, Message: "late", Node: v.Node, Visit: v.Visit, Attempt: v.Attempt}
+			do(&event.NodeFailed{Failure: fail, Then: event.ThenRetry}, &event.NodeRetried{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt + 1, At: w.soon()}, w.waiting(v.Node, "retry"))
+			do(&event.NodeFailed{Failure: fail, Then: event.ThenPause}, &event.RunPaused{Reason: "no model"})
+			do(&event.NodeLost{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt})
+			do(&event.NodeFailed{Failure: fail, Then: event.ThenOnError, To: "b"}, &event.EdgeTaken{From: v.Node, Visit: v.Visit, To: "b", Outcome: "error", Of: 1, Failure: &fail})
+			if w.chance(4) {
+				end := []event.Payload{&event.NodeFailed{Failure: fail, Then: event.ThenRun}}
+				for _, other := range s.LiveIDs() {
+					if other != v.Node {
+						end = append(end, &event.NodeSkipped{Node: other, Visit: s.Live[other].Visit, Reason: event.SkipRunEnded})
+					}
+				}
+				do(append(end, &event.RunFailed{Failure: fail})...)
+			}
+		}
+		do(&event.NodeCompleted{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Result: event.MustValue("done")},
+			&event.EdgeTaken{From: v.Node, Visit: v.Visit, To: w.pick("a", "b", "human", "wait", "sub"), Outcome: "always", Of: 1})
+		do(&event.NodeCompleted{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Result: event.MustValue("done"), Sets: 1, Last: true},
+			&event.StateSet{Node: v.Node, Visit: v.Visit, Key: "k", Value: event.MustValue(1)})
+		if w.chance(8) {
+			do(&event.NodeSkipped{Node: v.Node, Visit: v.Visit, Reason: event.SkipJoined})
+		}
+	}
+	if len(list) == 0 || w.chance(10) {
+		list = append(list[:0], w.command(l))
+	}
+	list[w.rng.IntN(len(list))]()
+}
+
+func (w *world) waiting(node, what string) event.Payload {
+	return &event.RunWaiting{On: []event.Wait{{Node: node, For: what, Until: w.soon()}}}
+}
+
+func (w *world) soon() event.Time { return event.Time(w.clock + int64(w.rng.IntN(1e9))) }
+
+// command is what a person does with a run.
+func (w *world) command(l *life) func() {
+	s := l.state
+	var p event.Payload
+	switch w.rng.IntN(9) {
+	case 0:
+		p = &event.RunPaused{Reason: "lunch"}
+	case 1:
+		p = &event.RunResumed{}
+	case 2:
+		p = &event.SignalReceived{Name: "go", Value: event.Null}
+	case 3:
+		p = w.checkpoint(s)
+	case 4:
+		return func() { w.restore(l) }
+	case 5:
+		if s.Timer("", 0, "run") == nil {
+			return func() {}
+		}
+		p = &event.TimerFired{For: "run"}
+	case 6:
+		if !w.chance(3) {
+			return func() {}
+		}
+		p = &event.RunCancelled{Reason: "no longer wanted"}
+	case 7:
+		if len(s.Live)+len(s.Tokens) > 0 {
+			p = &event.ResultIgnored{Node: "a", Visit: 1, Attempt: 1, Reason: "late"}
+			break
+		}
+		p = &event.RunCompleted{Output: event.MustValue(fmt.Sprintf("%*d", w.rng.IntN(500), 1))}
+	case 8:
+		p = &event.CheckpointPruned{Below: s.Version / 2}
+	}
+	return func() { w.append(l, p) }
+}
+
+func (w *world) checkpoint(s *run.State) event.Payload {
+	return &event.CheckpointCreated{At: 1 + eventlog.Version(w.rng.IntN(int(s.Version))), Name: w.pick("", "before", "good"), Pinned: w.chance(2)}
+}
+
+func (w *world) restore(l *life) {
+	if v := int(l.state.Version); v > 1 {
+		w.append(l, &event.RunRestored{To: eventlog.Version(1 + w.rng.IntN(v-1)), Pause: w.chance(3)})
+	}
+}
+
+// afterlife is what may happen to a run that has ended.
+func (w *world) afterlife(l *life) {
+	switch w.rng.IntN(12) {
+	case 0:
+		w.restore(l)
+	case 1:
+		w.append(l, w.checkpoint(l.state))
+	case 2:
+		w.append(l, &event.ResultIgnored{Node: "a", Visit: 1, Attempt: 1, Reason: "late"})
+	case 3, 4:
+		if l.state.Status == run.Failed {
+			w.append(l, &event.RunResumed{Retry: true})
+		}
+	}
+}
