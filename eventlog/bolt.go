@@ -41,7 +41,8 @@ func createStore(path, name string, fill func(storeTx) error, buckets ...string)
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	s, err := boltOpen(path, name, false, 0)
+	// Mapped larger than growMin, it gets that much room with its first commit.
+	s, err := boltOpen(path, name, false, 2*growMin)
 	if err != nil {
 		return err
 	}

@@ -59,6 +59,9 @@ func (d *DB) commit(b *batch) (err error) {
 	b.base = Seq(d.edge.size) + 1
 	w := d.pack(b)
 	if err := d.opts.fail("commit.before"); err != nil {
+		if outOfSpace(err) {
+			err = fmt.Errorf("%w: %w", ErrFull, err)
+		}
 		return commitError(err)
 	}
 	err = s.file.update(func(tx storeTx) error {

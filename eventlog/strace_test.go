@@ -1,0 +1,118 @@
+package eventlog_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/eventlog/eventlogtest"
+)
+
+// TestTracedChild appends events one by one, until an error or as many as it
+// is told, and says on stdout how many were acknowledged.
+func TestTracedChild(t *testing.T) {
+	dir := os.Getenv("EVENTLOG_TRACED_DIR")
+	if dir == "" {
+		t.Skip("runs as a child under strace")
+	}
+	n, _ := strconv.Atoi(os.Getenv("EVENTLOG_TRACED_APPENDS"))
+	d, err := eventlog.Open(dir, eventlog.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, _ := d.Version(eventlogtest.RunNo(1))
+	acked := 0
+	one := func() error {
+		_, err := d.Append(context.Background(), eventlog.Append{ID: 1, Run: eventlogtest.RunNo(1), Expect: v + eventlog.Version(acked), Records: []eventlog.Record{eventlogtest.Rec(1, "x")}})
+		return err
+	}
+	for acked < n && err == nil {
+		if err = one(); err == nil {
+			acked++
+		}
+	}
+	if err != nil {
+		fmt.Println("first", errors.Is(err, eventlog.ErrUnknown), "then", errors.Is(one(), eventlog.ErrStopped), err)
+		if ev, err := eventlogtest.All(d, 100); err != nil || len(ev) != int(v)+acked {
+			t.Errorf("reads after the failure: %d events, %v", len(ev), err)
+		}
+	}
+	fmt.Println("acked", acked)
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// traced runs TestTracedChild under strace and returns its output and trace.
+func traced(t *testing.T, dir string, appends int, inject string) (acked int, out, trace string) {
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		t.Skip("strace is not installed")
+	}
+	log := filepath.Join(t.TempDir(), "trace")
+	args := []string{strace, "-f", "-qq", "-o", log, "-e", "trace=fdatasync,fsync,pwrite64"}
+	if inject != "" {
+		args = append(args, "-e", "inject="+inject)
+	}
+	out, err = child(t, "TestTracedChild", []string{"EVENTLOG_TRACED_DIR=" + dir, fmt.Sprint("EVENTLOG_TRACED_APPENDS=", appends)}, args...)
+	if err != nil && strings.Contains(out, "ptrace") {
+		t.Skip("strace may not trace here")
+	}
+	_, rest, ok := strings.Cut(out, "acked ")
+	if !ok || err != nil {
+		t.Fatalf("child: %v\n%s", err, out)
+	}
+	fmt.Sscan(rest, &acked)
+	b, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return acked, out, string(b)
+}
+
+// An append alone costs the two syncs of its bbolt commit, and nothing else on
+// its way syncs.
+func TestTwoSyncsPerAppend(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	traced(t, dir, 1, "")
+	syncs := func(n int) int {
+		_, _, trace := traced(t, dir, n, "")
+		return strings.Count(trace, "sync(")
+	}
+	if few, many := syncs(5), syncs(45); many-few != 2*40 {
+		t.Errorf("40 appends cost %d syncs", many-few)
+	}
+}
+
+// A sync that fails leaves the outcome unknown, whichever of the two it is:
+// the log stops, and after a restart the append is there or not, and
+// everything before it is.
+func TestFailedSync(t *testing.T) {
+	for _, inject := range []string{
+		"fdatasync:error=EIO:when=5", // of the data pages of the third commit
+		"fdatasync:error=EIO:when=6", // of its meta page
+		"fdatasync:error=ENOSPC:when=5",
+		"pwrite64:error=EIO:when=11",
+	} {
+		t.Run(inject, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "data")
+			traced(t, dir, 1, "")
+			acked, out, _ := traced(t, dir, 100, inject)
+			if !strings.Contains(out, "first true then true") || acked == 100 {
+				t.Errorf("child says:\n%s", out)
+			}
+			check(t, dir)
+			d := open(t, dir, eventlog.Options{})
+			if n := int(d.Head()); n != 1+acked && n != 2+acked {
+				t.Errorf("%d events after %d acknowledged", n, 1+acked)
+			}
+		})
+	}
+}
