@@ -1,0 +1,70 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/wfd-dev/wfd/engine/workflow"
+	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/projection/event"
+)
+
+// Task is one attempt of one visit of a node, with every setting evaluated. It
+// may hold secrets: it is never stored or logged.
+type Task struct {
+	Run      eventlog.RunID
+	Workflow string
+	Node     string // of a foreach's item: "node[i]"
+	Visit    int
+	Attempt  int
+	Depth    int // of the run among child runs
+
+	Kind     workflow.Kind
+	Def      *workflow.Node // literal settings; shared, not to be changed
+	Prompt   string         // "" if the node has none
+	Settings map[string]any // the node's settings, evaluated, by their name in the definition
+	Input    any            // what was delivered to the node
+	Timeout  time.Duration
+}
+
+// Key is the same for every attempt of a visit, so that the other side can tell
+// a repetition from a new request.
+func (t *Task) Key() string { return fmt.Sprintf("%s/%s/%d", t.Run, t.Node, t.Visit) }
+
+// Answer is what became of a task.
+type Answer struct {
+	Result  any            // nil, bool, int64, float64, string, []any or map[string]any
+	Set     map[string]any // state that the answer itself sets
+	Usage   *event.Usage
+	Failure *Failure // nil: it went well
+}
+
+// Failure says why a task has no result.
+type Failure struct {
+	Class   string // an event.Class constant
+	Message string
+	Again   *bool         // whether a further attempt makes sense; nil: the class says
+	After   time.Duration // what the other side asked to wait; 0 = nothing
+}
+
+// Error makes a Failure an error.
+func (f *Failure) Error() string { return f.Class + ": " + f.Message }
+
+// Fail returns an Answer that failed.
+func Fail(class, format string, args ...any) Answer {
+	return Answer{Failure: &Failure{Class: class, Message: fmt.Sprintf(format, args...)}}
+}
+
+// Runner does tasks. Run is called from many goroutines at once, once per
+// attempt, and returns soon after ctx is done; ctx carries the task's timeout.
+// A panic in Run fails the attempt, not the daemon.
+type Runner interface {
+	Run(ctx context.Context, t *Task) Answer
+}
+
+// RunnerFunc makes a function a Runner.
+type RunnerFunc func(ctx context.Context, t *Task) Answer
+
+// Run calls f.
+func (f RunnerFunc) Run(ctx context.Context, t *Task) Answer { return f(ctx, t) }
