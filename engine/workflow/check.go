@@ -201,7 +201,7 @@ func (c *compiler) checkConverge(n *Node) {
 			}
 		}
 	}
-	c.onNode(Warning, CodeExclusive, n.ID, fmt.Sprintf("of the branches that meet at the converge %s only one is ever taken", n.ID), "it joins one input; any other kind would do")
+	c.onNode(Warning, CodeExclusive, n.ID, fmt.Sprintf("of the branches that meet at the converge %s only one is ever taken", n.ID), "a converge is for branches that run at once")
 }
 
 // forkMeets reports whether a leaves a node that takes all its edges, another of

@@ -291,6 +291,9 @@ func (c *compiler) keys() {
 	}
 	for _, n := range c.def.Nodes {
 		outputs, _ := n.Fields["outputs"].(map[string]any)
+		if n.Do != nil {
+			outputs, _ = n.Do.Fields["outputs"].(map[string]any)
+		}
 		for _, k := range sortedKeys(outputs) {
 			if !c.declared[k] {
 				c.declared[k] = true
@@ -301,19 +304,24 @@ func (c *compiler) keys() {
 	}
 	known := sortedKeys(c.declared)
 	for _, n := range c.def.Nodes {
-		for _, s := range n.Set {
-			if c.declared[s.Key] {
-				continue
-			}
-			path := join(join(join("nodes", n.ID), "set"), s.Key)
-			hint := "declare it under state:"
-			if near := expr.Closest(s.Key, known); near != "" {
-				hint = "did you mean " + near + "? Otherwise declare it under state:"
-			}
-			c.add(Warning, CodeUnknownKey, c.src.markOf(path, true), path, n.ID, fmt.Sprintf("node %s sets the state key %s, which is not declared", n.ID, s.Key), hint)
-			c.declared[s.Key] = true
-			c.w.Keys = append(c.w.Keys, StateKey{Name: s.Key})
+		c.setKeys(n, join("nodes", n.ID), known)
+	}
+}
+
+// setKeys declares what n sets and nobody declares.
+func (c *compiler) setKeys(n *NodeDef, path string, known []string) {
+	for _, s := range n.Set {
+		if c.declared[s.Key] {
+			continue
 		}
+		at := join(join(path, "set"), s.Key)
+		hint := "declare it under state:"
+		if near := expr.Closest(s.Key, known); near != "" {
+			hint = "did you mean " + near + "? Otherwise declare it under state:"
+		}
+		c.add(Warning, CodeUnknownKey, c.src.markOf(at, true), at, n.ID, fmt.Sprintf("node %s sets the state key %s, which is not declared", n.ID, s.Key), hint)
+		c.declared[s.Key] = true
+		c.w.Keys = append(c.w.Keys, StateKey{Name: s.Key})
 	}
 }
 

@@ -144,7 +144,7 @@ var kinds = []kindSpec{
 	{kind: Human, short: "prompt", doc: "Asks a person.", fields: []field{
 		{name: "prompt", form: aText, doc: "The question."},
 		{name: "form", form: aSchema, doc: "JSON Schema of the answer."},
-		{name: "assignee", form: aText, doc: "Who is asked."},
+		{name: "assignee", form: aWord, doc: "Who is asked."},
 	}},
 	{kind: Sub, short: "workflow", doc: "Runs another workflow.", fields: []field{
 		{name: "workflow", form: aWord, required: true, doc: "Its name."},

@@ -367,7 +367,7 @@ func (p *parser) specialField(n *NodeDef, name string, v *tree, path string) {
 	switch name {
 	case "do":
 		if n.Do = p.node(n.ID, &tree{mark: p.src.markOf(path, true)}, v, path, true); n.Do != nil && n.Do.Kind != "" && !n.Do.Kind.IsAction() {
-			p.fail(CodeForeach, p.src.markOf(path, true), path, n.ID, "a foreach cannot do "+nodeWords(n.Do.Kind), "it does agent, http, exec, worker or tool, or runs a workflow: for anything else")
+			p.fail(CodeForeach, p.src.markOf(path, true), path, n.ID, "a foreach cannot do "+nodeWords(n.Do.Kind), "it does agent, http, exec, worker or tool; anything else goes into a workflow: of its own")
 		}
 	case "outputs":
 		m := map[string]any{}

@@ -99,12 +99,11 @@ type Node struct {
 	OnError   *Edge   // nil: none
 	OnTimeout *Edge   // nil: none
 
-	Set        []SetExpr // in the definition's order
-	Expect     *Schema   // of the result; nil: any
-	Retry      Retry
-	RetryAsked bool          // the definition itself says retry
-	Timeout    time.Duration // of one attempt; of the whole wait for human and wait
-	MaxVisits  int
+	Set       []SetExpr // in the definition's order
+	Expect    *Schema   // of the result; nil: any
+	Retry     Retry
+	Timeout   time.Duration // of one attempt; of the whole wait for human and wait
+	MaxVisits int
 
 	Join      Join
 	OnFailure OnFailure
@@ -121,21 +120,12 @@ type Node struct {
 	Settings map[string]*expr.Template
 
 	Form     *Schema        // human
-	FormDoc  any            // human: Form as it was written
-	Assignee string         // human
 	Child    *expr.Template // workflow and foreach over a workflow: the child's input
 	Items    *expr.Template // foreach: the list
-	As       string         // foreach: another name for item
 	Do       *Node          // foreach: the node done for each item; its Index is -1
 	WaitFor  *expr.Template // wait: a duration, as a string of Go's form or a number of seconds
 	WaitTill *expr.Template // wait: a time, RFC 3339
-	Signal   string         // wait: the name of the signal, "" = none
 	Message  *expr.Template // end
-
-	ChildName    string // workflow and foreach over a workflow: what the child runs
-	ChildVersion int    // 0: the newest
-	MaxParallel  int    // foreach: items under way at once; 0 = no limit of its own
-	EndFailed    bool   // end: the run fails
 }
 
 // Conditional reports whether the node's routing looks at conditions: it then
