@@ -12,7 +12,11 @@ import (
 
 func TestMain(m *testing.M) {
 	// Each check of the model opens logs on disk; -rapid.checks=N asks for more.
-	flag.Set("rapid.checks", "15")
+	checks := "15"
+	if raceEnabled {
+		checks = "6"
+	}
+	flag.Set("rapid.checks", checks)
 	goleak.VerifyTestMain(m)
 }
 

@@ -45,6 +45,7 @@ func TestEveryWriteFails(t *testing.T) {
 	for _, point := range eventlog.Failpoints {
 		for _, cause := range []error{injected, syscall.ENOSPC} {
 			t.Run(fmt.Sprintf("%s/%v", point, cause), func(t *testing.T) {
+				t.Parallel()
 				for n := int64(1); ; n++ {
 					if !failOnce(t, point, n, cause) || n == 3 {
 						return

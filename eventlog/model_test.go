@@ -15,6 +15,7 @@ import (
 // A DB with segments of a few dozen events answers as the log in memory does,
 // whatever is asked of it in whatever order, and across restarts.
 func TestModel(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		dir, err := os.MkdirTemp(t.TempDir(), "log")
 		if err != nil {
