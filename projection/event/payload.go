@@ -51,6 +51,7 @@ const (
 	ClassNotFound      = "not_found"
 	ClassCancelled     = "cancelled"
 	ClassInternal      = "internal"
+	ClassEnd           = "end" // the definition itself ended the run: end: failed
 )
 
 // Usage is what an attempt consumed.

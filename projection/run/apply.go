@@ -389,6 +389,9 @@ func (s *State) completed(p *event.NodeCompleted) error {
 		each.Open--
 		each.Ended++
 		each.Results[v.Item-1] = p.Result
+		if len(p.Set) > 0 {
+			each.Answers = append(each.Answers, ItemAnswer{v.Item - 1, p.Set})
+		}
 		return nil
 	}
 	v.Result = p.Result
@@ -409,7 +412,6 @@ func (s *State) completed(p *event.NodeCompleted) error {
 		v.Thread.Seen = append(slices.Clip(v.Thread.Seen), v.Entry)
 		s.Journal = append(s.Journal, Entry{Node: v.Node, Visit: v.Visit, Result: v.Result})
 	}
-	v.Each, v.Items = nil, nil
 	s.finish(v)
 	return nil
 }
@@ -558,6 +560,7 @@ func failureValue(f *event.Failure) (event.Value, error) {
 }
 
 func (s *State) set(p *event.StateSet) error {
+	old := s.Vars[p.Key]
 	if len(p.Value) == 0 {
 		delete(s.Vars, p.Key)
 	} else {
@@ -571,7 +574,12 @@ func (s *State) set(p *event.StateSet) error {
 		return err
 	}
 	v.SetDone++
-	if !v.Direct {
+	if v.Direct {
+		if v.Old == nil {
+			v.Old = Map[event.Value]{}
+		}
+		v.Old[p.Key] = old
+	} else {
 		w := Write{Key: p.Key, Value: p.Value, Reduce: p.Reduce}
 		if p.Reduce != "" {
 			w.Value = p.Operand

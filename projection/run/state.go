@@ -140,12 +140,13 @@ type Visit struct {
 	// Once the result is known, until every edge is taken.
 	Result  event.Value
 	Answer  []event.KV
-	Sets    int  // state.set events still owed
-	SetDone int  // and done
-	Last    bool // no edge leaves the node
-	Direct  bool // nothing else was under way: writes go past the journal
-	Taken   int  // edges taken
-	Entry   int  // index of its journal entry, if not Direct
+	Sets    int              // state.set events still owed
+	SetDone int              // and done
+	Last    bool             // no edge leaves the node
+	Direct  bool             // nothing else was under way: writes go past the journal
+	Old     Map[event.Value] // Direct: what the keys it has set were before
+	Taken   int              // edges taken
+	Entry   int              // index of its journal entry, if not Direct
 
 	Asked  bool // human: the question is in the log
 	Signal string
@@ -170,6 +171,13 @@ type Each struct {
 	Ended   int
 	Again   []int // items below Next to be scheduled again, after a restore
 	Failure *event.Failure
+	Answers []ItemAnswer // state that items' answers set, in log order
+}
+
+// ItemAnswer is what the answer of one item, from 0, sets once all have ended.
+type ItemAnswer struct {
+	Item int
+	Set  []event.KV
 }
 
 // Timer is something that is due.

@@ -262,3 +262,31 @@ func (s *State) soleThread(tokens []*Token) bool {
 	}
 	return true
 }
+
+// EndThread returns what an expression at the end of the run sees: every branch.
+func (s *State) EndThread() Thread {
+	if len(s.Done) == 0 {
+		return Thread{}
+	}
+	return merge(slices.Clone(s.Done))
+}
+
+// LastResult returns the result of the node that came last, in branch order
+// where several branches ended apart.
+func (s *State) LastResult() event.Value {
+	if t := s.EndThread(); len(t.Seen) > 0 {
+		return s.Journal[t.Seen[len(t.Seen)-1]].Result
+	}
+	return s.Last
+}
+
+// Before returns the thread of a visit without its own writes, and the values
+// of the keys it has already written past the journal as they were before.
+func (v *Visit) Before() (Thread, map[string]event.Value) {
+	if v.Direct || v.Status != NodeCompleted {
+		return v.Thread, v.Old
+	}
+	t := v.Thread
+	t.Seen = t.Seen[:len(t.Seen)-1]
+	return t, nil
+}

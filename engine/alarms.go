@@ -1,0 +1,124 @@
+package engine
+
+import (
+	"container/heap"
+	"context"
+	"sync"
+	"time"
+
+	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/projection/event"
+)
+
+// horizon is how far ahead alarms are held in memory. Later ones are in the
+// views, from where they are fetched in time.
+const horizon = time.Hour
+
+// alarms wakes runs when something of theirs is due. It holds one moment per run.
+type alarms struct {
+	now  func() time.Time
+	wake func(eventlog.RunID)
+
+	mu    sync.Mutex
+	at    map[eventlog.RunID]event.Time
+	heap  alarmHeap     // may hold moments that at no longer names: passed over
+	nudge chan struct{} // has an element when the soonest may have changed
+}
+
+func newAlarms(now func() time.Time, wake func(eventlog.RunID)) *alarms {
+	return &alarms{now: now, wake: wake, at: map[eventlog.RunID]event.Time{}, nudge: make(chan struct{}, 1)}
+}
+
+// arm sets the run's moment, replacing an earlier one; without ok it has none.
+func (a *alarms) arm(id eventlog.RunID, at event.Time, ok bool) {
+	if ok && at > event.At(a.now().Add(horizon)) {
+		ok = false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !ok {
+		delete(a.at, id)
+		return
+	}
+	if a.at[id] == at {
+		return
+	}
+	a.at[id] = at
+	heap.Push(&a.heap, alarm{at, id})
+	if a.heap[0].run == id {
+		select {
+		case a.nudge <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// armFirst sets the run's moment unless it has an earlier one.
+func (a *alarms) armFirst(id eventlog.RunID, at event.Time) {
+	a.mu.Lock()
+	old, armed := a.at[id]
+	a.mu.Unlock()
+	if !armed || at < old {
+		a.arm(id, at, true)
+	}
+}
+
+// due takes the runs that are due, and returns how long until the next one.
+func (a *alarms) due() (ids []eventlog.RunID, next time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := event.At(a.now())
+	for len(a.heap) > 0 {
+		first := a.heap[0]
+		if a.at[first.run] != first.at {
+			heap.Pop(&a.heap)
+			continue
+		}
+		if first.at > now {
+			return ids, time.Duration(first.at - now)
+		}
+		heap.Pop(&a.heap)
+		delete(a.at, first.run)
+		ids = append(ids, first.run)
+	}
+	return ids, horizon
+}
+
+// start wakes runs in the background until ctx ends.
+func (a *alarms) start(ctx context.Context, wg *sync.WaitGroup) {
+	wg.Go(func() {
+		timer := time.NewTimer(0)
+		defer timer.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-timer.C:
+			case <-a.nudge:
+			}
+			ids, next := a.due()
+			for _, id := range ids {
+				a.wake(id)
+			}
+			timer.Reset(next)
+		}
+	})
+}
+
+type alarm struct {
+	at  event.Time
+	run eventlog.RunID
+}
+
+type alarmHeap []alarm
+
+func (h alarmHeap) Len() int           { return len(h) }
+func (h alarmHeap) Less(i, j int) bool { return h[i].at < h[j].at }
+func (h alarmHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *alarmHeap) Push(x any)        { *h = append(*h, x.(alarm)) }
+func (h *alarmHeap) Pop() any {
+	old := *h
+	x := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return x
+}

@@ -1,0 +1,207 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/wfd-dev/wfd/engine/workflow"
+	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/projection"
+	"github.com/wfd-dev/wfd/projection/event"
+)
+
+// Registered is a version of a workflow's name.
+type Registered struct {
+	Name    string `json:"name"`
+	Version int    `json:"version"`
+	Hash    string `json:"hash"`
+}
+
+// maxCompiled bounds the compiled definitions kept in memory.
+const maxCompiled = 256
+
+// definitions registers workflows and finds them again.
+type definitions struct {
+	log   eventlog.Log
+	views *projection.Views
+
+	register sync.Mutex // one registration at a time: versions of a name are dense
+
+	mu         sync.Mutex
+	compiled   map[string]*workflow.Workflow // by hash
+	named      map[asked]Registered          // answers given; empty after a registration
+	generation int                           // registrations so far
+}
+
+// asked is how somebody named a workflow.
+type asked struct {
+	name    string
+	version int
+}
+
+func newDefinitions(log eventlog.Log, views *projection.Views) *definitions {
+	return &definitions{log: log, views: views, compiled: map[string]*workflow.Workflow{}, named: map[asked]Registered{}}
+}
+
+// Register gives a definition the next version of its name. One that is the
+// newest version already keeps it.
+func (e *Engine) Register(ctx context.Context, wf *workflow.Workflow, source, actor string) (Registered, error) {
+	if err := e.accepting(); err != nil {
+		return Registered{}, err
+	}
+	reg, err := e.defs.add(ctx, wf, source, actor, e.now())
+	if errors.Is(err, eventlog.ErrUnknown) || errors.Is(err, eventlog.ErrStopped) {
+		e.fail(err)
+	}
+	return reg, err
+}
+
+func (d *definitions) add(ctx context.Context, wf *workflow.Workflow, source, actor string, at event.Time) (Registered, error) {
+	d.register.Lock()
+	defer d.register.Unlock()
+	reg := Registered{Name: wf.Name, Version: 1, Hash: wf.Hash.String()}
+	old, err := d.exactly(ctx, wf.Name)
+	switch {
+	case err == nil && old.Hash == reg.Hash:
+		return Registered{Name: old.Name, Version: old.Version, Hash: old.Hash}, nil
+	case err == nil:
+		reg.Version = old.Version + 1
+	case !errors.Is(err, projection.ErrNotFound):
+		return reg, err
+	}
+	text, err := wf.Def.MarshalJSON()
+	if err != nil {
+		return reg, err
+	}
+	stream := projection.Workflows
+	version, err := d.log.Version(stream)
+	if err != nil {
+		return reg, err
+	}
+	if version > 0 {
+		last, err := d.log.ReadRun(stream, version-1, 1)
+		if err != nil {
+			return reg, err
+		}
+		if len(last) > 0 {
+			at = max(at, event.Time(last[0].Time))
+		}
+	}
+	p := &event.DefinitionRegistered{Name: reg.Name, Version: reg.Version, Hash: reg.Hash, Definition: string(text), Source: source}
+	if source == p.Definition {
+		p.Source = ""
+	}
+	_, err = d.log.Append(context.WithoutCancel(ctx), eventlog.Append{
+		ID: appendID(), Run: stream, Expect: version,
+		Records: []eventlog.Record{{Time: int64(at), Kind: p.Kind(), Actor: actor, Payload: event.Encode(p)}},
+	})
+	if err == nil {
+		d.keep(wf)
+		d.mu.Lock()
+		clear(d.named)
+		d.generation++
+		d.mu.Unlock()
+	}
+	return reg, err
+}
+
+// exactly returns the newest version of a name, letter for letter.
+func (d *definitions) exactly(ctx context.Context, name string) (projection.Definition, error) {
+	def, err := d.views.Definition(ctx, name, 0)
+	if err == nil && def.Name != name {
+		err = projection.ErrNotFound
+	}
+	return def, err
+}
+
+// find returns a version of a workflow by name; version 0 is the newest.
+func (d *definitions) find(ctx context.Context, name string, version int) (Registered, *workflow.Workflow, error) {
+	key := asked{name, version}
+	d.mu.Lock()
+	reg, ok := d.named[key]
+	wf, generation := d.compiled[reg.Hash], d.generation
+	d.mu.Unlock()
+	if ok && wf != nil {
+		return reg, wf, nil
+	}
+	def, err := d.views.Definition(ctx, name, version)
+	if err != nil {
+		if errors.Is(err, projection.ErrNotFound) {
+			err = fmt.Errorf("%w: workflow %q; see the list of workflows", ErrNotFound, name)
+		}
+		return Registered{}, nil, err
+	}
+	if wf, err = d.compile(def); err != nil {
+		return Registered{}, nil, err
+	}
+	reg = Registered{Name: def.Name, Version: def.Version, Hash: def.Hash}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.named) >= maxCompiled {
+		clear(d.named)
+	}
+	if d.generation == generation { // else a newer version may have come meanwhile
+		d.named[key] = reg
+	}
+	return reg, wf, nil
+}
+
+// byHash returns a definition by its hash.
+func (d *definitions) byHash(hash string) (*workflow.Workflow, error) {
+	d.mu.Lock()
+	wf := d.compiled[hash]
+	d.mu.Unlock()
+	if wf != nil {
+		return wf, nil
+	}
+	def, err := d.views.DefinitionByHash(context.Background(), hash)
+	if err != nil {
+		return nil, err
+	}
+	return d.compile(def)
+}
+
+func (d *definitions) compile(def projection.Definition) (*workflow.Workflow, error) {
+	d.mu.Lock()
+	wf := d.compiled[def.Hash]
+	d.mu.Unlock()
+	if wf != nil {
+		return wf, nil
+	}
+	wf, problems := workflow.Load(def.Name+".json", []byte(def.JSON))
+	if wf == nil {
+		return nil, fmt.Errorf("workflow %s, version %d, no longer compiles: %w", def.Name, def.Version, problems)
+	}
+	if wf.Hash.String() != def.Hash {
+		return nil, fmt.Errorf("workflow %s, version %d: its text has hash %s, registered was %s", def.Name, def.Version, wf.Hash, def.Hash)
+	}
+	d.keep(wf)
+	return wf, nil
+}
+
+func (d *definitions) keep(wf *workflow.Workflow) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.compiled) >= maxCompiled {
+		clear(d.compiled) // rare, and what is in use comes back at the next look
+	}
+	d.compiled[wf.Hash.String()] = wf
+}
+
+// supported refuses definitions that need what this engine does not have yet.
+func (e *Engine) supported(wf *workflow.Workflow) error {
+	var missing []string
+	for _, n := range wf.Nodes {
+		switch n.Kind {
+		case workflow.Chat, workflow.Plan:
+			missing = append(missing, fmt.Sprintf("node %s is of kind %s", n.ID, n.Kind))
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("%w: %s", ErrUnsupported, strings.Join(missing, "; "))
+	}
+	return nil
+}

@@ -1,0 +1,129 @@
+package engine
+
+import (
+	"fmt"
+
+	"github.com/wfd-dev/wfd/engine/agent"
+	"github.com/wfd-dev/wfd/engine/machine"
+	"github.com/wfd-dev/wfd/engine/workflow"
+	"github.com/wfd-dev/wfd/engine/workflow/expr"
+	"github.com/wfd-dev/wfd/projection/event"
+	"github.com/wfd-dev/wfd/projection/run"
+)
+
+// dispatch lets out what follows from events that are on disk. If we crash
+// before or in the middle of it, the next start finds the same work in the log.
+// fresh says that the run was just read from disk: what it has under way besides
+// these events is then taken up too. It runs on the run's owner and never waits.
+func (e *Engine) dispatch(l *loaded, events []machine.Event, fresh bool) {
+	if len(events) > 0 {
+		e.watchers.changed(l.id)
+	}
+	if !e.running() {
+		return
+	}
+	s := l.state
+	for i := range events {
+		switch p := events[i].Payload.(type) {
+		case *event.NodeStarted:
+			if v := s.Live[p.Node]; !p.Each && v != nil && v.Visit == p.Visit && v.Attempt == p.Attempt && v.Status == run.NodeRunning {
+				e.sched.add(e.task(l, v), priority(l.wf, v))
+			}
+		case *event.NodeSkipped:
+			e.sched.cancel(s.Run, p.Node, p.Visit)
+			if child := events[i].Child; !child.IsZero() {
+				e.post(child, machine.Meta{Actor: system}, machine.Cancel{Reason: "the parent run gave it up"})
+			}
+		case *event.ChildStarted:
+			if v := s.Live[p.Node]; !fresh && v != nil && v.Ordered && v.Child == p.Child {
+				e.startChild(s, p)
+			}
+		case *event.RunPaused:
+			e.tellChildren(s, machine.Pause{Reason: "the parent run was paused"})
+		case *event.RunResumed:
+			e.tellChildren(s, machine.Resume{Reason: "the parent run was resumed"})
+		case *event.RunCompleted, *event.RunFailed, *event.RunCancelled:
+			e.tellParent(s)
+		}
+	}
+	if fresh {
+		e.takeUp(s)
+	}
+	if len(events) > 0 || fresh {
+		at, ok := machine.Due(s)
+		e.clock.arm(s.Run, at, ok)
+	}
+}
+
+func priority(w *workflow.Workflow, v *run.Visit) int {
+	if n := machine.NodeOf(w, v); n != nil {
+		return n.Def.Priority
+	}
+	return 0
+}
+
+// task evaluates a visit's settings. Settings that cannot be evaluated make a
+// task that fails.
+func (e *Engine) task(l *loaded, v *run.Visit) *job {
+	n := machine.NodeOf(l.wf, v)
+	t := &agent.Task{
+		Run: l.id, Workflow: l.wf.Name, Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Depth: l.state.Depth,
+		Kind: n.Kind, Def: n, Timeout: n.Timeout,
+	}
+	j := &job{task: t, queue: queueOf(n)}
+	vars, err := machine.Vars(l.wf, l.state, v)
+	if err == nil {
+		err = settle(t, n, withSecrets{vars, e.opt.Secret})
+	}
+	if err != nil {
+		f := agent.Fail(event.ClassInternal, "%v", err)
+		j.answer = &f
+	}
+	return j
+}
+
+func settle(t *agent.Task, n *workflow.Node, vars expr.Vars) error {
+	if in, ok := vars.Var("result"); ok {
+		t.Input = in
+	}
+	if n.Prompt != nil {
+		p, err := n.Prompt.Eval(vars)
+		if err != nil {
+			return fmt.Errorf("prompt: %w", err)
+		}
+		t.Prompt = expr.Text(p)
+	}
+	t.Settings = make(map[string]any, len(n.Settings))
+	for name, tmpl := range n.Settings {
+		v, err := tmpl.Eval(vars)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		t.Settings[name] = v
+	}
+	return nil
+}
+
+// withSecrets adds the variable secrets, which only the settings of tasks see.
+type withSecrets struct {
+	expr.Vars
+	secret func(string) (string, bool)
+}
+
+func (w withSecrets) Var(name string) (any, bool) {
+	if name == "secrets" {
+		return secrets(w.secret), true
+	}
+	return w.Vars.Var(name)
+}
+
+type secrets func(string) (string, bool)
+
+// Get implements expr.Object.
+func (s secrets) Get(key string) (any, bool) {
+	v, ok := s(key)
+	return v, ok
+}
+
+// Keys implements expr.Object: secrets are not listed.
+func (s secrets) Keys() []string { return nil }

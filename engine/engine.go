@@ -1,0 +1,236 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/wfd-dev/wfd/engine/agent"
+	"github.com/wfd-dev/wfd/engine/bus"
+	"github.com/wfd-dev/wfd/engine/workflow"
+	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/projection"
+	"github.com/wfd-dev/wfd/projection/event"
+)
+
+// Errors of the engine, besides those of packages machine and eventlog.
+var (
+	// ErrNotFound: there is no such run, workflow or checkpoint.
+	ErrNotFound = errors.New("not found")
+	// ErrStopped: the engine does not accept commands any more.
+	ErrStopped = errors.New("engine has stopped")
+	// ErrExists: a run with this ID exists and is another one.
+	ErrExists = errors.New("run exists")
+	// ErrUnsupported: a definition needs something this engine cannot do.
+	ErrUnsupported = errors.New("not supported")
+)
+
+// Options of an Engine. The zero value of every field is good.
+type Options struct {
+	Logger *slog.Logger
+	// Runners do the tasks, by kind; a kind without one fails its tasks.
+	Runners map[workflow.Kind]agent.Runner
+	// Replies, if set, answers every task instead of Runners.
+	Replies agent.Runner
+	// Queues bounds the attempts under way at once, by queue; see DefaultQueues.
+	Queues map[string]int
+	// MaxLoaded bounds the runs kept in memory between commands.
+	MaxLoaded int
+	// Env returns an environment variable that definitions may read.
+	Env func(name string) (value string, allowed bool)
+	// Secret returns a secret by name.
+	Secret func(name string) (value string, ok bool)
+	// Now is the clock.
+	Now func() time.Time
+	// Bus carries doorbells; by default one of this process.
+	Bus bus.Bus
+}
+
+// defaultMaxLoaded keeps the cache of loaded runs at a few megabytes.
+const defaultMaxLoaded = 1024
+
+// Engine runs workflows on a log.
+type Engine struct {
+	opt   Options
+	log   eventlog.Log
+	views *projection.Views
+	bus   bus.Bus
+	slog  *slog.Logger
+
+	defs     *definitions
+	runs     *runs
+	clock    *alarms
+	sched    *scheduler
+	watchers watchers
+	stopped  chan struct{} // closed when commands are no longer accepted
+	stop     sync.Once
+
+	mu      sync.Mutex
+	failure error // why the engine stopped by itself
+	started bool
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup // everything that runs in the background
+}
+
+// New returns an engine on log and its views. It does nothing yet but answer
+// queries and take commands; see [Engine.Start]. The caller closes log and views
+// after [Engine.Stop].
+func New(log eventlog.Log, views *projection.Views, opt Options) *Engine {
+	if opt.Logger == nil {
+		opt.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	if opt.MaxLoaded <= 0 {
+		opt.MaxLoaded = defaultMaxLoaded
+	}
+	if opt.Env == nil {
+		opt.Env = func(string) (string, bool) { return "", false }
+	}
+	if opt.Secret == nil {
+		opt.Secret = func(string) (string, bool) { return "", false }
+	}
+	if opt.Bus == nil {
+		opt.Bus = bus.New(opt.Logger)
+	}
+	e := &Engine{opt: opt, log: log, views: views, bus: opt.Bus, slog: opt.Logger, stopped: make(chan struct{})}
+	e.defs = newDefinitions(log, views)
+	e.runs = newRuns(e)
+	e.clock = newAlarms(opt.Now, e.wake)
+	e.sched = newScheduler(e)
+	return e
+}
+
+// now is the present in the form of events.
+func (e *Engine) now() event.Time { return event.At(e.opt.Now()) }
+
+// Start takes up every run that a former process left, then begins to do tasks
+// and to fire timers. It returns once all that was due is under way.
+func (e *Engine) Start(ctx context.Context) error {
+	e.mu.Lock()
+	if e.started {
+		e.mu.Unlock()
+		return errors.New("engine was started before")
+	}
+	e.started = true
+	ctx, e.cancel = context.WithCancel(ctx)
+	e.mu.Unlock()
+	if err := e.views.CatchUp(ctx, nil); err != nil {
+		return fmt.Errorf("views: %w", err)
+	}
+	if err := e.views.Start(ctx); err != nil {
+		return err
+	}
+	if err := e.sched.start(ctx); err != nil {
+		return err
+	}
+	if err := e.recover(ctx); err != nil {
+		return fmt.Errorf("taking up the runs of the former process: %w", err)
+	}
+	e.clock.start(ctx, &e.wg)
+	return nil
+}
+
+// Stop ends the engine in order: no more commands, running attempts are
+// cancelled, what is being appended is finished. Attempts that were cancelled
+// are not recorded: the next start takes them up as lost.
+func (e *Engine) Stop() {
+	e.stop.Do(func() {
+		close(e.stopped)
+		e.mu.Lock()
+		if e.cancel != nil {
+			e.cancel()
+		}
+		e.mu.Unlock()
+		e.sched.wait()
+		e.wg.Wait()
+		e.runs.drain()
+		e.views.Stop()
+		if err := e.bus.Close(); err != nil {
+			e.slog.Error("closing the bus", "error", err)
+		}
+	})
+}
+
+// Stopped is closed when the engine no longer accepts commands.
+func (e *Engine) Stopped() <-chan struct{} { return e.stopped }
+
+// Failed returns why the engine stopped by itself, nil if it did not.
+func (e *Engine) Failed() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.failure
+}
+
+// fail stops the acceptance of commands for good: the log's state is not known,
+// only a fresh start can tell. Reads go on until the process is ended.
+func (e *Engine) fail(err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.failure == nil {
+		e.failure = err
+		e.slog.Error("the log has stopped; nothing more is accepted until a fresh start", "error", err)
+	}
+}
+
+// accepting returns why commands are refused, nil if they are not.
+func (e *Engine) accepting() error {
+	if err := e.Failed(); err != nil {
+		return fmt.Errorf("%w: %w", ErrStopped, err)
+	}
+	select {
+	case <-e.stopped:
+		return ErrStopped
+	default:
+		return nil
+	}
+}
+
+// Store opens the log and the views of a data directory.
+func Store(dir string, logger *slog.Logger, onCommit func(eventlog.Seq)) (*eventlog.DB, *projection.Views, error) {
+	var views *projection.Views
+	var ready sync.Mutex
+	db, err := eventlog.Open(dir, eventlog.Options{Logger: logger, OnCommit: func(head eventlog.Seq) {
+		ready.Lock()
+		v := views
+		ready.Unlock()
+		if v != nil {
+			v.Notify(head)
+		}
+		if onCommit != nil {
+			onCommit(head)
+		}
+	}})
+	if err != nil {
+		return nil, nil, err
+	}
+	v, err := projection.Open(filepath.Join(dir, "views"), db, projection.Options{Logger: logger})
+	if err != nil {
+		return nil, nil, errors.Join(err, db.Close())
+	}
+	ready.Lock()
+	views = v
+	ready.Unlock()
+	return db, v, nil
+}
+
+// EnvAllowed returns an Options.Env that lets definitions read the named
+// variables of the process.
+func EnvAllowed(names []string) func(string) (string, bool) {
+	allowed := map[string]bool{}
+	for _, n := range names {
+		allowed[n] = true
+	}
+	return func(name string) (string, bool) {
+		if !allowed[name] {
+			return "", false
+		}
+		return os.Getenv(name), true
+	}
+}

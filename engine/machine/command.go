@@ -1,0 +1,396 @@
+package machine
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/wfd-dev/wfd/engine/workflow"
+	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/projection/event"
+	"github.com/wfd-dev/wfd/projection/run"
+)
+
+// Start creates the run.
+type Start struct {
+	Version int // of the workflow's name
+	Input   event.Value
+	Labels  map[string]string
+	Env     map[string]string // values of the variables the definition reads
+	Parent  *event.Parent
+	Depth   int
+	Budget  event.Value
+}
+
+func (c Start) decide(d *decider) error {
+	if d.s.Status != run.Pending {
+		return refuse(d.s, "start")
+	}
+	input := c.Input
+	if len(input) == 0 {
+		input = event.MustValue(map[string]any{})
+	}
+	if d.w.Input != nil {
+		v, err := input.Any()
+		if err == nil {
+			err = d.w.Input.Validate(v)
+		}
+		if err != nil {
+			return fmt.Errorf("%w: input of %s: %w", ErrInvalid, d.w.Name, err)
+		}
+	}
+	p := &event.RunCreated{
+		Workflow: d.w.Name, Version: c.Version, Hash: d.w.Hash.String(), Input: input,
+		Labels: c.Labels, Env: c.Env, Parent: c.Parent, Depth: c.Depth, Budget: c.Budget, Key: d.key,
+	}
+	for _, i := range d.w.Entry {
+		p.Entry = append(p.Entry, d.w.Nodes[i].ID)
+	}
+	for _, k := range d.w.Keys {
+		if k.Default != nil {
+			v, err := event.ValueOf(k.Default)
+			if err != nil {
+				return fmt.Errorf("%w: default of state key %s: %w", ErrInvalid, k.Name, err)
+			}
+			p.Defaults = append(p.Defaults, event.KV{Key: k.Name, Value: v})
+		}
+	}
+	if d.w.Timeout > 0 {
+		p.Deadline = d.at + event.Time(d.w.Timeout)
+	}
+	d.emit(p)
+	return nil
+}
+
+// Result is what a runner returns for one attempt: a value, or why there is none.
+type Result struct {
+	Node    string
+	Visit   int
+	Attempt int
+
+	Value   event.Value
+	Set     map[string]event.Value // state that the answer itself sets
+	Usage   *event.Usage
+	Failure *event.Failure // nil: it went well
+	// Again says whether the runner knows a further attempt to make sense; nil
+	// leaves it to the class.
+	Again *bool
+	After event.Time // not before then: what the other side asked for; 0 = nothing
+}
+
+func (c Result) decide(d *decider) error {
+	v := d.s.Live[c.Node]
+	reason := ""
+	switch {
+	case d.s.Status.Terminal():
+		reason = "the run is " + string(d.s.Status)
+	case v == nil || v.Visit != c.Visit:
+		reason = "the visit has ended"
+	case v.Status != run.NodeRunning || v.Attempt != c.Attempt:
+		reason = "another attempt counts"
+	}
+	if reason != "" {
+		d.emit(&event.ResultIgnored{Node: c.Node, Visit: c.Visit, Attempt: c.Attempt, Reason: reason, Usage: c.Usage})
+		return nil
+	}
+	if c.Failure != nil {
+		d.fail(v, *c.Failure, failing{usage: c.Usage, again: c.Again, after: c.After})
+	} else {
+		d.complete(v, outcome{result: c.Value, answer: c.Set, usage: c.Usage})
+	}
+	d.touch(v.Node)
+	return nil
+}
+
+// Signal is a message for the run.
+type Signal struct {
+	Name  string
+	Value event.Value
+}
+
+func (c Signal) decide(d *decider) error {
+	if d.s.Status.Terminal() || d.s.Status == run.Pending {
+		return refuse(d.s, "signal")
+	}
+	if c.Name == "" || len(c.Name) > 128 {
+		return fmt.Errorf("%w: a signal's name has 1 to 128 bytes", ErrInvalid)
+	}
+	if len(d.s.Signals[c.Name]) >= MaxSignals {
+		return fmt.Errorf("%w: %d signals %q wait already", ErrRefused, MaxSignals, c.Name)
+	}
+	v := c.Value
+	if len(v) == 0 {
+		v = event.Null
+	}
+	d.emit(&event.SignalReceived{Name: c.Name, Value: v, Key: d.key})
+	for _, id := range d.s.LiveIDs() {
+		if d.s.Live[id].Signal == c.Name {
+			d.touch(id)
+		}
+	}
+	return nil
+}
+
+// Answer answers a human node.
+type Answer struct {
+	Node  string // "" = the only question that is open
+	Visit int    // 0 = the present one
+	Value event.Value
+}
+
+func (c Answer) decide(d *decider) error {
+	if d.s.Status.Terminal() || d.s.Status == run.Pending {
+		return refuse(d.s, "answer")
+	}
+	var open []string
+	for _, id := range d.s.LiveIDs() {
+		if v := d.s.Live[id]; v.Status == run.NodeWaiting && d.node(v).Kind == workflow.Human && len(v.Result) == 0 {
+			open = append(open, id)
+		}
+	}
+	id := c.Node
+	if id == "" {
+		if len(open) != 1 {
+			return fmt.Errorf("%w: %d questions are open (%s): name the node", ErrInvalid, len(open), strings.Join(open, ", "))
+		}
+		id = open[0]
+	}
+	v := d.s.Live[id]
+	if !slices.Contains(open, id) || (c.Visit != 0 && v.Visit != c.Visit) {
+		if d.s.Nodes[id] == nil && d.w.Node(id) == nil {
+			return fmt.Errorf("%w: the run has no node %q", ErrNotFound, id)
+		}
+		return fmt.Errorf("%w: node %s does not wait for an answer", ErrRefused, id)
+	}
+	val := c.Value
+	if len(val) == 0 {
+		val = event.Null
+	}
+	if f := d.node(v).Form; f != nil {
+		x, err := val.Any()
+		if err == nil {
+			err = f.Validate(x)
+		}
+		if err != nil {
+			return fmt.Errorf("%w: answer to %s: %w", ErrInvalid, id, err)
+		}
+	}
+	d.emit(&event.InputReceived{Node: id, Visit: v.Visit, Value: val, Key: d.key})
+	d.touch(id)
+	return nil
+}
+
+// Pause stops the run from starting nodes; what is under way may end.
+type Pause struct{ Reason string }
+
+func (c Pause) decide(d *decider) error {
+	if d.s.Status != run.Running && d.s.Status != run.Waiting {
+		return refuse(d.s, "pause")
+	}
+	d.emit(&event.RunPaused{Reason: c.Reason, Key: d.key})
+	return nil
+}
+
+// Resume lets a paused run go on.
+type Resume struct{ Reason string }
+
+func (c Resume) decide(d *decider) error {
+	if d.s.Status != run.Paused {
+		return refuse(d.s, "resume")
+	}
+	d.emit(&event.RunResumed{Reason: c.Reason, Key: d.key})
+	d.fire()
+	d.touchAll()
+	return nil
+}
+
+// Cancel ends the run.
+type Cancel struct{ Reason string }
+
+func (c Cancel) decide(d *decider) error {
+	if d.s.Status.Terminal() && d.s.Status != run.Failed || d.s.Status == run.Pending {
+		return refuse(d.s, "cancel")
+	}
+	d.skipLive(event.SkipRunEnded)
+	d.emit(&event.RunCancelled{Reason: c.Reason, Key: d.key})
+	return nil
+}
+
+// Retry lets a failed run try again what failed.
+type Retry struct{ Reason string }
+
+func (c Retry) decide(d *decider) error {
+	if d.s.Status != run.Failed {
+		return refuse(d.s, "retry")
+	}
+	if d.s.Parent != nil {
+		return fmt.Errorf("%w: its parent %s has taken note of the failure: retry that", ErrRefused, d.s.Parent.Run)
+	}
+	d.emit(&event.RunResumed{Reason: c.Reason, Retry: true, Key: d.key})
+	d.touchAll()
+	return nil
+}
+
+// Wake fires the timers that are due and starts the attempts that are.
+type Wake struct{}
+
+func (Wake) decide(d *decider) error {
+	if d.s.Status.Terminal() || d.s.Status == run.Paused || d.s.Status == run.Pending {
+		return nil
+	}
+	d.fire()
+	var due []string
+	for _, id := range d.s.LiveIDs() {
+		if v := d.s.Live[id]; v.Status == run.NodeScheduled && v.RetryAt != 0 && v.RetryAt <= d.at {
+			due = append(due, id)
+		}
+	}
+	slices.SortStableFunc(due, d.order)
+	d.todo = append(d.todo, due...)
+	return nil
+}
+
+// fire fires the timers that are due, soonest first.
+func (d *decider) fire() {
+	var due []run.Timer
+	for _, t := range d.s.Timers {
+		if t.At <= d.at {
+			due = append(due, t)
+		}
+	}
+	slices.SortStableFunc(due, func(a, b run.Timer) int { return int(max(-1, min(1, a.At-b.At))) })
+	for _, t := range due {
+		d.emit(&event.TimerFired{Node: t.Node, Visit: t.Visit, For: t.For})
+		if t.Node != "" {
+			d.touch(t.Node)
+		}
+	}
+}
+
+// ChildEnded reports the end of a child run.
+type ChildEnded struct {
+	Node    string
+	Visit   int
+	Child   eventlog.RunID
+	Status  run.Status
+	Output  event.Value
+	Failure *event.Failure
+}
+
+func (c ChildEnded) decide(d *decider) error {
+	v := d.s.Live[c.Node]
+	if d.s.Status.Terminal() || v == nil || v.Visit != c.Visit || !v.Ordered || v.Child != c.Child {
+		return nil // told twice, or given up since
+	}
+	p := &event.ChildEnded{Node: c.Node, Visit: c.Visit, Child: c.Child, Status: string(c.Status), Output: c.Output}
+	if c.Status != run.Completed {
+		f := event.Failure{Class: event.ClassCancelled, Message: "child run was cancelled"}
+		if c.Failure != nil {
+			f = event.Failure{Class: c.Failure.Class, Message: fmt.Sprintf("child run %s: %s", c.Child, c.Failure.Message)}
+		}
+		f.Node, f.Visit = c.Node, c.Visit
+		p.Failure = &f
+	}
+	d.emit(p)
+	d.touch(c.Node)
+	return nil
+}
+
+// Checkpoint names or pins a position.
+type Checkpoint struct {
+	Name   string
+	To     eventlog.Version // 0 = here
+	Pinned bool
+}
+
+func (c Checkpoint) decide(d *decider) error {
+	if d.s.Status == run.Pending {
+		return refuse(d.s, "checkpoint")
+	}
+	to := c.To
+	if to == 0 {
+		to = d.s.Version
+	}
+	if to > d.s.Version {
+		return fmt.Errorf("%w: the run has no version %d; it is at %d", ErrNotFound, to, d.s.Version)
+	}
+	if len(c.Name) > 256 {
+		return fmt.Errorf("%w: a checkpoint's name has at most 256 bytes", ErrInvalid)
+	}
+	if c.Name == "" && !c.Pinned {
+		return fmt.Errorf("%w: a checkpoint needs a name or a pin", ErrInvalid)
+	}
+	d.emit(&event.CheckpointCreated{At: to, Name: c.Name, Pinned: c.Pinned, Key: d.key})
+	return nil
+}
+
+// Restore goes back to the position after a version and continues from there.
+type Restore struct {
+	To    eventlog.Version
+	Name  string
+	Pause bool
+}
+
+func (c Restore) decide(d *decider) error {
+	if d.s.Status == run.Pending || d.s.Status == run.Cancelled {
+		return refuse(d.s, "restore")
+	}
+	if d.s.Status.Terminal() && d.s.Parent != nil {
+		return fmt.Errorf("%w: its parent %s has taken note of its end: restore that", ErrRefused, d.s.Parent.Run)
+	}
+	if c.To == 0 || c.To > d.s.Version {
+		return fmt.Errorf("%w: the run has no version %d; it is at %d", ErrNotFound, c.To, d.s.Version)
+	}
+	past, err := d.s.Past(c.To)
+	if err != nil {
+		return err
+	}
+	if past.Status.Terminal() {
+		return fmt.Errorf("%w: at version %d the run had ended (%s)", ErrRefused, c.To, past.Status)
+	}
+	d.skipLive(event.SkipRunEnded)
+	d.emit(&event.RunRestored{To: c.To, Name: c.Name, Pause: c.Pause, Key: d.key})
+	if !c.Pause {
+		d.touchAll()
+	}
+	return nil
+}
+
+// Recover ends the attempts that a crash has taken and starts them again.
+type Recover struct {
+	Reason string
+	// Keep says which attempts are still under way elsewhere; nil: none.
+	Keep func(v *run.Visit) bool
+}
+
+func (c Recover) decide(d *decider) error {
+	if d.s.Status.Terminal() || d.s.Status == run.Pending {
+		return nil
+	}
+	ids := slices.SortedFunc(maps.Keys(d.s.Live), d.order)
+	for _, id := range ids {
+		v := d.s.Live[id]
+		n := d.node(v)
+		if v.Status != run.NodeRunning || !n.Runs || v.Each != nil || (c.Keep != nil && c.Keep(v)) {
+			continue
+		}
+		d.emit(&event.NodeLost{Node: id, Visit: v.Visit, Attempt: v.Attempt, Reason: c.Reason})
+		if v.Losses >= MaxLosses && d.s.Status != run.Paused {
+			d.emit(&event.RunPaused{Reason: fmt.Sprintf("attempts of node %s were lost %d times in a row", id, v.Losses)})
+		}
+	}
+	d.touchAll()
+	return nil
+}
+
+// Continue decides what is still owed: after a start, nothing; on a prefix of a
+// history, the rest of the decision that was cut.
+type Continue struct{}
+
+func (Continue) decide(d *decider) error {
+	if d.s.Status != run.Pending {
+		d.touchAll()
+	}
+	return nil
+}

@@ -1,0 +1,130 @@
+package machine
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/wfd-dev/wfd/engine/workflow"
+	"github.com/wfd-dev/wfd/projection/event"
+	"github.com/wfd-dev/wfd/projection/run"
+)
+
+// failing is what is known about a failure besides its class and message.
+type failing struct {
+	usage  *event.Usage
+	errors []event.Failure
+	final  bool       // no further attempt makes sense
+	again  *bool      // what the runner says about a further attempt
+	after  event.Time // not before then
+}
+
+// fail records that an attempt, or a node without a runner, failed, and what
+// follows.
+func (d *decider) fail(v *run.Visit, f event.Failure, how failing) {
+	n := d.node(v)
+	f.Node, f.Visit, f.Attempt = v.Node, v.Visit, v.Attempt
+	p := &event.NodeFailed{Failure: f, Usage: how.usage, Errors: how.errors}
+	edge := n.OnError
+	p.Then = event.ThenOnError
+	if f.Class == event.ClassTimeout && n.OnTimeout != nil {
+		edge, p.Then = n.OnTimeout, event.ThenOnTimeout
+	}
+	conv := -1
+	if v.Item == 0 {
+		conv = d.w.ConvergeAfter(n.Index)
+	}
+	switch {
+	case !how.final && v.Tried < n.Retry.Max && retryable(n, f.Class, how.again):
+		p.Then, p.RetryAt = event.ThenRetry, max(d.backoff(n, v), how.after)
+	case v.Item == 0 && edge != nil:
+		p.To = d.w.Nodes[edge.To].ID
+	case !how.final && d.pauses(n, f.Class, conv):
+		p.Then = event.ThenPause
+	case v.Item > 0:
+		p.Then = event.ThenForeach
+		if d.w.Node(v.Of).OnFailure == workflow.FailContinue {
+			p.Then = event.ThenContinue
+		}
+	case conv >= 0:
+		p.Then, p.To = event.ThenConverge, d.w.Nodes[conv].ID
+	default:
+		p.Then = event.ThenRun
+	}
+	of := v.Of
+	d.emit(p)
+	if of != "" {
+		d.touch(of)
+	}
+}
+
+// retryable reports whether a failure of this class is worth a further attempt.
+func retryable(n *workflow.Node, class string, hint *bool) bool {
+	if hint != nil {
+		return *hint
+	}
+	switch class {
+	case event.ClassTimeout, event.ClassNetwork, event.ClassRateLimit, event.ClassUnavailable, event.ClassInvalidOutput:
+		return true
+	case event.ClassToolFailed:
+		return n.Def.Retry != nil // a tool's own failure repeats itself unless the author knows better
+	}
+	return false
+}
+
+// pauses reports whether the run is paused for a person to look after the last
+// attempt, rather than failed.
+func (d *decider) pauses(n *workflow.Node, class string, conv int) bool {
+	switch n.Retry.Then {
+	case "pause":
+		return true
+	case "fail":
+		return false
+	}
+	if conv >= 0 && d.w.Nodes[conv].OnFailure != workflow.FailWait {
+		return false // the converge was told what to do about failures
+	}
+	switch class {
+	case event.ClassNetwork, event.ClassUnavailable, event.ClassRateLimit:
+		return true
+	}
+	return false
+}
+
+// backoff returns when the next attempt is due: the base, doubled for every
+// attempt that failed, bounded, and spread by a fifth either way so that many
+// runs do not come back at once. The spread follows from the attempt's name.
+func (d *decider) backoff(n *workflow.Node, v *run.Visit) event.Time {
+	delay := n.Retry.Backoff
+	for i := 1; i < v.Tried && delay < n.Retry.MaxBackoff; i++ {
+		delay *= 2
+	}
+	delay = min(delay, n.Retry.MaxBackoff)
+	h := sha256.Sum256(fmt.Appendf(nil, "%s/%s/%d/%d", d.s.Run, v.Node, v.Visit, v.Attempt))
+	spread := float64(binary.BigEndian.Uint32(h[:4])) / (1 << 32) // 0 to 1
+	delay = time.Duration(float64(delay) * (0.8 + 0.4*spread))
+	return d.at + event.Time(delay)
+}
+
+// passOn decides what follows a failure.
+func (d *decider) passOn(_ *workflow.Node, v *run.Visit) {
+	take := func(outcome string) {
+		d.emit(&event.EdgeTaken{From: v.Node, Visit: v.Visit, To: v.To, Outcome: outcome, Of: 1, Failure: v.Failure})
+	}
+	switch v.Then {
+	case event.ThenRetry:
+		d.emit(&event.NodeRetried{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt + 1, At: v.DueAt})
+		d.touch(v.Node)
+	case event.ThenOnError:
+		take(event.OutcomeError)
+	case event.ThenOnTimeout:
+		take(event.OutcomeTimeout)
+	case event.ThenConverge:
+		take(event.OutcomeFailure)
+	case event.ThenPause:
+		d.emit(&event.RunPaused{Reason: fmt.Sprintf("node %s failed %d times, last with %s", v.Node, v.Tried, v.Failure.Error())})
+	case event.ThenRun:
+		d.failRun(*v.Failure, v.Errors)
+	}
+}

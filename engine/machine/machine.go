@@ -1,0 +1,199 @@
+package machine
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/wfd-dev/wfd/engine/workflow"
+	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/projection/event"
+	"github.com/wfd-dev/wfd/projection/run"
+)
+
+// Limits of a run.
+const (
+	MaxParallel = 100      // attempts of one run under way at once; the rest is queued
+	MaxDepth    = 8        // child runs within child runs
+	MaxLosses   = 20       // losses of one visit in a row before the run is paused
+	MaxValue    = 64 << 10 // bytes of one state value
+	MaxItems    = 100_000  // items of a foreach
+	MaxResult   = 15 << 20 // bytes of one result
+	MaxSignals  = 10_000   // signals of one name that wait to be consumed
+)
+
+// Meta says who gave a command, when and under which idempotency key.
+type Meta struct {
+	At    event.Time
+	Actor string
+	Key   string // "" = none
+}
+
+// Command is something that happens to a run from outside.
+type Command interface {
+	decide(*decider) error
+}
+
+// Event is one decided event: its record for the log and its payload.
+type Event struct {
+	Record  eventlog.Record
+	Payload event.Payload
+	// Child, with a node.skipped, is the child run that nobody waits for any more.
+	Child eventlog.RunID
+}
+
+// ErrRefused marks a command that the run's present state does not allow.
+// Nothing was decided.
+var ErrRefused = errors.New("not allowed now")
+
+// ErrInvalid marks a command whose content is wrong: an answer that fails its
+// form, an unknown node. Nothing was decided.
+var ErrInvalid = errors.New("invalid")
+
+// ErrNotFound marks a command that names something the run does not have.
+var ErrNotFound = errors.New("not found")
+
+// refuse returns an ErrRefused that names the run's status.
+func refuse(s *run.State, what string) error {
+	return fmt.Errorf("%w: cannot %s a run that is %s", ErrRefused, what, s.Status)
+}
+
+// Decide returns the events that follow from c on s, which runs w, and applies
+// them to s. A command whose idempotency key the run has seen gives no events.
+// On an error that is ErrRefused, ErrInvalid or ErrNotFound s is unchanged; any
+// other error means that s must be dropped. s must also be dropped when the
+// events could not be appended.
+func Decide(w *workflow.Workflow, s *run.State, m Meta, c Command) ([]Event, error) {
+	if s.HasKey(m.Key) {
+		return nil, nil
+	}
+	d := &decider{w: w, s: s, at: max(m.At, s.Time, 1), actor: m.Actor, key: m.Key}
+	if err := c.decide(d); err != nil {
+		return nil, err
+	}
+	if d.err == nil {
+		d.advance()
+	}
+	return d.events, d.err
+}
+
+// A decider holds one decision under way.
+type decider struct {
+	w      *workflow.Workflow
+	s      *run.State
+	at     event.Time
+	actor  string
+	key    string
+	events []Event
+	err    error // the fold refused an event: a bug, or a broken history
+
+	todo []string // visits to look at, keys of s.Live
+}
+
+// emit decides p: applies it and keeps it.
+func (d *decider) emit(p event.Payload) {
+	if d.err != nil {
+		return
+	}
+	e := eventlog.Event{Run: d.s.Run, Version: d.s.Version + 1, Time: int64(d.at), Kind: p.Kind(), Actor: d.actor, Seq: d.s.Seq}
+	if d.err = d.s.ApplyPayload(e, p); d.err != nil {
+		return
+	}
+	d.events = append(d.events, Event{
+		Record:  eventlog.Record{Time: e.Time, Kind: e.Kind, Actor: e.Actor, Payload: event.Encode(p)},
+		Payload: p,
+	})
+}
+
+// touch puts a visit on the list of those to look at.
+func (d *decider) touch(id string) { d.todo = append(d.todo, id) }
+
+// touchAll puts every visit on the list, in the order of the definition.
+func (d *decider) touchAll() {
+	ids := d.s.LiveIDs()
+	slices.SortStableFunc(ids, d.order)
+	d.todo = append(d.todo, ids...)
+}
+
+// order compares the keys of visits by the definition's order, items by number.
+func (d *decider) order(a, b string) int {
+	an, ai := d.place(a)
+	bn, bi := d.place(b)
+	if an != bn {
+		return an - bn
+	}
+	return ai - bi
+}
+
+func (d *decider) place(id string) (node, item int) {
+	item = -1
+	if of, i, ok := run.ItemOf(id); ok {
+		id, item = of, i
+	}
+	if n := d.w.Node(id); n != nil {
+		return n.Index, item
+	}
+	return len(d.w.Nodes), item
+}
+
+// node returns the definition of a visit's node; of an item, what is done for it.
+func (d *decider) node(v *run.Visit) *workflow.Node { return NodeOf(d.w, v) }
+
+// NodeOf returns the definition of a visit's node; of a foreach's item, that of
+// what is done for it.
+func NodeOf(w *workflow.Workflow, v *run.Visit) *workflow.Node {
+	if v.Item == 0 {
+		return w.Node(v.Node)
+	}
+	if n := w.Node(v.Of); n != nil {
+		if n.Do != nil {
+			return n.Do
+		}
+		return n
+	}
+	return nil
+}
+
+// Due returns when the run next has to be looked at again without anything
+// having happened to it; ok is false if never.
+func Due(s *run.State) (at event.Time, ok bool) {
+	if s.Status.Terminal() || s.Status == run.Paused {
+		return 0, false
+	}
+	see := func(t event.Time) {
+		if t != 0 && (!ok || t < at) {
+			at, ok = t, true
+		}
+	}
+	for _, t := range s.Timers {
+		see(t.At)
+	}
+	for _, v := range s.Live {
+		if v.Status == run.NodeScheduled {
+			see(v.RetryAt)
+		}
+	}
+	return at, ok
+}
+
+// duration reads a duration as definitions write it: Go's form with "d" for days
+// besides, or a number of seconds.
+func duration(v any) (time.Duration, error) {
+	switch v := v.(type) {
+	case int64:
+		return time.Duration(v) * time.Second, nil
+	case float64:
+		return time.Duration(v * float64(time.Second)), nil
+	case string:
+		if days, ok := strings.CutSuffix(v, "d"); ok {
+			var n float64
+			if _, err := fmt.Sscanf(days, "%g", &n); err == nil {
+				return time.Duration(n * 24 * float64(time.Hour)), nil
+			}
+		}
+		return time.ParseDuration(v)
+	}
+	return 0, fmt.Errorf("%v is not a duration", v)
+}

@@ -1,0 +1,135 @@
+package engine
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/wfd-dev/wfd/engine/machine"
+	"github.com/wfd-dev/wfd/engine/workflow"
+	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/projection/event"
+	"github.com/wfd-dev/wfd/projection/run"
+)
+
+// A crash takes attempts, alarms and messages between runs; the log has what
+// they stood for. The runs that had something under way are those in status
+// running: they are read at start. A paused run is taken up when it is next
+// looked at, a waiting run by its timer.
+
+// recoverPage is how many rows are read at once, recoverWide how many runs are
+// taken up at once.
+const (
+	recoverPage = 500
+	recoverWide = 16
+)
+
+// running reports whether the engine was started: it then does tasks and takes up
+// what it finds under way.
+func (e *Engine) running() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.started
+}
+
+// lost decides that the attempts a former process had under way are lost, in a run
+// that was just read from disk.
+func (e *Engine) lost(l *loaded) ([]machine.Event, error) {
+	return machine.Decide(l.wf, l.state, machine.Meta{At: e.now(), Actor: system}, machine.Recover{
+		Reason: "the engine was restarted",
+		Keep: func(v *run.Visit) bool {
+			return e.sched.has(l.id, v.Node, v.Visit, v.Attempt)
+		},
+	})
+}
+
+// recover takes up every run that was running, and sets the alarms of the next
+// hour.
+func (e *Engine) recover(ctx context.Context) error {
+	began, n := time.Now(), 0
+	var wg sync.WaitGroup
+	places := make(chan struct{}, recoverWide)
+	for cursor := ""; ; {
+		rows, next, err := e.views.ByStatus(ctx, run.Running, cursor, recoverPage)
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			places <- struct{}{}
+			wg.Go(func() {
+				defer func() { <-places }()
+				if err := e.look(ctx, row.ID, nil); err != nil {
+					e.slog.Error("cannot take up a run; it stands still until this is mended", "run", row.ID.String(), "error", err)
+				}
+			})
+			n++
+		}
+		if cursor = next; cursor == "" {
+			break
+		}
+	}
+	wg.Wait()
+	if n > 0 {
+		e.slog.Info("took up the runs of the former process", "runs", n, "took", time.Since(began).Round(time.Millisecond))
+	}
+	if err := e.fetchAlarms(ctx); err != nil {
+		return err
+	}
+	e.wg.Go(func() { e.keepAlarms(ctx) })
+	return nil
+}
+
+// look has the run loaded and calls view, if any, with its state.
+func (e *Engine) look(ctx context.Context, id eventlog.RunID, view func(*run.State, *workflow.Workflow)) error {
+	return e.runs.do(ctx, id, &request{view: view})
+}
+
+// keepAlarms fetches alarms before they come within reach.
+func (e *Engine) keepAlarms(ctx context.Context) {
+	t := time.NewTicker(horizon / 2)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			if err := e.fetchAlarms(ctx); err != nil && ctx.Err() == nil {
+				e.slog.Error("cannot read the timers that come next", "error", err)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// fetchAlarms sets the alarms of the coming horizon from the views.
+func (e *Engine) fetchAlarms(ctx context.Context) error {
+	until := e.now() + event.Time(horizon)
+	for cursor := ""; ; {
+		timers, next, err := e.views.NextTimers(ctx, cursor, recoverPage)
+		if err != nil {
+			return err
+		}
+		for _, t := range timers {
+			if t.At > until {
+				return nil
+			}
+			e.clock.armFirst(t.Run, t.At)
+		}
+		if cursor = next; cursor == "" {
+			return nil
+		}
+	}
+}
+
+// wake has a run look at what is due.
+func (e *Engine) wake(id eventlog.RunID) {
+	m := machine.Meta{Actor: system}
+	e.wg.Go(func() {
+		e.insist(func() error {
+			m.At = e.now()
+			return e.runs.do(context.Background(), id, &request{meta: m, cmd: machine.Wake{}, view: func(s *run.State, _ *workflow.Workflow) {
+				at, ok := machine.Due(s)
+				e.clock.arm(id, at, ok)
+			}})
+		})
+	})
+}

@@ -1,0 +1,300 @@
+package engine
+
+import (
+	"container/list"
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/wfd-dev/wfd/engine/machine"
+	"github.com/wfd-dev/wfd/engine/workflow"
+	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/projection/run"
+)
+
+const (
+	// maxQueue is how many commands may wait for one run; more are refused.
+	maxQueue = 4096
+	// maxBatch is how many records a batch of commands may reach before it is
+	// appended; a single command may go beyond.
+	maxBatch = 4096
+	// loadPage is how many events are read at once.
+	loadPage = 1024
+)
+
+// ErrBusy: more commands wait for the run than it can take.
+var ErrBusy = errors.New("too many commands wait for this run")
+
+// runs holds the runs that are in memory and gives each to one owner at a time.
+type runs struct {
+	e *Engine
+
+	mu     sync.Mutex
+	byID   map[eventlog.RunID]*loaded
+	idle   *list.List // of *loaded that nobody owns, the longest idle first
+	owners sync.WaitGroup
+}
+
+// loaded is one run in memory.
+type loaded struct {
+	id    eventlog.RunID
+	queue []*request    // guarded by runs.mu
+	owned bool          // guarded by runs.mu: a goroutine drains queue
+	place *list.Element // guarded by runs.mu: in runs.idle, while not owned
+
+	// Only the owner touches what follows.
+	state *run.State // nil: not loaded, or dropped
+	wf    *workflow.Workflow
+}
+
+// A request is a command for a run, or a look at it.
+type request struct {
+	meta machine.Meta
+	cmd  machine.Command
+	// wf is set with a command that may create the run.
+	wf *workflow.Workflow
+	// view is called with the state after the request's batch is on disk. It must
+	// not keep the state.
+	view func(*run.State, *workflow.Workflow)
+	done chan error // has room for the one answer
+}
+
+func newRuns(e *Engine) *runs {
+	return &runs{e: e, byID: map[eventlog.RunID]*loaded{}, idle: list.New()}
+}
+
+// do gives a request to its run and waits for the answer. Giving up the wait does
+// not take the command back.
+func (r *runs) do(ctx context.Context, id eventlog.RunID, q *request) error {
+	if err := r.enqueue(id, q); err != nil {
+		return err
+	}
+	select {
+	case err := <-q.done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("gave up waiting for run %s: %w", id, ctx.Err())
+	}
+}
+
+func (r *runs) enqueue(id eventlog.RunID, q *request) error {
+	q.done = make(chan error, 1)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l := r.byID[id]
+	if l == nil {
+		l = &loaded{id: id}
+		r.byID[id] = l
+	}
+	if len(l.queue) >= maxQueue {
+		return fmt.Errorf("%w: %d", ErrBusy, len(l.queue))
+	}
+	l.queue = append(l.queue, q)
+	if !l.owned {
+		l.owned = true
+		if l.place != nil {
+			r.idle.Remove(l.place)
+			l.place = nil
+		}
+		r.owners.Add(1)
+		go r.own(l)
+	}
+	return nil
+}
+
+// own serves the run's requests until there are none.
+func (r *runs) own(l *loaded) {
+	defer r.owners.Done()
+	for {
+		r.mu.Lock()
+		batch := l.queue
+		l.queue = nil
+		if len(batch) == 0 {
+			l.owned = false
+			r.rest(l)
+			r.mu.Unlock()
+			return
+		}
+		r.mu.Unlock()
+		r.serve(l, batch)
+	}
+}
+
+// rest keeps an idle run in the cache and drops the one idle longest. Called with
+// mu held.
+func (r *runs) rest(l *loaded) {
+	if l.state == nil || l.state.Status.Terminal() {
+		delete(r.byID, l.id)
+		return
+	}
+	l.place = r.idle.PushBack(l)
+	for r.idle.Len() > r.e.opt.MaxLoaded {
+		old := r.idle.Remove(r.idle.Front()).(*loaded)
+		delete(r.byID, old.id)
+	}
+}
+
+// drain waits until no run is owned.
+func (r *runs) drain() { r.owners.Wait() }
+
+// serve decides a batch of requests as one append, or a few.
+func (r *runs) serve(l *loaded, batch []*request) {
+	for len(batch) > 0 {
+		n := r.append(l, batch)
+		batch = batch[n:]
+	}
+}
+
+// append decides requests from the front of batch until there is enough for one
+// append, appends, dispatches and answers. It returns how many it took.
+func (r *runs) append(l *loaded, batch []*request) int {
+	fresh := l.state == nil
+	if err := r.load(l, batch[0].wf); err != nil {
+		batch[0].done <- err
+		return 1
+	}
+	from := l.state.Version
+	var events []machine.Event
+	if fresh = fresh && from > 0 && r.e.running(); fresh {
+		lost, err := r.e.lost(l)
+		if err != nil {
+			return r.broken(l, batch, err)
+		}
+		events = lost
+	}
+	answers := make([]error, 0, len(batch))
+	for _, q := range batch {
+		if len(events) >= maxBatch {
+			break
+		}
+		var err error
+		if q.cmd != nil {
+			if err = r.e.accepting(); err == nil {
+				var decided []machine.Event
+				decided, err = machine.Decide(l.wf, l.state, q.meta, q.cmd)
+				if err != nil && !refusal(err) {
+					return r.broken(l, batch, err)
+				}
+				events = append(events, decided...)
+			}
+		}
+		answers = append(answers, err)
+	}
+	taken := batch[:len(answers)]
+	if len(events) > 0 {
+		if err := r.commit(l, from, events); err != nil {
+			l.state = nil
+			for _, q := range taken {
+				q.done <- err
+			}
+			return len(taken)
+		}
+	}
+	r.e.dispatch(l, events, fresh)
+	for i, q := range taken {
+		if answers[i] == nil && q.view != nil {
+			q.view(l.state, l.wf)
+		}
+		q.done <- answers[i]
+	}
+	return len(taken)
+}
+
+// broken answers a batch whose run's state cannot be decided on: what the batch
+// has decided so far rests on it and goes with it.
+func (r *runs) broken(l *loaded, batch []*request, err error) int {
+	l.state = nil
+	err = fmt.Errorf("run %s: %w", l.id, err)
+	r.e.slog.Error("a decision failed", "run", l.id.String(), "error", err)
+	for _, q := range batch {
+		q.done <- err
+	}
+	return len(batch)
+}
+
+// refusal reports whether a decision was refused, with the state as it was.
+func refusal(err error) bool {
+	return errors.Is(err, machine.ErrRefused) || errors.Is(err, machine.ErrInvalid) || errors.Is(err, machine.ErrNotFound)
+}
+
+// commit appends what was decided. If we crash before it returns, none of it or
+// all of it is in the log, and the next start goes on from there.
+func (r *runs) commit(l *loaded, from eventlog.Version, events []machine.Event) error {
+	records := make([]eventlog.Record, len(events))
+	for i := range events {
+		records[i] = events[i].Record
+	}
+	// The wait is not bound to any caller: the batch is of several.
+	first, err := r.e.log.Append(context.Background(), eventlog.Append{ID: appendID(), Run: l.id, Expect: from, Records: records})
+	if err != nil {
+		if errors.Is(err, eventlog.ErrUnknown) || errors.Is(err, eventlog.ErrStopped) {
+			r.e.fail(err)
+		}
+		return fmt.Errorf("run %s: %w", l.id, err)
+	}
+	l.state.Seq = first + eventlog.Seq(len(records)) - 1
+	return nil
+}
+
+func appendID() eventlog.AppendID {
+	for {
+		var b [8]byte
+		rand.Read(b[:]) // never fails: see crypto/rand
+		if id := eventlog.AppendID(binary.LittleEndian.Uint64(b[:])); id != 0 {
+			return id
+		}
+	}
+}
+
+// load makes sure that the run's state and definition are in memory. A run
+// without events gets wf.
+func (r *runs) load(l *loaded, wf *workflow.Workflow) error {
+	if l.state != nil && (l.wf != nil || wf == nil) {
+		return nil
+	}
+	if l.state == nil {
+		s, err := run.Fold(r.e.log, l.id, run.Newest)
+		if err != nil {
+			return err
+		}
+		l.state = s
+	}
+	if l.state.Status == run.Pending {
+		l.wf = wf
+		if wf == nil {
+			l.state = nil
+			return fmt.Errorf("%w: run %s", ErrNotFound, l.id)
+		}
+		return nil
+	}
+	var err error
+	if l.wf, err = r.e.defs.byHash(l.state.Hash); err != nil {
+		l.state = nil
+		return fmt.Errorf("run %s: %w", l.id, err)
+	}
+	return nil
+}
+
+// command has a command decided and committed.
+func (e *Engine) command(ctx context.Context, id eventlog.RunID, m machine.Meta, c machine.Command, view func(*run.State, *workflow.Workflow)) error {
+	if m.At == 0 {
+		m.At = e.now()
+	}
+	return e.runs.do(ctx, id, &request{meta: m, cmd: c, view: view})
+}
+
+// post sends a command without waiting for it, and again until the run has it:
+// it follows from what is in the log, so that a crash in between is made good by
+// the next start.
+func (e *Engine) post(id eventlog.RunID, m machine.Meta, c machine.Command) {
+	m.At = max(m.At, e.now())
+	e.wg.Go(func() {
+		e.insist(func() error { return e.runs.do(context.Background(), id, &request{meta: m, cmd: c}) })
+	})
+}
+
+// system is the actor of what the engine does by itself.
+const system = "system"

@@ -1,0 +1,309 @@
+package engine
+
+import (
+	"cmp"
+	"container/heap"
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/wfd-dev/wfd/engine/agent"
+	"github.com/wfd-dev/wfd/engine/machine"
+	"github.com/wfd-dev/wfd/engine/workflow"
+	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/projection/event"
+)
+
+// DefaultQueues bounds the attempts under way at once, by queue. A node's queue
+// is its kind unless it names another; a queue not listed has OtherQueue.
+var DefaultQueues = map[string]int{
+	string(workflow.Exec):  64,
+	string(workflow.HTTP):  256,
+	string(workflow.Agent): 1024,
+}
+
+// OtherQueue bounds the attempts under way at once of a queue that is not listed.
+const OtherQueue = 1024
+
+// sweepEvery is how soon work is found whose doorbell was lost.
+const sweepEvery = time.Second
+
+// scheduler holds the attempts that are ready, by queue, and the ones under way.
+type scheduler struct {
+	e   *Engine
+	ctx context.Context // of every attempt; nil before start
+
+	mu     sync.Mutex
+	queues map[string]*queue
+	jobs   map[attempt]*job // ready and under way
+	number uint64           // of jobs added, for a stable order
+	wg     sync.WaitGroup   // attempts under way
+}
+
+// attempt names one visit of a run's node; at most one attempt of it counts.
+type attempt struct {
+	run   eventlog.RunID
+	node  string
+	visit int
+}
+
+// queue is a set of jobs that share a limit.
+type queue struct {
+	name    string
+	limit   int
+	running int
+	ready   jobHeap
+}
+
+// job is an attempt that is ready or under way.
+type job struct {
+	task     *agent.Task
+	queue    string
+	answer   *agent.Answer // known already: the settings could not be evaluated
+	priority int
+	number   uint64
+	gone     bool               // guarded by scheduler.mu: given up before it began
+	cancel   context.CancelFunc // guarded by scheduler.mu: set once it runs
+}
+
+func queueOf(n *workflow.Node) string { return cmp.Or(n.Def.Queue, string(n.Kind)) }
+
+func newScheduler(e *Engine) *scheduler {
+	return &scheduler{e: e, queues: map[string]*queue{}, jobs: map[attempt]*job{}}
+}
+
+const topicTasks = "tasks"
+
+// start begins to do tasks, until ctx ends.
+func (s *scheduler) start(ctx context.Context) error {
+	s.mu.Lock()
+	s.ctx = ctx
+	s.mu.Unlock()
+	if err := s.e.bus.Listen(ctx, topicTasks, func(string) { s.sweep() }); err != nil {
+		return err
+	}
+	s.e.wg.Go(func() {
+		t := time.NewTicker(sweepEvery)
+		defer t.Stop()
+		for {
+			select {
+			case <-t.C:
+				s.sweep()
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	return nil
+}
+
+// wait waits for the attempts under way, which must have been told to end.
+func (s *scheduler) wait() { s.wg.Wait() }
+
+// add makes an attempt ready.
+func (s *scheduler) add(j *job, priority int) {
+	t := j.task
+	s.mu.Lock()
+	s.number++
+	j.number, j.priority = s.number, priority
+	s.jobs[attempt{t.Run, t.Node, t.Visit}] = j
+	q := s.queues[j.queue]
+	if q == nil {
+		q = &queue{name: j.queue, limit: s.limit(j.queue)}
+		s.queues[j.queue] = q
+	}
+	heap.Push(&q.ready, j)
+	s.mu.Unlock()
+	s.e.bus.Ring(topicTasks, j.queue)
+}
+
+func (s *scheduler) limit(name string) int {
+	if n := s.e.opt.Queues[name]; n > 0 {
+		return n
+	}
+	if n := DefaultQueues[name]; n > 0 {
+		return n
+	}
+	return OtherQueue
+}
+
+// sweep starts what is ready, in every queue, as far as the limits allow.
+func (s *scheduler) sweep() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, q := range s.queues {
+		s.fill(q)
+	}
+}
+
+// fill starts what is ready in q. Called with mu held.
+func (s *scheduler) fill(q *queue) {
+	for q.running < q.limit && s.ctx.Err() == nil {
+		j := q.next()
+		if j == nil {
+			return
+		}
+		q.running++
+		ctx, cancel := context.WithCancel(s.ctx)
+		j.cancel = cancel
+		s.wg.Go(func() { s.work(ctx, q, j) })
+	}
+}
+
+func (q *queue) next() *job {
+	for len(q.ready) > 0 {
+		if j := heap.Pop(&q.ready).(*job); !j.gone {
+			return j
+		}
+	}
+	return nil
+}
+
+// work does a job, and then others of its queue while there are any.
+func (s *scheduler) work(ctx context.Context, q *queue, j *job) {
+	for j != nil {
+		s.attempt(ctx, j)
+		s.mu.Lock()
+		j.cancel()
+		if k := (attempt{j.task.Run, j.task.Node, j.task.Visit}); s.jobs[k] == j {
+			delete(s.jobs, k)
+		}
+		j = nil
+		if s.ctx.Err() == nil && q.running <= q.limit {
+			if j = q.next(); j != nil {
+				ctx, j.cancel = context.WithCancel(s.ctx)
+			}
+		}
+		if j == nil {
+			q.running--
+		}
+		s.mu.Unlock()
+	}
+}
+
+// attempt does one attempt and hands its result in. The result is kept until the
+// engine has it on disk. An attempt that was cancelled has no result: its run has
+// ended or given it up, or the engine stops and the next start takes it up.
+func (s *scheduler) attempt(ctx context.Context, j *job) {
+	t := j.task
+	answer := j.answer
+	if answer == nil {
+		a := s.run(ctx, t)
+		answer = &a
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	c, err := result(t, answer)
+	if err != nil {
+		c.Failure = &event.Failure{Class: event.ClassInvalidOutput, Message: err.Error()}
+	}
+	if answer.Failure != nil && answer.Failure.After > 0 {
+		c.After = s.e.now() + event.Time(answer.Failure.After)
+	}
+	m := machine.Meta{Actor: "runner:" + string(t.Kind)}
+	s.e.insist(func() error {
+		m.At = s.e.now()
+		return s.e.runs.do(context.Background(), t.Run, &request{meta: m, cmd: c})
+	})
+}
+
+// run calls the runner. A panic in it fails the attempt.
+func (s *scheduler) run(ctx context.Context, t *agent.Task) (a agent.Answer) {
+	runner := s.e.runner(t.Kind)
+	if t.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, t.Timeout)
+		defer cancel()
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			s.e.slog.Error("a runner panicked", "run", t.Run.String(), "node", t.Node, "panic", p, "stack", string(debug.Stack()))
+			a = agent.Fail(event.ClassInternal, "the runner of %s nodes panicked: %v", t.Kind, p)
+		}
+	}()
+	a = runner.Run(ctx, t)
+	if a.Failure != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		a.Failure = &agent.Failure{Class: event.ClassTimeout, Message: fmt.Sprintf("no result within %s: %s", t.Timeout, a.Failure.Message)}
+	}
+	return a
+}
+
+func (e *Engine) runner(k workflow.Kind) agent.Runner {
+	if e.opt.Replies != nil {
+		return e.opt.Replies
+	}
+	if r := e.opt.Runners[k]; r != nil {
+		return r
+	}
+	return agent.Unavailable(k)
+}
+
+// result turns an answer into the command that hands it in.
+func result(t *agent.Task, a *agent.Answer) (machine.Result, error) {
+	c := machine.Result{Node: t.Node, Visit: t.Visit, Attempt: t.Attempt, Usage: a.Usage}
+	if f := a.Failure; f != nil {
+		c.Failure, c.Again = &event.Failure{Class: f.Class, Message: f.Message}, f.Again
+		return c, nil
+	}
+	var err error
+	if c.Value, err = event.ValueOf(a.Result); err != nil {
+		return c, fmt.Errorf("the result is no value: %w", err)
+	}
+	if len(a.Set) > 0 {
+		c.Set = make(map[string]event.Value, len(a.Set))
+		for k, v := range a.Set {
+			if c.Set[k], err = event.ValueOf(v); err != nil {
+				return c, fmt.Errorf("state %s: %w", k, err)
+			}
+		}
+	}
+	return c, nil
+}
+
+// cancel gives up the attempt of a visit; an unknown one is none.
+func (s *scheduler) cancel(id eventlog.RunID, node string, visit int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := attempt{id, node, visit}
+	j := s.jobs[k]
+	if j == nil {
+		return
+	}
+	j.gone = true
+	if j.cancel != nil {
+		j.cancel()
+	}
+	delete(s.jobs, k)
+}
+
+// has reports whether an attempt is ready or under way here.
+func (s *scheduler) has(id eventlog.RunID, node string, visit, number int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	j := s.jobs[attempt{id, node, visit}]
+	return j != nil && j.task.Attempt == number
+}
+
+// jobHeap orders jobs by priority, the higher first, then by age.
+type jobHeap []*job
+
+func (h jobHeap) Len() int { return len(h) }
+func (h jobHeap) Less(i, j int) bool {
+	if h[i].priority != h[j].priority {
+		return h[i].priority > h[j].priority
+	}
+	return h[i].number < h[j].number
+}
+func (h jobHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *jobHeap) Push(x any)   { *h = append(*h, x.(*job)) }
+func (h *jobHeap) Pop() any {
+	old := *h
+	x := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return x
+}

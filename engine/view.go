@@ -1,0 +1,159 @@
+package engine
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/wfd-dev/wfd/engine/machine"
+	"github.com/wfd-dev/wfd/engine/workflow"
+	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/projection/event"
+	"github.com/wfd-dev/wfd/projection/run"
+)
+
+// Run is a run as people and programs outside see it.
+type Run struct {
+	ID       eventlog.RunID    `json:"id"`
+	Workflow string            `json:"workflow"`
+	WFVer    int               `json:"workflow_version,omitempty"`
+	Hash     string            `json:"hash"`
+	Status   run.Status        `json:"status"`
+	Why      string            `json:"why"` // what it waits for, or why it ended, in one sentence
+	Created  event.Time        `json:"created"`
+	Updated  event.Time        `json:"updated"`
+	Ended    event.Time        `json:"ended,omitzero"`
+	Deadline event.Time        `json:"deadline,omitzero"`
+	Seq      eventlog.Seq      `json:"seq"`
+	Version  eventlog.Version  `json:"version"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	Parent   *event.Parent     `json:"parent,omitempty"`
+	Input    event.Value       `json:"input"`
+	Output   event.Value       `json:"output"`
+	Error    *event.Failure    `json:"error"`
+	Errors   []event.Failure   `json:"errors,omitempty"`
+	Waits    []event.Wait      `json:"waits,omitempty"`
+	Usage    event.Usage       `json:"usage"`
+	// OnlyPeople is set on a waiting run that no timer will move.
+	OnlyPeople bool `json:"-"`
+}
+
+func viewOf(s *run.State, w *workflow.Workflow) Run {
+	r := Run{
+		ID: s.Run, Workflow: s.Workflow, WFVer: s.WFVer, Hash: s.Hash, Status: s.Status,
+		Created: s.Created, Updated: s.Time, Ended: s.Ended, Deadline: s.Deadline, Seq: s.Seq, Version: s.Version,
+		Labels: maps.Clone(s.Labels), Parent: s.Parent, Input: s.Input, Output: s.Output,
+		Error: s.Failure, Errors: s.Errors, Usage: s.Usage,
+	}
+	if len(r.Output) == 0 {
+		r.Output = event.Null
+	}
+	r.Why, r.Waits = why(s, w)
+	_, timed := machine.Due(s)
+	r.OnlyPeople = s.Status == run.Waiting && !timed
+	return r
+}
+
+// maxNamed is how many of the things it waits for a sentence names.
+const maxNamed = 3
+
+// why says in one sentence what a run does or waits for, or why it ended.
+func why(s *run.State, w *workflow.Workflow) (string, []event.Wait) {
+	switch s.Status {
+	case run.Completed:
+		return "It has completed.", nil
+	case run.Cancelled:
+		return sentence("It was cancelled", s.Reason), nil
+	case run.Failed:
+		if s.Failure == nil {
+			return "It has failed.", nil
+		}
+		at := ""
+		if s.Failure.Node != "" {
+			at = " at node " + s.Failure.Node
+		}
+		return sentence("It failed"+at, s.Failure.Error()), nil
+	case run.Paused:
+		return sentence("It is paused", s.Reason) + " Resume it to go on.", nil
+	}
+	var parts []string
+	var waits []event.Wait
+	ids := slices.SortedFunc(maps.Keys(s.Live), func(a, b string) int { return strings.Compare(a, b) })
+	working := 0
+	for _, id := range ids {
+		v := s.Live[id]
+		if v.Each != nil {
+			parts = append(parts, fmt.Sprintf("node %s has %d of %d items done", id, v.Each.Ended, len(v.Each.Results)))
+			continue
+		}
+		part, wait := whyVisit(s, w, v)
+		parts = append(parts, part)
+		if wait.For != "" {
+			waits = append(waits, wait)
+		} else {
+			working++
+		}
+	}
+	more := ""
+	if len(parts) > maxNamed {
+		more = fmt.Sprintf(", and %d more", len(parts)-maxNamed)
+		parts = parts[:maxNamed]
+	}
+	if len(parts) == 0 {
+		return "It is about to go on.", nil
+	}
+	verb := "It waits: "
+	if working > 0 {
+		verb = "It is at work: "
+	}
+	return verb + strings.Join(parts, "; ") + more + ".", waits
+}
+
+func sentence(what, why string) string {
+	if why == "" {
+		return what + "."
+	}
+	return what + ": " + strings.TrimSuffix(why, ".") + "."
+}
+
+func whyVisit(s *run.State, w *workflow.Workflow, v *run.Visit) (string, event.Wait) {
+	until := ""
+	wait := event.Wait{Node: v.Node}
+	for _, t := range s.Timers {
+		if t.Node == v.Node && t.Visit == v.Visit {
+			wait.Until = t.At
+			until = " until " + clock(t.At)
+		}
+	}
+	switch {
+	case v.Ordered:
+		return fmt.Sprintf("node %s waits for its child run %s", v.Node, v.Child), event.Wait{}
+	case v.Status == run.NodeScheduled && v.RetryAt > 0:
+		wait.For, wait.Until = "retry", v.RetryAt
+		msg := ""
+		if n := s.Nodes[v.Node]; n != nil && n.Failure != nil {
+			msg = " after " + n.Failure.Error()
+		}
+		return fmt.Sprintf("node %s is tried again at %s (attempt %d)%s", v.Node, clock(v.RetryAt), v.Attempt+1, msg), wait
+	case v.Status == run.NodeScheduled:
+		return fmt.Sprintf("node %s is queued, since %d others of this run are at work", v.Node, machine.MaxParallel), event.Wait{}
+	case v.Status == run.NodeRunning:
+		return fmt.Sprintf("node %s runs (attempt %d)", v.Node, v.Attempt), event.Wait{}
+	case v.Signal != "":
+		wait.For, wait.Name = "signal", v.Signal
+		return fmt.Sprintf("node %s waits for the signal %q%s", v.Node, v.Signal, until), wait
+	case v.Asked:
+		wait.For = "input"
+		who := ""
+		if n := machine.NodeOf(w, v); n != nil && n.Def.Text("assignee") != "" {
+			who = " of " + n.Def.Text("assignee")
+		}
+		return fmt.Sprintf("node %s waits for the answer%s%s", v.Node, who, until), wait
+	}
+	wait.For = "timer"
+	return fmt.Sprintf("node %s waits%s", v.Node, until), wait
+}
+
+func clock(t event.Time) string { return t.Std().Format(time.RFC3339) }

@@ -1,0 +1,52 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/wfd-dev/wfd/eventlog"
+)
+
+// ErrNotFound: the run, or the position in it, does not exist.
+var ErrNotFound = errors.New("not found")
+
+// Newest is the end of a history, for Fold.
+const Newest = eventlog.Version(math.MaxUint64)
+
+// foldPage is how many events Fold reads at once.
+const foldPage = 1024
+
+// Fold reads a run from the log and folds it up to and including version at. A
+// run without events gives a pending state; a position past the end is
+// ErrNotFound.
+func Fold(log eventlog.Log, id eventlog.RunID, at eventlog.Version) (*State, error) {
+	s, err := FoldWhile(log, id, func(e eventlog.Event) bool { return e.Version <= at })
+	if err == nil && at != Newest && s.Version < at {
+		return nil, fmt.Errorf("run %s, version %d: %w: it is at version %d", id, at, ErrNotFound, s.Version)
+	}
+	return s, err
+}
+
+// FoldWhile folds a run's events as long as more says so.
+func FoldWhile(log eventlog.Log, id eventlog.RunID, more func(eventlog.Event) bool) (*State, error) {
+	s := New(id)
+	s.Past = func(v eventlog.Version) (*State, error) { return Fold(log, id, v) }
+	for {
+		page, err := log.ReadRun(id, s.Version, foldPage)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range page {
+			if !more(e) {
+				return s, nil
+			}
+			if err := s.Apply(e); err != nil {
+				return nil, err
+			}
+		}
+		if len(page) == 0 {
+			return s, nil
+		}
+	}
+}
