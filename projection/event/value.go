@@ -24,6 +24,8 @@ var Null = Value{0xc0}
 // MaxDepth is how deeply arrays and maps of a Value may nest.
 const MaxDepth = 64
 
+var errDepth = fmt.Errorf("nested deeper than %d", MaxDepth)
+
 // ValueOf returns the Value of v: nil, bool, any integer or float, string,
 // []any or map[string]any of these, or a json.Number.
 func ValueOf(v any) (Value, error) {
@@ -59,8 +61,9 @@ func StringValue(s string) Value {
 	return c.buf
 }
 
-// ParseJSON returns the Value of one JSON text. Integers stay exact; a key that
-// occurs twice in one object is an error, as is nesting deeper than MaxDepth.
+// ParseJSON returns the Value of one JSON text. Integers of 64 bits stay exact,
+// larger ones become doubles; a number beyond the doubles is an error, as are a
+// key that occurs twice in one object and nesting deeper than MaxDepth.
 func ParseJSON(b []byte) (Value, error) {
 	v, err := DecodeJSON(b)
 	if err != nil {
@@ -96,9 +99,6 @@ func jsonError(b []byte, dec *json.Decoder, err error) error {
 }
 
 func decodeJSON(dec *json.Decoder, depth int) (any, error) {
-	if depth > MaxDepth {
-		return nil, fmt.Errorf("nested deeper than %d", MaxDepth)
-	}
 	t, err := dec.Token()
 	if err != nil {
 		return nil, err
@@ -107,6 +107,9 @@ func decodeJSON(dec *json.Decoder, depth int) (any, error) {
 	case json.Number:
 		return number(t)
 	case json.Delim:
+		if depth == MaxDepth {
+			return nil, errDepth
+		}
 		if t == '[' {
 			list := []any{}
 			for dec.More() {
@@ -155,9 +158,6 @@ func number(n json.Number) (any, error) {
 // normalise reduces v to nil, bool, int64, float64, string, []any and
 // map[string]any.
 func normalise(v any, depth int) (any, error) {
-	if depth > MaxDepth {
-		return nil, fmt.Errorf("value is nested deeper than %d", MaxDepth)
-	}
 	switch v := v.(type) {
 	case nil, bool, string, int64:
 		return v, nil
@@ -184,6 +184,9 @@ func normalise(v any, depth int) (any, error) {
 	case json.Number:
 		return number(v)
 	case []any:
+		if depth == MaxDepth {
+			return nil, errDepth
+		}
 		list := make([]any, len(v))
 		for i, e := range v {
 			n, err := normalise(e, depth+1)
@@ -194,6 +197,9 @@ func normalise(v any, depth int) (any, error) {
 		}
 		return list, nil
 	case map[string]any:
+		if depth == MaxDepth {
+			return nil, errDepth
+		}
 		m := make(map[string]any, len(v))
 		for k, e := range v {
 			n, err := normalise(e, depth+1)
@@ -204,12 +210,18 @@ func normalise(v any, depth int) (any, error) {
 		}
 		return m, nil
 	case []string:
+		if depth == MaxDepth {
+			return nil, errDepth
+		}
 		list := make([]any, len(v))
 		for i, e := range v {
 			list[i] = e
 		}
 		return list, nil
 	case map[string]string:
+		if depth == MaxDepth {
+			return nil, errDepth
+		}
 		m := make(map[string]any, len(v))
 		for k, e := range v {
 			m[k] = e
@@ -217,22 +229,6 @@ func normalise(v any, depth int) (any, error) {
 		return m, nil
 	}
 	return nil, fmt.Errorf("%T is not a value", v)
-}
-
-// Any decodes v into plain Go values; none and null are nil.
-func (v Value) Any() (any, error) {
-	if len(v) == 0 {
-		return nil, nil
-	}
-	dec := msgpack.GetDecoder()
-	defer msgpack.PutDecoder(dec)
-	dec.Reset(bytes.NewReader(v))
-	dec.UseLooseInterfaceDecoding(true)
-	x, err := dec.DecodeInterfaceLoose()
-	if err != nil {
-		return nil, fmt.Errorf("stored value: %w", err)
-	}
-	return normalise(x, 0)
 }
 
 // MarshalJSON writes v as JSON; none is null.
