@@ -3,6 +3,7 @@ package workflow
 import (
 	"fmt"
 	"math"
+	"slices"
 	"sort"
 	"strings"
 
@@ -133,14 +134,28 @@ func (c *compiler) reportOverlaps(n *Node, conds []*Edge, met [][]int, refs []st
 		for b := a + 1; b < len(conds); b++ {
 			p := pair{a, b}
 			k, ok := both[p]
-			if !ok || !outside[p] || !within[p] || !alone[b] {
-				continue // apart, or one is the narrower case of the other: an else-if
+			switch {
+			case !ok, !alone[b]: // apart, or never taken anyway
+				continue
+			case !outside[p], !within[p]: // the narrower case first: an else-if
+				continue
+			case !shareKey(conds[a], conds[b]): // about different things: the order is meant
+				continue
 			}
 			c.warn(CodeOverlap, join(c.paths[conds[b].Index], "if"), n.ID,
 				fmt.Sprintf("if %s, both this condition and `%s` are met", describe(refs, values, k), conds[a].If.Text()),
 				fmt.Sprintf("the first edge wins and leads to %s", c.w.Nodes[conds[a].To].ID))
 		}
 	}
+}
+
+func shareKey(a, b *Edge) bool {
+	for _, r := range a.If.Refs() {
+		if slices.Contains(b.If.Refs(), r) {
+			return true
+		}
+	}
+	return false
 }
 
 // candidates are the values of a reference that can make a difference.

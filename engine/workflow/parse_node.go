@@ -374,6 +374,10 @@ func (p *parser) specialField(n *NodeDef, name string, v *tree, path string) {
 		switch v.shape {
 		case aMap:
 			for i, k := range v.keys {
+				m[k.scalar.(string)] = "" // any type
+				if x := v.items[i]; x.isNull() || x.scalar == "" {
+					continue
+				}
 				m[k.scalar.(string)] = p.choice(v.items[i], find(keyFields, "type"), join(path, k.scalar.(string)), n.ID)
 			}
 		default:
