@@ -16,9 +16,10 @@ import (
 // This file is the only one that knows bbolt.
 
 // flockWait is how long bbolt tries to lock a file. The data directory's own
-// lock is held by then, so only a process that does not honour it can be in the
-// way: waiting would not help.
-const flockWait = 100 * time.Millisecond
+// lock is held by then; what can be in the way for a moment is a child that has
+// been forked and not yet executed its program, with a file that bbolt closed
+// and did not unlock, as it does with those that were open for reading.
+const flockWait = 2 * time.Second
 
 // Growth of a file: bbolt extends it by truncate and fsync when a commit needs
 // more pages than it has, so it grows by its own size between these bounds.

@@ -127,5 +127,7 @@ func (l *dirLock) close(shared bool) error {
 	if !shared {
 		l.file.Truncate(0) // the lock is what counts: a stale name does no harm
 	}
-	return l.file.Close()
+	// Closing is not enough: a child that is being forked at this moment has the
+	// file open too, until it executes its program.
+	return errors.Join(syscall.Flock(int(l.file.Fd()), syscall.LOCK_UN), l.file.Close())
 }
