@@ -114,7 +114,11 @@ func (d *decider) passOn(_ *workflow.Node, v *run.Visit) {
 	}
 	switch v.Then {
 	case event.ThenRetry:
-		d.emit(&event.NodeRetried{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt + 1, At: v.DueAt})
+		at := v.DueAt
+		if at <= d.at {
+			at = 0 // at once: a time is left to Wake
+		}
+		d.emit(&event.NodeRetried{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt + 1, At: at})
 		d.touch(v.Node)
 	case event.ThenOnError:
 		take(event.OutcomeError)

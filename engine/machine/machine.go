@@ -110,9 +110,10 @@ func (d *decider) emit(p event.Payload) {
 // touch puts a visit on the list of those to look at.
 func (d *decider) touch(id string) { d.todo = append(d.todo, id) }
 
-// touchAll puts every visit on the list, in the order of the definition.
+// touchAll puts every visit on the list, in the order of the definition, but for
+// those whose next attempt has a time: that is Wake's.
 func (d *decider) touchAll() {
-	ids := d.s.LiveIDs()
+	ids := slices.DeleteFunc(d.s.LiveIDs(), func(id string) bool { return d.s.Live[id].RetryAt != 0 })
 	slices.SortStableFunc(ids, d.order)
 	d.todo = append(d.todo, ids...)
 }

@@ -234,12 +234,12 @@ const (
 	OutcomeFailure = "failure" // the node failed, to the converge that gathers failures
 )
 
-// NodeRetried: a further attempt is due at At.
+// NodeRetried: a further attempt is due at At; 0 is at once.
 type NodeRetried struct {
 	Node    string `json:"node"`
 	Visit   int    `json:"visit"`
 	Attempt int    `json:"attempt"` // the one that is due
-	At      Time   `json:"at"`
+	At      Time   `json:"at,omitzero"`
 }
 
 // NodeLost: a crash took the attempt; it does not count against retry.max.

@@ -175,7 +175,7 @@ func (s *State) end(st Status) {
 	if st != Failed {
 		clear(s.Live)
 		s.Tokens, s.Done, s.Halted = nil, nil, nil
-		s.Journal, s.Base = nil, nil
+		s.Forked, s.Journal, s.Base = false, nil, nil
 	}
 	s.Timers = nil
 }
@@ -315,7 +315,7 @@ func (s *State) scheduled(p *event.NodeScheduled) error {
 	v.Thread = s.joined(v.Inputs)
 	s.Live[p.Node] = v
 	if s.alone(v) {
-		if s.Base != nil {
+		if s.Forked {
 			s.closeJournal(v.Thread)
 		}
 		v.Thread = Thread{}
@@ -405,7 +405,7 @@ func (s *State) completed(p *event.NodeCompleted) error {
 	}
 	v.Answer, v.Sets, v.Last = p.Set, p.Sets, p.Last
 	n.Result, s.Last = v.Result, v.Result
-	v.Direct = s.Base == nil && s.alone(v)
+	v.Direct = !s.Forked && s.alone(v)
 	if !v.Direct {
 		s.openJournal()
 		v.Entry = len(s.Journal)

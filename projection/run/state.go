@@ -86,7 +86,8 @@ type State struct {
 
 	// Parallel branches: see thread.go.
 	Journal []Entry
-	Base    Map[event.Value] // Vars before the journal began; nil: the journal is empty
+	Forked  bool             // a journal is open: several branches are under way
+	Base    Map[event.Value] // Forked: Vars before the journal began
 	Done    []Thread         // branches that ended without meeting the others
 
 	// Past returns the fold of this run's events up to and including version v.

@@ -137,7 +137,7 @@ func (s *State) alone(v *Visit) bool {
 
 // VarAt returns the value of a state key as thread t sees it; none if unset.
 func (s *State) VarAt(t Thread, key string) event.Value {
-	if s.Base == nil {
+	if !s.Forked {
 		return s.Vars[key]
 	}
 	v := s.Base[key]
@@ -153,10 +153,13 @@ func (s *State) VarAt(t Thread, key string) event.Value {
 
 // VarsAt returns the state as thread t sees it.
 func (s *State) VarsAt(t Thread) map[string]event.Value {
-	if s.Base == nil {
+	if !s.Forked {
 		return s.Vars
 	}
 	m := maps.Clone(s.Base)
+	if m == nil {
+		m = Map[event.Value]{} // an empty one does not survive a snapshot
+	}
 	for _, i := range t.Seen {
 		for _, w := range s.Journal[i].Writes {
 			m[w.Key] = w.apply(m[w.Key])
@@ -172,7 +175,7 @@ func (s *State) ResultAt(t Thread, node string) event.Value {
 	if n == nil {
 		return nil
 	}
-	if s.Base == nil {
+	if !s.Forked {
 		return n.Result
 	}
 	for i := len(t.Seen) - 1; i >= 0; i-- {
@@ -196,10 +199,10 @@ func (w Write) apply(old event.Value) event.Value {
 
 // openJournal starts a journal: what was written so far is the base.
 func (s *State) openJournal() {
-	if s.Base != nil {
+	if s.Forked {
 		return
 	}
-	s.Base = maps.Clone(s.Vars)
+	s.Forked, s.Base = true, maps.Clone(s.Vars)
 	for _, n := range s.Nodes {
 		n.Seen = n.Result
 	}
@@ -211,7 +214,7 @@ func (s *State) closeJournal(t Thread) {
 		e := &s.Journal[i]
 		s.node(e.Node).Result = e.Result
 	}
-	s.Journal, s.Base = nil, nil
+	s.Forked, s.Journal, s.Base = false, nil, nil
 	for _, n := range s.Nodes {
 		n.Seen = nil
 	}
@@ -222,7 +225,7 @@ func (s *State) closeJournal(t Thread) {
 // in branch order is not the one readers see now, with that value, sorted. It
 // returns nil where other branches are still under way.
 func (s *State) Merged(tokens []*Token) []event.KV {
-	if s.Base == nil {
+	if !s.Forked {
 		return nil
 	}
 	var t Thread

@@ -1,0 +1,117 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/wfd-dev/wfd/engine/agent"
+	"github.com/wfd-dev/wfd/engine/machine"
+	"github.com/wfd-dev/wfd/engine/workflow"
+	"github.com/wfd-dev/wfd/projection/event"
+	"github.com/wfd-dev/wfd/projection/run"
+)
+
+// open returns a started engine on a data directory, and a function that stops it
+// and closes everything.
+func open(t testing.TB, dir, replies string) (*Engine, func()) {
+	t.Helper()
+	log, views, err := Store(dir, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := agent.ParseReplies("replies.yaml", []byte(replies))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := New(log, views, Options{Replies: r.Runner()})
+	if err := e.Start(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	return e, func() {
+		e.Stop()
+		if err := views.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := log.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// register registers a definition.
+func register(t testing.TB, e *Engine, src string) Registered {
+	t.Helper()
+	wf, problems := workflow.Load("test.yaml", []byte(src))
+	if wf == nil {
+		t.Fatal(problems)
+	}
+	reg, err := e.Register(context.Background(), wf, src, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reg
+}
+
+const loopSource = `
+name: loop
+state:
+  notes: {type: array, reduce: append}
+  score: {type: number, default: 0}
+nodes:
+  a: {exec: {command: [x]}}
+  b: {exec: {command: [x]}, needs: [a], set: {notes: "${[result.text]}"}}
+  c: {exec: {command: [x]}, needs: [a], set: {notes: "${[result.text]}"}}
+  j: {converge: {}, needs: [b, c]}
+  r: {exec: {command: [x]}, set: {score: "${result.v}"}, needs: [j], retry: {max: 3, backoff: 10ms}}
+  r2: {exec: {command: [x]}}
+  h: {human: {prompt: "ok ${state.score}?"}}
+edges:
+  - {from: r, to: r2, if: "state.score < 0.8"}
+  - {from: r, to: h, default: true}
+  - {from: r2, to: r}
+`
+
+const loopReplies = `
+nodes:
+  b: {text: B, delay: 30ms}
+  c: {text: C}
+  r: [[{fail: timeout}, {result: {v: 0.2}}], {result: {v: 0.9}}]
+default: {text: ok}
+`
+
+func TestRunToTheEnd(t *testing.T) {
+	dir := t.TempDir()
+	e, stop := open(t, dir, loopReplies)
+	defer func() { stop() }()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	register(t, e, loopSource)
+	r, created, err := e.StartRun(ctx, StartRequest{Workflow: "loop"}, By{Actor: "t", Key: "k1"})
+	if err != nil || !created {
+		t.Fatal(err, created)
+	}
+	r2, created, err := e.StartRun(ctx, StartRequest{Workflow: "loop"}, By{Actor: "t", Key: "k1"})
+	if err != nil || created || r2.ID != r.ID {
+		t.Fatal(err, created, r2.ID)
+	}
+	if r, err = e.Await(ctx, r.ID, func(r Run) bool { return r.Status == run.Waiting && r.OnlyPeople }); err != nil {
+		t.Fatal(err, r.Why)
+	}
+	fmt.Println(r.Why)
+	stop()
+	e, stop = open(t, dir, loopReplies)
+	if r, err = e.Do(ctx, r.ID, machine.Answer{Value: event.MustValue("yes")}, By{Actor: "t"}); err != nil {
+		t.Fatal(err)
+	}
+	if r.Status != run.Completed {
+		t.Fatalf("%+v", r)
+	}
+	v, err := e.State(ctx, r.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, _ := v.State["notes"].MarshalJSON()
+	fmt.Println(string(b), r.Why, v.Nodes["r"].Visits)
+}
