@@ -62,3 +62,18 @@ func TestConformanceTinySegments(t *testing.T) {
 		return open(t, t.TempDir(), eventlog.Options{SegmentSize: tiny})
 	})
 }
+
+// Segments that were zeroed ahead hold the same log.
+func TestZero(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 2 {
+		d := open(t, dir, eventlog.Options{SegmentSize: tiny, Zero: true})
+		if _, err := fillSome(d, 60*i, 60); err != nil {
+			t.Fatal(err)
+		}
+		if s := d.Stats(); s.Segments < 3 || s.Events != uint64(180*(i+1)) {
+			t.Errorf("%+v", s)
+		}
+		d.Close()
+	}
+}
