@@ -186,8 +186,19 @@ func TestService(t *testing.T) {
 		}
 		v.Stop()
 		v.Stop()
-		if err := v.Start(context.Background()); err != nil {
+		ctx, cancel := context.WithCancel(context.Background())
+		err = v.Start(ctx)
+		cancel()
+		synctest.Wait()
+		if err := errors.Join(err, v.Start(context.Background())); err != nil { // after its context has ended
 			t.Fatal(err)
+		}
+		create(t, w.log, 9, "b")
+		v.Notify(w.log.Head())
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if v.Applied() != w.log.Head() {
+			t.Error("does not follow after it was started again")
 		}
 		closed(t, v)
 		closed(t, v)

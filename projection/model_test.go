@@ -328,7 +328,7 @@ func (w *world) checkDefinitions(v *Views) {
 // TestViewsAgainstTwin lets runs live, and in between reads, closes and opens,
 // loses the process (the directory is copied without Close) or the machine.
 func TestViewsAgainstTwin(t *testing.T) {
-	rounds := 12
+	rounds := 8
 	if testing.Short() {
 		rounds = 4
 	}

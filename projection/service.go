@@ -38,7 +38,12 @@ func (v *Views) Start(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stop != nil {
-		return nil
+		select {
+		case <-s.done: // its context ended
+			s.stop()
+		default:
+			return nil
+		}
 	}
 	ctx, s.stop = context.WithCancel(ctx)
 	s.done = make(chan struct{})

@@ -2,15 +2,11 @@ package projection
 
 import (
 	"bytes"
-	"cmp"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"runtime/debug"
-	"slices"
 	"syscall"
 	"time"
 
@@ -46,7 +42,9 @@ type store struct {
 
 // openStore opens or creates the file. Damage is found here as far as bbolt
 // could not survive it.
-func openStore(path string, buckets []string) (s *store, err error) {
+//
+// It writes nothing to a file that is there: the marker may call it clean.
+func openStore(path string) (s *store, err error) {
 	if err := checkFile(path); err != nil {
 		return nil, err
 	}
@@ -60,23 +58,29 @@ func openStore(path string, buckets []string) (s *store, err error) {
 			Timeout: time.Second, NoSync: true, FreelistType: bolt.FreelistMapType,
 			InitialMmapSize: mapAhead, NoStatistics: true,
 		})
-		if err != nil {
-			return err
-		}
-		return s.db.Update(func(tx *bolt.Tx) error {
-			for _, b := range append(buckets, metaBucket) {
-				if _, err := tx.CreateBucketIfNotExists([]byte(b)); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+		return err
 	})
 	if err != nil {
 		s.abandon()
 		return nil, err
 	}
 	return s, nil
+}
+
+// init makes the buckets of a new file.
+func (s *store) init(buckets []string, signature string) error {
+	return guard(func() error {
+		return s.db.Update(func(tx *bolt.Tx) error {
+			for _, b := range append(buckets, metaBucket) {
+				if _, err := tx.CreateBucket([]byte(b)); err != nil {
+					return err
+				}
+			}
+			w := &writer{reader: reader{tx: tx, open: map[string]*bolt.Bucket{}}}
+			w.meta.signature = signature
+			return w.writeMeta()
+		})
+	})
 }
 
 // guard runs fn and turns faults on the mapped file and panics of bbolt into
@@ -210,28 +214,6 @@ func (r *reader) scan(bucket string, prefix, from []byte, fn func(key, value []b
 	return nil
 }
 
-// An entry is sealed with a hash over bucket, key and value: bbolt checksums
-// its two meta pages and nothing else.
-const sealSize = 8
-
-func seal(bucket string, key, value []byte) uint64 {
-	var stack [512]byte
-	b := part(stack[:0], bucket)
-	b = binary.AppendUvarint(b, uint64(len(key)))
-	b = append(b, key...)
-	b = append(b, value...)
-	h := sha256.Sum256(b)
-	return binary.BigEndian.Uint64(h[:])
-}
-
-func unseal(bucket string, key, v []byte) ([]byte, error) {
-	n := len(v) - sealSize
-	if n < 0 || binary.BigEndian.Uint64(v[n:]) != seal(bucket, key, v[:n]) {
-		return nil, damaged("an entry of bucket %s is not what was written", bucket)
-	}
-	return v[:n:n], nil
-}
-
 // writer changes entries within one transaction.
 type writer struct {
 	reader
@@ -261,123 +243,4 @@ func (w *writer) set(bucket string, key, old, new []byte) error {
 	}
 	w.meta.sums[bucket] = sum
 	return err
-}
-
-// checkSums reads every entry of s and compares with the sums that were kept
-// while they were written: nothing is missing, added or changed.
-func (s *store) checkSums(buckets []string) error {
-	return s.view(func(r *reader) error {
-		m, err := r.readMeta()
-		if err != nil {
-			return err
-		}
-		for _, b := range buckets {
-			var sum sum
-			err := r.scan(b, nil, nil, func(k, v []byte) (bool, error) {
-				sum.count++
-				sum.hash += seal(b, k, v)
-				return true, nil
-			})
-			if err != nil {
-				return err
-			}
-			if sum != m.sums[b] {
-				return damaged("bucket %s has %d entries, %d were written", b, sum.count, m.sums[b].count)
-			}
-		}
-		return nil
-	})
-}
-
-const (
-	metaBucket = "meta"
-	metaKey    = "views"
-)
-
-// meta is what a file says of itself, in one entry.
-type meta struct {
-	signature string // how the rows were made
-	cursor    uint64 // seq of the last event folded
-	print     uint64 // fingerprint of that event
-	sums      map[string]sum
-}
-
-// sum is the number of a bucket's entries and the sum of their seals.
-type sum struct{ count, hash uint64 }
-
-func (r *reader) readMeta() (meta, error) {
-	m := meta{sums: make(map[string]sum)}
-	b, err := r.get(metaBucket, []byte(metaKey))
-	if err != nil || b == nil {
-		return m, err
-	}
-	d := decoder{b: b}
-	m.signature = d.str()
-	m.cursor = d.uint()
-	m.print = d.uint()
-	for range d.count() {
-		m.sums[d.str()] = sum{d.uint(), d.uint()}
-	}
-	if err := d.done(); err != nil {
-		return m, damaged("its head does not decode")
-	}
-	return m, nil
-}
-
-func (w *writer) writeMeta() error {
-	var e encoder
-	e.str(w.meta.signature)
-	e.uint(w.meta.cursor)
-	e.uint(w.meta.print)
-	e.uint(uint64(len(w.meta.sums)))
-	for _, name := range slices.Sorted(maps.Keys(w.meta.sums)) {
-		e.str(name)
-		e.uint(w.meta.sums[name].count)
-		e.uint(w.meta.sums[name].hash)
-	}
-	b, err := w.bucket(metaBucket)
-	if err != nil {
-		return err
-	}
-	key := []byte(metaKey)
-	return b.Put(key, binary.BigEndian.AppendUint64(e, seal(metaBucket, key, e)))
-}
-
-// fileSize returns the bytes of the file, 0 if there is none.
-func fileSize(path string) (int64, error) {
-	info, err := os.Stat(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	return info.Size(), nil
-}
-
-// entry is a change of one key from old to new; nil is none.
-type entry struct {
-	bucket   string
-	key      []byte
-	old, new []byte
-}
-
-// setAll makes the changes in the order of their keys, which is the cheapest;
-// of two for one key, the one that removes comes first.
-func (w *writer) setAll(list []entry) error {
-	slices.SortFunc(list, func(a, b entry) int {
-		if c := cmp.Or(cmp.Compare(a.bucket, b.bucket), bytes.Compare(a.key, b.key)); c != 0 || (a.new == nil) == (b.new == nil) {
-			return c
-		}
-		if a.new == nil {
-			return -1
-		}
-		return 1
-	})
-	for _, e := range list {
-		if err := w.set(e.bucket, e.key, e.old, e.new); err != nil {
-			return err
-		}
-	}
-	return nil
 }

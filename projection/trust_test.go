@@ -137,6 +137,22 @@ func TestOpenTrusts(t *testing.T) {
 	}
 }
 
+// TestOpenWritesNothing to a file that the marker calls clean.
+func TestOpenWritesNothing(t *testing.T) {
+	w, dir := filled(t, 500)
+	before, err := os.ReadFile(filepath.Join(dir, viewsFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := open(t, dir, w.log)
+	w.check(v)
+	closed(t, v)
+	after, err := os.ReadFile(filepath.Join(dir, viewsFile))
+	if err != nil || !bytes.Equal(before, after) {
+		t.Errorf("reading has changed the file (%v)", err)
+	}
+}
+
 // TestSignature: rows of another version of a view are not read.
 func TestSignature(t *testing.T) {
 	w, dir := filled(t, 500)
@@ -160,7 +176,7 @@ func TestSignature(t *testing.T) {
 // opened: the answers are right nevertheless, or there is an error, and never a
 // panic.
 func TestDamage(t *testing.T) {
-	w, dir := filled(t, 1200)
+	w, dir := filled(t, 900)
 	whole, err := os.ReadFile(filepath.Join(dir, viewsFile))
 	if err != nil {
 		t.Fatal(err)
@@ -188,6 +204,9 @@ func TestDamage(t *testing.T) {
 	rebuilt, kept := 0, 0
 	for id := range int(p.hwm) {
 		for name, way := range ways {
+			if testing.Short() && rng.IntN(4) > 0 {
+				continue
+			}
 			b := bytes.Clone(whole)
 			way(b[id*p.size : (id+1)*p.size])
 			d := t.TempDir()
@@ -203,8 +222,8 @@ func TestDamage(t *testing.T) {
 			}
 			if v.Applied() == 0 {
 				rebuilt++ // an empty file, which other tests fill
-			} else if kept++; true {
-				w.t = t
+			} else {
+				kept++
 				if err := v.Verify(context.Background(), nil); err != nil && !isDamage(err) {
 					t.Fatalf("page %d, %s: %v", id, name, err)
 				}

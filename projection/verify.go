@@ -11,6 +11,9 @@ import (
 	"github.com/wfd-dev/wfd/eventlog"
 )
 
+// verifyDir begins the name of the directory that Verify builds in.
+const verifyDir = "verify-"
+
 // A DifferenceError is what Verify found: the first row that is not what the log
 // makes it.
 type DifferenceError struct {
@@ -27,7 +30,7 @@ func (e *DifferenceError) Error() string {
 // two, entry by entry. It returns a *DifferenceError for the first that differs.
 // While the last events are compared, reads wait.
 func (v *Views) Verify(ctx context.Context, progress func(done, head eventlog.Seq)) error {
-	dir, err := os.MkdirTemp(v.dir, "verify-")
+	dir, err := os.MkdirTemp(v.dir, verifyDir)
 	if err != nil {
 		return err
 	}

@@ -46,8 +46,11 @@ func (v *Views) Timers(ctx context.Context, run eventlog.RunID) ([]Timer, error)
 		timers = nil
 		return r.scan(bucketOpen, prefix, prefix, func(k, value []byte) (bool, error) {
 			t, err := decodeTimer(k, value)
+			if err != nil {
+				return false, damaged("a timer of run %s: %v", run, err)
+			}
 			timers = append(timers, t)
-			return true, err
+			return true, nil
 		})
 	})
 	return timers, err
