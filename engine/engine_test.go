@@ -9,6 +9,7 @@ import (
 	"github.com/wfd-dev/wfd/engine/agent"
 	"github.com/wfd-dev/wfd/engine/machine"
 	"github.com/wfd-dev/wfd/engine/workflow"
+	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/projection/event"
 	"github.com/wfd-dev/wfd/projection/run"
 )
@@ -114,4 +115,27 @@ func TestRunToTheEnd(t *testing.T) {
 	}
 	b, _ := v.State["notes"].MarshalJSON()
 	fmt.Println(string(b), r.Why, v.Nodes["r"].Visits)
+}
+
+// A chain run by one client costs one commit per node transition, and one more.
+func TestCommitsOfAChain(t *testing.T) {
+	e, stop := open(t, t.TempDir(), "default: {text: ok}")
+	defer stop()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	const nodes = 20
+	register(t, e, chainSource(nodes))
+	db := e.log.(*eventlog.DB)
+	before := db.Stats().Commits
+	r, _, err := e.StartRun(ctx, StartRequest{Workflow: "chain"}, By{Actor: "t"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err = e.Await(ctx, r.ID, Settled); err != nil || r.Status != run.Completed {
+		t.Fatal(err, r.Why)
+	}
+	// The start schedules the first node, each result the next.
+	if got := db.Stats().Commits - before; got != nodes+1 {
+		t.Fatalf("%d commits for a chain of %d nodes, want %d", got, nodes, nodes+1)
+	}
 }
