@@ -157,15 +157,12 @@ func (c *compiler) ids(nodes []int) []string {
 }
 
 func (c *compiler) checkLoop(head int, members []int, loop bitset) {
-	exits, chosen, bounded := false, false, false
+	exits, bounded := false, false
 	for _, v := range members {
 		n := c.w.Nodes[v]
 		bounded = bounded || n.Def.MaxVisits > 0
 		for _, e := range c.w.graph.out[v] {
-			if !loop.has(c.w.graph.edges[e][1]) {
-				exits = true
-				chosen = chosen || c.w.Edges[e].Role != Route || n.Conditional()
-			}
+			exits = exits || !loop.has(c.w.graph.edges[e][1])
 		}
 	}
 	id := c.w.Nodes[head].ID
@@ -176,11 +173,34 @@ func (c *compiler) checkLoop(head int, members []int, loop bitset) {
 	switch {
 	case !exits:
 		c.onNode(Error, CodeEndlessLoop, id, what+" has no way out", "add an edge that leaves it by condition")
-	case !chosen:
+	case c.spins(head, loop):
 		c.onNode(Warning, CodeSpinningLoop, id, what+" goes on whatever happens, until max_visits fails the run", "make the way on or the way out conditional")
-	case !bounded && !(len(members) == 1):
+	case !bounded && len(members) > 1:
 		c.onNode(Warning, CodeUnboundLoop, id, fmt.Sprintf("%s has no bound of its own: the default of %d visits applies", what, DefaultMaxVisits), "give one of its nodes max_visits:")
 	}
+}
+
+// spins reports whether edges that are taken whatever happens lead around the
+// loop.
+func (c *compiler) spins(head int, loop bitset) bool {
+	seen := newBitset(c.w.graph.n)
+	for stack := []int{head}; len(stack) > 0; {
+		n := c.w.Nodes[stack[len(stack)-1]]
+		stack = stack[:len(stack)-1]
+		if n.Conditional() {
+			continue
+		}
+		for _, e := range n.Out {
+			switch {
+			case e.To == head:
+				return true
+			case loop.has(e.To) && !seen.has(e.To):
+				seen.add(e.To)
+				stack = append(stack, e.To)
+			}
+		}
+	}
+	return false
 }
 
 func (c *compiler) checkConverge(n *Node) {

@@ -3,6 +3,7 @@ package expr
 import (
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"sort"
 	"strings"
@@ -46,12 +47,11 @@ type environment struct {
 }
 
 var theEnv = sync.OnceValue(func() *environment {
-	own := map[string][]int{
-		operators.Less: nil, operators.LessEquals: nil, operators.Greater: nil, operators.GreaterEquals: nil,
-		operators.Add: nil, operators.Subtract: nil, operators.Multiply: nil, operators.Divide: nil,
-	}
 	subset := env.NewLibrarySubset()
-	for name := range own {
+	for _, name := range []string{ // those defined below instead
+		operators.Less, operators.LessEquals, operators.Greater, operators.GreaterEquals,
+		operators.Add, operators.Subtract, operators.Multiply, operators.Divide, "matches",
+	} {
 		subset.AddExcludedFunctions(env.NewFunction(name))
 	}
 	opts := []cel.EnvOption{
@@ -61,7 +61,6 @@ var theEnv = sync.OnceValue(func() *environment {
 		cel.ParserRecursionLimit(MaxNesting),
 		cel.ParserErrorRecoveryLimit(4),
 		cel.ParserExpressionSizeLimit(MaxTemplate),
-		cel.RegexProgramSizeLimit(1000),
 	}
 	for _, v := range Variables {
 		opts = append(opts, cel.Variable(v, cel.DynType))
@@ -224,6 +223,7 @@ func textFunctions() []cel.EnvOption {
 		})))
 	}
 	return []cel.EnvOption{
+		cel.Function("matches", cel.Overload("matches", []*cel.Type{s, s}, cel.BoolType), cel.MemberOverload("matches_string", []*cel.Type{s, s}, cel.BoolType), cel.SingletonBinaryBinding(matches)),
 		unary("lowerAscii", strings.ToLower), unary("upperAscii", strings.ToUpper), unary("trim", strings.TrimSpace),
 		cel.Function("split", cel.MemberOverload("string_split", []*cel.Type{s, s}, l, cel.BinaryBinding(func(v, sep ref.Val) ref.Val {
 			return types.NewStringList(adapter{}, strings.Split(string(v.(types.String)), string(sep.(types.String))))
@@ -243,16 +243,43 @@ func textFunctions() []cel.EnvOption {
 	}
 }
 
-// lengths makes our own functions pay for the text they handle.
+// matching a pattern of maxPattern bytes takes time proportional to its length
+// and that of the text: both are bounded together.
+const (
+	maxPattern  = 500
+	maxMatching = 4 << 20
+)
+
+func matches(v, pattern ref.Val) ref.Val {
+	s, ok := v.(types.String)
+	p, ok2 := pattern.(types.String)
+	switch {
+	case !ok || !ok2:
+		return types.NoSuchOverloadErr()
+	case len(p) > maxPattern || len(p)*len(s) > maxMatching:
+		return types.NewErr("matching %d bytes with a pattern of %d is more than the limit", len(s), len(p))
+	}
+	re, err := regexp.Compile(string(p))
+	if err != nil {
+		return types.WrapErr(err)
+	}
+	return types.Bool(re.MatchString(string(s)))
+}
+
+// lengths makes functions pay for the text and lists they copy. CEL's own meter
+// knows the length of an operand only if its type is known before evaluation.
 type lengths struct{}
 
 func (lengths) CallCost(function, overload string, args []ref.Val, result ref.Val) *uint64 {
 	switch function {
-	case "lowerAscii", "upperAscii", "trim", "split", "join":
+	case operators.Add, "lowerAscii", "upperAscii", "trim", "split", "join", "matches", "contains", "startsWith", "endsWith", "string":
 		n := uint64(1)
 		for _, v := range append(args, result) {
-			if s, ok := v.(traits.Sizer); ok {
-				if i, ok := s.Size().(types.Int); ok {
+			switch v := v.(type) {
+			case types.String:
+				n += uint64(len(v)) / 10
+			case traits.Lister:
+				if i, ok := v.Size().(types.Int); ok {
 					n += uint64(i) / 10
 				}
 			}
@@ -298,13 +325,13 @@ func compileCEL(text string, scope *Scope) (*program, Errors) {
 		}
 		return nil, errs
 	}
-	opts := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
+	var opts []cel.ProgramOption
 	est, err := en.EstimateCost(checked, unknownSizes{})
 	if err != nil || est.Min > CostLimit {
 		return nil, Errors{(&Error{Code: "expression-limit", Message: fmt.Sprintf("this expression always costs more than the limit of %d", CostLimit), Hint: "compute it in a node"}).place(text, 0, len(text))}
 	}
 	if est.Max > CostLimit {
-		opts = append(opts, cel.CostLimit(CostLimit), cel.CostTracking(lengths{}), cel.InterruptCheckFrequency(100))
+		opts = append(opts, cel.CostLimit(CostLimit), cel.CostTracking(lengths{}))
 	}
 	prg, err := en.Program(checked, opts...)
 	if err != nil {
@@ -447,6 +474,14 @@ func (w *walker) call(e ast.Expr, c ast.CallExpr) {
 			msg = "`" + name + "` needs a list, a name and a condition"
 		}
 		w.fail("expression-function", at, len(name), msg, hint)
+	}
+	if name == "matches" {
+		p := c.Args()[len(c.Args())-1]
+		if s, ok := p.AsLiteral().(types.String); ok && p.Kind() == ast.LiteralKind {
+			if _, err := regexp.Compile(string(s)); err != nil {
+				w.fail("expression-type", w.offset(p), 1, strings.TrimPrefix(err.Error(), "error parsing regexp: "), "patterns are RE2")
+			}
+		}
 	}
 	if c.IsMemberFunction() {
 		w.walk(c.Target())

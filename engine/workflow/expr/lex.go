@@ -147,7 +147,7 @@ func lexText(text string, from, quote int, raw bool) (int, *Error) {
 		case strings.HasPrefix(text[i:], mark):
 			return i + len(mark), nil
 		case text[i] == '\n' && len(mark) == 1:
-			return 0, syntax(text, from, i-from, "this text has no closing "+mark, "")
+			return 0, syntax(text, from, i-from, "this text has no closing "+mark+" on its line", `a line break inside is \n, which YAML's double quotes spell \\n`)
 		}
 	}
 	return 0, syntax(text, from, len(text)-from, "this text has no closing "+mark, "")

@@ -116,6 +116,9 @@ func (e *Error) place(text string, offset, length int) *Error {
 // none is near enough to be what was meant.
 func Closest(name string, names []string) string {
 	best, at := "", min(max(len([]rune(name))/3, 1), 3)+1
+	if len([]rune(name)) < 2 {
+		at = 1
+	}
 	low := strings.ToLower(name)
 	fold := strings.NewReplacer("_", "", "-", "", " ", "")
 	sorted := append([]string(nil), names...)
