@@ -17,7 +17,7 @@ const horizon = time.Hour
 // alarms wakes runs when something of theirs is due. It holds one moment per run.
 type alarms struct {
 	now  func() time.Time
-	wake func(eventlog.RunID)
+	wake func(id eventlog.RunID, awake func()) // calls awake once the run has looked
 
 	mu    sync.Mutex
 	at    map[eventlog.RunID]event.Time
@@ -25,7 +25,7 @@ type alarms struct {
 	nudge chan struct{} // has an element when the soonest may have changed
 }
 
-func newAlarms(now func() time.Time, wake func(eventlog.RunID)) *alarms {
+func newAlarms(now func() time.Time, wake func(eventlog.RunID, func())) *alarms {
 	return &alarms{now: now, wake: wake, at: map[eventlog.RunID]event.Time{}, nudge: make(chan struct{}, 1)}
 }
 
@@ -84,26 +84,34 @@ func (a *alarms) due() (ids []eventlog.RunID, next time.Duration) {
 	return ids, horizon
 }
 
-// start wakes runs in the background until ctx ends.
-func (a *alarms) start(ctx context.Context, wg *sync.WaitGroup) {
-	wg.Go(func() {
-		timer := time.NewTimer(0)
-		defer timer.Stop()
-		for {
+// run wakes runs until ctx ends, at most maxWaking at a time.
+func (a *alarms) run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	places := make(chan struct{}, maxWaking)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-a.nudge:
+		}
+		ids, next := a.due()
+		for _, id := range ids {
 			select {
+			case places <- struct{}{}:
 			case <-ctx.Done():
 				return
-			case <-timer.C:
-			case <-a.nudge:
 			}
-			ids, next := a.due()
-			for _, id := range ids {
-				a.wake(id)
-			}
-			timer.Reset(next)
+			a.wake(id, func() { <-places })
 		}
-	})
+		timer.Reset(next)
+	}
 }
+
+// maxWaking bounds the runs that are read from disk at once because many timers
+// are due together.
+const maxWaking = 64
 
 type alarm struct {
 	at  event.Time

@@ -17,7 +17,7 @@ import (
 func (e *Engine) startChild(parent *run.State, p *event.ChildStarted) {
 	from := event.Parent{Run: parent.Run, Node: p.Node, Visit: p.Visit}
 	depth, order := parent.Depth+1, *p
-	e.wg.Go(func() {
+	e.spawn(func() {
 		e.insist(func() error { return e.ensureChild(from, depth, &order) })
 	})
 }
@@ -37,7 +37,7 @@ func (e *Engine) ensureChild(from event.Parent, depth int, p *event.ChildStarted
 	}
 	start := machine.Start{Version: reg.Version, Input: p.Input, Parent: &from, Depth: depth, Env: env}
 	err = e.runs.do(ctx, p.Child, &request{
-		meta: machine.Meta{At: e.now(), Actor: system}, cmd: start, wf: wf,
+		meta: machine.Meta{At: e.now(), Actor: system}, cmd: start, wf: wf, internal: true,
 	})
 	switch {
 	case errors.Is(err, machine.ErrRefused):
@@ -55,7 +55,7 @@ func (e *Engine) ensureChild(from event.Parent, depth int, p *event.ChildStarted
 
 // childFailed tells the parent that its child could not be started.
 func (e *Engine) childFailed(from event.Parent, p *event.ChildStarted, class string, err error) error {
-	return e.runs.do(context.Background(), from.Run, &request{meta: machine.Meta{At: e.now(), Actor: system}, cmd: machine.ChildEnded{
+	return e.runs.do(context.Background(), from.Run, &request{internal: true, meta: machine.Meta{At: e.now(), Actor: system}, cmd: machine.ChildEnded{
 		Node: from.Node, Visit: from.Visit, Child: p.Child, Status: run.Failed,
 		Failure: &event.Failure{Class: class, Message: "it could not be started: " + err.Error()},
 	}})
@@ -94,7 +94,7 @@ func (e *Engine) takeUp(s *run.State) {
 // it has ended, is known to its parent.
 func (e *Engine) recoverChild(s *run.State, v *run.Visit) {
 	parent, depth, node, visit, child := s.Run, s.Depth+1, v.Node, v.Visit, v.Child
-	e.wg.Go(func() {
+	e.spawn(func() {
 		e.insist(func() error {
 			p, err := e.order(parent, node, visit, child)
 			if err != nil {
@@ -158,7 +158,7 @@ func (e *Engine) insist(f func() error) {
 		if err == nil || refusal(err) || errors.Is(err, ErrNotFound) {
 			return
 		}
-		if e.accepting() != nil {
+		if e.accepting(false) != nil {
 			return
 		}
 		e.slog.Warn("trying again", "error", err, "in", wait)

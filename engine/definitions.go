@@ -49,7 +49,7 @@ func newDefinitions(log eventlog.Log, views *projection.Views) *definitions {
 // Register gives a definition the next version of its name. One that is the
 // newest version already keeps it.
 func (e *Engine) Register(ctx context.Context, wf *workflow.Workflow, source, actor string) (Registered, error) {
-	if err := e.accepting(); err != nil {
+	if err := e.accepting(false); err != nil {
 		return Registered{}, err
 	}
 	reg, err := e.defs.add(ctx, wf, source, actor, e.now())

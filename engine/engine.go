@@ -73,8 +73,9 @@ type Engine struct {
 	mu      sync.Mutex
 	failure error // why the engine stopped by itself
 	started bool
+	ended   bool // nothing new runs in the background
 	cancel  context.CancelFunc
-	wg      sync.WaitGroup // everything that runs in the background
+	wg      sync.WaitGroup // what runs in the background
 }
 
 // New returns an engine on log and its views. It does nothing yet but answer
@@ -133,13 +134,14 @@ func (e *Engine) Start(ctx context.Context) error {
 	if err := e.recover(ctx); err != nil {
 		return fmt.Errorf("taking up the runs of the former process: %w", err)
 	}
-	e.clock.start(ctx, &e.wg)
+	e.spawn(func() { e.clock.run(ctx) })
 	return nil
 }
 
-// Stop ends the engine in order: no more commands, running attempts are
-// cancelled, what is being appended is finished. Attempts that were cancelled
-// are not recorded: the next start takes them up as lost.
+// Stop ends the engine in order: no more commands from outside, no new attempts;
+// running attempts are cancelled, and those that come to a result all the same
+// have it recorded; what is being appended is finished. An attempt that was
+// cancelled is not recorded: the next start finds it lost.
 func (e *Engine) Stop() {
 	e.stop.Do(func() {
 		close(e.stopped)
@@ -149,6 +151,9 @@ func (e *Engine) Stop() {
 		}
 		e.mu.Unlock()
 		e.sched.wait()
+		e.mu.Lock()
+		e.ended = true
+		e.mu.Unlock()
 		e.wg.Wait()
 		e.runs.drain()
 		e.views.Stop()
@@ -156,6 +161,16 @@ func (e *Engine) Stop() {
 			e.slog.Error("closing the bus", "error", err)
 		}
 	})
+}
+
+// spawn runs f in the background. Once the engine has ended f is not run: what it
+// would have done is found in the log by the next start.
+func (e *Engine) spawn(f func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.ended {
+		e.wg.Go(f)
+	}
 }
 
 // Stopped is closed when the engine no longer accepts commands.
@@ -179,10 +194,14 @@ func (e *Engine) fail(err error) {
 	}
 }
 
-// accepting returns why commands are refused, nil if they are not.
-func (e *Engine) accepting() error {
+// accepting returns why commands are refused, nil if they are not. Internal ones
+// are served while the engine stops.
+func (e *Engine) accepting(internal bool) error {
 	if err := e.Failed(); err != nil {
 		return fmt.Errorf("%w: %w", ErrStopped, err)
+	}
+	if internal {
+		return nil
 	}
 	select {
 	case <-e.stopped:

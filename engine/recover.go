@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -75,7 +76,7 @@ func (e *Engine) recover(ctx context.Context) error {
 	if err := e.fetchAlarms(ctx); err != nil {
 		return err
 	}
-	e.wg.Go(func() { e.keepAlarms(ctx) })
+	e.spawn(func() { e.keepAlarms(ctx) })
 	return nil
 }
 
@@ -120,16 +121,26 @@ func (e *Engine) fetchAlarms(ctx context.Context) error {
 	}
 }
 
-// wake has a run look at what is due.
-func (e *Engine) wake(id eventlog.RunID) {
-	m := machine.Meta{Actor: system}
-	e.wg.Go(func() {
-		e.insist(func() error {
-			m.At = e.now()
-			return e.runs.do(context.Background(), id, &request{meta: m, cmd: machine.Wake{}, view: func(s *run.State, _ *workflow.Workflow) {
-				at, ok := machine.Due(s)
-				e.clock.arm(id, at, ok)
-			}})
-		})
-	})
+// wakeAgain is when a run is woken again that could not look at what is due: the
+// disk is full, say.
+const wakeAgain = time.Second
+
+// wake has a run look at what is due, and calls awake when it has.
+func (e *Engine) wake(id eventlog.RunID, awake func()) {
+	var at event.Time
+	var armed bool
+	q := &request{
+		meta: machine.Meta{At: e.now(), Actor: system}, cmd: machine.Wake{}, internal: true,
+		view: func(s *run.State, _ *workflow.Workflow) { at, armed = machine.Due(s) },
+	}
+	q.answered = func(err error) {
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			at, armed = event.At(e.opt.Now().Add(wakeAgain)), true
+		}
+		e.clock.arm(id, at, armed)
+		awake()
+	}
+	if err := e.runs.enqueue(id, q); err != nil {
+		q.answered(err)
+	}
 }

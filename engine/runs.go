@@ -35,6 +35,7 @@ type runs struct {
 	mu     sync.Mutex
 	byID   map[eventlog.RunID]*loaded
 	idle   *list.List // of *loaded that nobody owns, the longest idle first
+	closed bool
 	owners sync.WaitGroup
 }
 
@@ -59,7 +60,10 @@ type request struct {
 	// view is called with the state after the request's batch is on disk. It must
 	// not keep the state.
 	view func(*run.State, *workflow.Workflow)
-	done chan error // has room for the one answer
+	// internal is set on what the engine gives itself: it is served to the end.
+	internal bool
+	// answered is called once with what became of the request, on the run's owner.
+	answered func(error)
 }
 
 func newRuns(e *Engine) *runs {
@@ -69,11 +73,13 @@ func newRuns(e *Engine) *runs {
 // do gives a request to its run and waits for the answer. Giving up the wait does
 // not take the command back.
 func (r *runs) do(ctx context.Context, id eventlog.RunID, q *request) error {
+	done := make(chan error, 1)
+	q.answered = func(err error) { done <- err }
 	if err := r.enqueue(id, q); err != nil {
 		return err
 	}
 	select {
-	case err := <-q.done:
+	case err := <-done:
 		return err
 	case <-ctx.Done():
 		return fmt.Errorf("gave up waiting for run %s: %w", id, ctx.Err())
@@ -81,9 +87,11 @@ func (r *runs) do(ctx context.Context, id eventlog.RunID, q *request) error {
 }
 
 func (r *runs) enqueue(id eventlog.RunID, q *request) error {
-	q.done = make(chan error, 1)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.closed {
+		return ErrStopped
+	}
 	l := r.byID[id]
 	if l == nil {
 		l = &loaded{id: id}
@@ -137,8 +145,13 @@ func (r *runs) rest(l *loaded) {
 	}
 }
 
-// drain waits until no run is owned.
-func (r *runs) drain() { r.owners.Wait() }
+// drain takes no more requests and waits until all are answered.
+func (r *runs) drain() {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	r.owners.Wait()
+}
 
 // serve decides a batch of requests as one append, or a few.
 func (r *runs) serve(l *loaded, batch []*request) {
@@ -153,7 +166,7 @@ func (r *runs) serve(l *loaded, batch []*request) {
 func (r *runs) append(l *loaded, batch []*request) int {
 	fresh := l.state == nil
 	if err := r.load(l, batch[0].wf); err != nil {
-		batch[0].done <- err
+		batch[0].answered(err)
 		return 1
 	}
 	from := l.state.Version
@@ -172,7 +185,7 @@ func (r *runs) append(l *loaded, batch []*request) int {
 		}
 		var err error
 		if q.cmd != nil {
-			if err = r.e.accepting(); err == nil {
+			if err = r.e.accepting(q.internal); err == nil {
 				var decided []machine.Event
 				decided, err = machine.Decide(l.wf, l.state, q.meta, q.cmd)
 				if err != nil && !refusal(err) {
@@ -188,7 +201,7 @@ func (r *runs) append(l *loaded, batch []*request) int {
 		if err := r.commit(l, from, events); err != nil {
 			l.state = nil
 			for _, q := range taken {
-				q.done <- err
+				q.answered(err)
 			}
 			return len(taken)
 		}
@@ -198,7 +211,7 @@ func (r *runs) append(l *loaded, batch []*request) int {
 		if answers[i] == nil && q.view != nil {
 			q.view(l.state, l.wf)
 		}
-		q.done <- answers[i]
+		q.answered(answers[i])
 	}
 	return len(taken)
 }
@@ -210,7 +223,7 @@ func (r *runs) broken(l *loaded, batch []*request, err error) int {
 	err = fmt.Errorf("run %s: %w", l.id, err)
 	r.e.slog.Error("a decision failed", "run", l.id.String(), "error", err)
 	for _, q := range batch {
-		q.done <- err
+		q.answered(err)
 	}
 	return len(batch)
 }
@@ -276,14 +289,6 @@ func (r *runs) load(l *loaded, wf *workflow.Workflow) error {
 		return fmt.Errorf("run %s: %w", l.id, err)
 	}
 	return nil
-}
-
-// command has a command decided and committed.
-func (e *Engine) command(ctx context.Context, id eventlog.RunID, m machine.Meta, c machine.Command, view func(*run.State, *workflow.Workflow)) error {
-	if m.At == 0 {
-		m.At = e.now()
-	}
-	return e.runs.do(ctx, id, &request{meta: m, cmd: c, view: view})
 }
 
 // post sends a command without waiting for it, and again until the run has it:

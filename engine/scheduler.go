@@ -85,7 +85,7 @@ func (s *scheduler) start(ctx context.Context) error {
 	if err := s.e.bus.Listen(ctx, topicTasks, func(string) { s.sweep() }); err != nil {
 		return err
 	}
-	s.e.wg.Go(func() {
+	s.e.spawn(func() {
 		t := time.NewTicker(sweepEvery)
 		defer t.Stop()
 		for {
@@ -194,7 +194,7 @@ func (s *scheduler) attempt(ctx context.Context, j *job) {
 		a := s.run(ctx, t)
 		answer = &a
 	}
-	if ctx.Err() != nil {
+	if ctx.Err() != nil && answer.Failure != nil {
 		return
 	}
 	c, err := result(t, answer)
@@ -207,7 +207,7 @@ func (s *scheduler) attempt(ctx context.Context, j *job) {
 	m := machine.Meta{Actor: "runner:" + string(t.Kind)}
 	s.e.insist(func() error {
 		m.At = s.e.now()
-		return s.e.runs.do(context.Background(), t.Run, &request{meta: m, cmd: c})
+		return s.e.runs.do(context.Background(), t.Run, &request{meta: m, cmd: c, internal: true})
 	})
 }
 
