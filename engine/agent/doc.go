@@ -41,4 +41,46 @@
 //
 // A text may end in a JSON object as an agent's may. The file is YAML or JSON,
 // with the limits of definitions, and everything wrong with it is said at once.
+//
+// # Programs
+//
+// [Exec] runs a program with its arguments as they are; no shell sees them. The
+// program is looked for in PATH or, if its name has a slash, in the node's dir,
+// without one where the engine runs. It works in dir or in a fresh directory
+// that is removed afterwards. Its environment is PATH, HOME and LANG, the node's
+// env, and WFD_RUN, WFD_NODE, WFD_VISIT, WFD_ATTEMPT and WFD_IDEMPOTENCY_KEY.
+// The result is {stdout, stderr, exit_code}, and json if all of standard output
+// is one JSON value. Bytes that are not UTF-8 become U+FFFD.
+//
+// It leads a process group. When its time is over the group is told to end
+// (SIGTERM), a second later it is killed; on Linux so is whatever is left of the
+// group when the program itself has ended, and the program when the engine dies.
+// Holes: a process that leaves the group lives on, and so do a program's
+// children, and its fresh directory, when the engine is killed. Programs are not
+// confined: they may read and write what the engine may.
+//
+//	exit code or signal, too much output     tool_failed
+//	no such program, interpreter, directory  not_found
+//	turned off                               auth
+//
+// # HTTP
+//
+// [HTTP] sends one request per attempt, with Task.Key as its Idempotency-Key. A
+// body that is text is sent as it is, others as JSON. The result is {status,
+// headers, body}, and json if the body is one JSON value of at most 7 MiB;
+// headers have their usual spelling (Content-Type), and Set-Cookie is left out.
+//
+// Private, loopback and special addresses are refused unless the node says
+// allow_private, those of cloud metadata and of the link always. What counts is
+// the address connected to. Up to five redirects are followed; to another origin
+// a request takes none of the node's own headers, Accept and Content-Type apart.
+// Messages name the host, never the path or the query.
+//
+//	429                                      rate_limit, after Retry-After
+//	408, no answer in time                   timeout
+//	5xx                                      unavailable, after Retry-After
+//	401, 403, an address that is refused     auth, not tried again
+//	404                                      not_found, not tried again
+//	other 4xx, too long, too many redirects  tool_failed, not tried again
+//	anything between here and the answer     network
 package agent
