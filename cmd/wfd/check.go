@@ -1,0 +1,239 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wfd-dev/wfd/engine"
+	"github.com/wfd-dev/wfd/eventlog"
+)
+
+// checked is what wfd check found.
+type checked struct {
+	Segments     int      `json:"segments"`
+	Events       uint64   `json:"events"`
+	Streams      int      `json:"streams"` // runs, and system streams
+	Blobs        int      `json:"blobs"`
+	Root         string   `json:"root,omitempty"`
+	Unreferenced []string `json:"unreferenced,omitempty"`
+	Views        string   `json:"views,omitempty"` // "equal", or the first difference
+	Folded       int      `json:"folded"`
+	Problems     []defect `json:"problems"`
+}
+
+// defect is one place where the data is not as it should be.
+type defect struct {
+	File string       `json:"file,omitempty"`
+	Seq  eventlog.Seq `json:"seq,omitempty"`
+	Run  string       `json:"run,omitempty"`
+	What string       `json:"what"`
+}
+
+func (d *defect) String() string {
+	s := "damaged"
+	if d.File != "" {
+		s += ": " + d.File
+	}
+	if d.Seq != 0 {
+		s += fmt.Sprintf(", seq %d", d.Seq)
+	}
+	if d.Run != "" {
+		s += ", run " + d.Run
+	}
+	return s + ": " + d.What
+}
+
+func (a *app) check() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check",
+		Short: "Verify a data directory: files, events, views, and every run",
+		Long: `Verify a data directory that no daemon holds: the structure of every file, every
+checksum, that the events are dense and the tree over them is theirs, that the
+views are what the events make them, and that every run folds to a lawful state.
+The log's files are changed in no way. Exit 6 if anything is damaged.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if a.addr != "" {
+				return usagef("wfd check works on a directory that no daemon holds: use --data")
+			}
+			dir, err := a.dataDir()
+			if err != nil {
+				return err
+			}
+			if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+				return &coded{exitNotFound, fmt.Errorf("there is no data directory %s", dir)}
+			}
+			c, err := a.checkFiles(cmd.Context(), dir)
+			if err == nil && len(c.Problems) == 0 {
+				err = a.checkMeaning(cmd.Context(), dir, c)
+			}
+			if err != nil {
+				return err
+			}
+			raw, err := json.Marshal(c)
+			if err != nil {
+				return err
+			}
+			if err := a.print(raw, func(t *text) { showChecked(t, c) }); err != nil {
+				return err
+			}
+			if len(c.Problems) > 0 {
+				return &coded{exitStorage, fmt.Errorf("%s: %d problems", dir, len(c.Problems))}
+			}
+			return nil
+		},
+	}
+}
+
+func showChecked(t *text, c *checked) {
+	for i := range c.Problems {
+		t.printf("%s\n", c.Problems[i].String())
+	}
+	if len(c.Problems) > 0 {
+		return
+	}
+	t.printf("ok: %d events in %d segments, %d blobs; views equal; %d runs folded\n", c.Events, c.Segments, c.Blobs, c.Folded)
+	t.printf("root %s\n", c.Root)
+	if n := len(c.Unreferenced); n > 0 {
+		t.printf("%d files in blobs/ belong to no event; they do no harm\n", n)
+	}
+}
+
+// checkFiles has the log checked by another process: a file that the disk cannot
+// read ends the process that has it mapped, and that must not be this one.
+func (a *app) checkFiles(ctx context.Context, dir string) (*checked, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, exe, "check-log", "--data", dir)
+	cmd.Args[0] = os.Args[0]
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err = cmd.Run()
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	lines := bufio.NewScanner(&out)
+	lines.Buffer(nil, 64<<20)
+	at := ""
+	for lines.Scan() {
+		var l struct {
+			At     string
+			Report *checked
+			Locked *eventlog.LockedError
+		}
+		if json.Unmarshal(lines.Bytes(), &l) != nil {
+			continue // the process died while it wrote it
+		}
+		switch {
+		case l.Locked != nil:
+			return nil, l.Locked
+		case l.Report != nil:
+			return l.Report, nil
+		}
+		at = l.At
+	}
+	var ended *exec.ExitError
+	if errors.As(err, &ended) && !ended.Exited() {
+		return &checked{Problems: []defect{{File: at, What: "the process that read it was ended: " + ended.String()}}}, nil
+	}
+	return nil, asStorage(dir, fmt.Errorf("it could not be checked: %s", bytes.TrimSpace(errs.Bytes())))
+}
+
+// checkLog is what checkFiles runs.
+func (a *app) checkLog() *cobra.Command {
+	return &cobra.Command{
+		Use: "check-log", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			enc := json.NewEncoder(a.stdout)
+			last := ""
+			rep, err := eventlog.Check(a.data, eventlog.CheckOptions{Progress: func(file string, _ uint64) {
+				if file != last {
+					last = file
+					enc.Encode(map[string]string{"At": file}) // to a pipe, for the case that this process dies here
+				}
+			}})
+			var held *eventlog.LockedError
+			if errors.As(err, &held) {
+				return enc.Encode(map[string]any{"Locked": held})
+			}
+			if err != nil {
+				return err
+			}
+			c := &checked{Segments: rep.Segments, Events: rep.Events, Streams: rep.Runs, Blobs: rep.Blobs, Root: fmt.Sprintf("%x", rep.Root), Unreferenced: rep.Unreferenced}
+			c.Problems = []defect{}
+			for _, p := range rep.Problems {
+				d := defect{File: p.File, Seq: p.Seq, What: p.What}
+				if p.Err != nil {
+					d.What += ": " + p.Err.Error()
+				}
+				if !p.Run.IsZero() {
+					d.Run = p.Run.String()
+				}
+				c.Problems = append(c.Problems, d)
+			}
+			return enc.Encode(map[string]any{"Report": c})
+		},
+	}
+}
+
+// checkMeaning opens the log, which is sound, and checks what is made of it.
+func (a *app) checkMeaning(ctx context.Context, dir string, c *checked) error {
+	log, err := a.logger(0)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(dir, "catalog.db")); err != nil {
+		return nil // an empty directory
+	}
+	db, views, err := engine.Store(dir, log, nil)
+	if err != nil {
+		return asStorage(dir, err)
+	}
+	p := &progress{a: a}
+	err = views.Verify(ctx, p.seq)
+	c.Views = "equal"
+	if err != nil && ctx.Err() == nil {
+		c.Views = err.Error()
+		c.Problems = append(c.Problems, defect{File: "views", What: err.Error()})
+		err = nil
+	}
+	if err == nil {
+		err = foldAll(ctx, db, views, c, p)
+	}
+	p.done()
+	return errors.Join(err, views.Close(), db.Close())
+}
+
+// progress tells the one at a terminal how far a check is.
+type progress struct {
+	a     *app
+	shown time.Time
+}
+
+func (p *progress) seq(done, head eventlog.Seq) { p.show("views", uint64(done), uint64(head)) }
+
+func (p *progress) show(what string, done, all uint64) {
+	if !isTerminal(p.a.stderr) || time.Since(p.shown) < 100*time.Millisecond {
+		return
+	}
+	p.shown = time.Now()
+	fmt.Fprintf(p.a.stderr, "\r%s: %d of %d ", what, done, all)
+}
+
+func (p *progress) done() {
+	if !p.shown.IsZero() {
+		fmt.Fprint(p.a.stderr, "\r\x1b[K")
+	}
+}

@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
+	"github.com/wfd-dev/wfd/cmd/wfd/internal/client"
+	"github.com/wfd-dev/wfd/cmd/wfd/internal/host"
+	"github.com/wfd-dev/wfd/engine/agent"
+	"github.com/wfd-dev/wfd/eventlog"
+)
+
+const (
+	defaultAddr = "127.0.0.1:7117"
+	// probeTime is how long a daemon at the default address has to answer.
+	probeTime = 500 * time.Millisecond
+	// heldTime is how long a directory is waited for that another command holds
+	// for a moment.
+	heldTime = 2 * time.Second
+)
+
+// errStorage marks a data directory that cannot be used.
+var errStorage = errors.New("the data directory cannot be used")
+
+// engineFlags are the settings of an engine in this process.
+type engineFlags struct {
+	replies  string
+	noExec   bool
+	allowEnv []string
+	queues   []string
+}
+
+func (e *engineFlags) register(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&e.replies, "replies", "", "answer agents, services and programs from this file")
+	f.BoolVar(&e.noExec, "no-exec", false, "run no programs")
+	f.StringSliceVar(&e.allowEnv, "allow-env", nil, "let definitions read this environment variable; may be repeated")
+	f.StringSliceVar(&e.queues, "queue", nil, "name=n: at most n attempts of a queue at once; may be repeated")
+}
+
+// options returns the options of a host on dir.
+func (a *app) options(dir string, log *slog.Logger) (host.Options, error) {
+	o := host.Options{Dir: dir, Logger: log, Version: buildVersion(), NoExec: a.engine.noExec, AllowEnv: a.engine.allowEnv}
+	for _, q := range a.engine.queues {
+		name, n, ok := strings.Cut(q, "=")
+		limit, err := strconv.Atoi(n)
+		if !ok || name == "" || err != nil || limit < 1 {
+			return o, usagef("--queue %q: want name=number", q)
+		}
+		if o.Queues == nil {
+			o.Queues = map[string]int{}
+		}
+		o.Queues[name] = limit
+	}
+	var err error
+	if a.engine.replies != "" {
+		o.Replies, err = readReplies(a.engine.replies)
+	}
+	return o, err
+}
+
+func readReplies(file string) (*agent.Replies, error) {
+	b, err := readFile(file)
+	if err != nil {
+		return nil, err
+	}
+	return agent.ParseReplies(file, b)
+}
+
+// need is what a command asks of an engine in this process.
+type need int
+
+const (
+	reads  need = iota // the directory must be there
+	writes             // it is made if it is not
+	works              // and the engine executes
+)
+
+// session is a way to an API.
+type session struct {
+	*client.Client
+	host *host.Host // nil: a daemon's
+}
+
+// inside reports whether the engine is in this process.
+func (s *session) inside() bool { return s.host != nil }
+
+// Close ends the engine, if it is in this process.
+func (s *session) Close() error {
+	if s.host == nil {
+		return nil
+	}
+	return s.host.Close()
+}
+
+// connect returns a way to the API: to the daemon at --addr, to the directory of
+// --data, to a daemon at the default address, or to the default directory.
+func (a *app) connect(ctx context.Context, n need) (*session, error) {
+	if a.addr != "" && a.data != "" {
+		return nil, usagef("--addr and --data exclude each other: a daemon has its own directory")
+	}
+	if a.addr == "" && a.data == "" && a.answers(ctx) {
+		a.addr = defaultAddr
+	}
+	if a.addr != "" {
+		if a.engine.replies != "" {
+			return nil, usagef("--replies is for an engine in this process: give it to the daemon at %s, or use --data", a.addr)
+		}
+		c, err := client.New(a.addr, a.token)
+		if err != nil {
+			return nil, usagef("%w", err)
+		}
+		return &session{Client: c}, nil
+	}
+	dir, err := a.dataDir()
+	if err != nil {
+		return nil, err
+	}
+	log, err := a.logger(slog.LevelError)
+	if err != nil {
+		return nil, err
+	}
+	o, err := a.options(dir, log)
+	if err != nil {
+		return nil, err
+	}
+	h, err := openDir(ctx, o, n != reads)
+	if err != nil {
+		return nil, err
+	}
+	if n == works {
+		if err := h.Start(ctx); err != nil {
+			return nil, errors.Join(err, h.Close())
+		}
+	}
+	return &session{Client: client.Inside(h.API, localActor()), host: h}, nil
+}
+
+func (a *app) dataDir() (string, error) {
+	if a.data != "" {
+		return filepath.Abs(a.data)
+	}
+	return defaultData()
+}
+
+// answers reports whether a daemon is at the default address.
+func (a *app) answers(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	c, err := client.New(defaultAddr, "")
+	if err != nil {
+		return false
+	}
+	var h api.Health
+	return c.Get(ctx, client.Request{Path: "/livez"}, &h) == nil && h.Service == "wfd"
+}
+
+// openDir opens a data directory. One that another command holds is waited for;
+// one that a daemon holds is not.
+func openDir(ctx context.Context, o host.Options, create bool) (*host.Host, error) {
+	if _, err := os.Stat(o.Dir); !create && errors.Is(err, os.ErrNotExist) {
+		return nil, &coded{exitNotFound, fmt.Errorf("there is no data directory %s\nhint: wfd run makes one, as do wfd serve and wfd dev; --data names another", o.Dir)}
+	}
+	for end := time.Now().Add(heldTime); ; {
+		h, err := host.Open(o)
+		var held *eventlog.LockedError
+		if !errors.As(err, &held) {
+			return h, asStorage(o.Dir, err)
+		}
+		if held.Address != "" {
+			return nil, fmt.Errorf("%w\nhint: use --addr %s, or stop the daemon", held, held.Address)
+		}
+		if time.Now().After(end) {
+			return nil, held
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// asStorage makes an error of the directory one of storage.
+func asStorage(dir string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %s: %w", errStorage, dir, err)
+}
+
+// localActor names the one who works on a directory of this machine.
+func localActor() string {
+	name := strconv.Itoa(os.Getuid())
+	if u, err := user.Current(); err == nil && u.Username != "" {
+		name = u.Username
+	}
+	return "cli:" + name + "@local"
+}

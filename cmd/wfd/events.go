@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
+	"github.com/wfd-dev/wfd/cmd/wfd/internal/client"
+)
+
+func (a *app) events() *cobra.Command {
+	var kinds []string
+	var follow bool
+	var after uint64
+	cmd := &cobra.Command{
+		Use:   "events [RUN]",
+		Short: "Print the events of a run, or of the whole log",
+		Example: `  wfd events RUN
+  wfd events RUN -o ndjson --follow
+  wfd events RUN --kind node.completed,edge.taken
+  wfd events --after 1000        # of all runs`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			s, err := a.connect(cmd.Context(), reads)
+			if err != nil {
+				return err
+			}
+			defer closeInto(s, &err)
+			if follow && s.inside() {
+				a.note("note: nothing happens in a directory that no daemon serves: not following")
+				follow = false
+			}
+			p := &eventPrinter{a: a}
+			if err := readEvents(cmd.Context(), s, args, kinds, follow, after, p.print); err != nil {
+				return err
+			}
+			return p.end()
+		},
+	}
+	f := cmd.Flags()
+	f.StringSliceVar(&kinds, "kind", nil, "only these kinds; node. stands for all that begin with it")
+	f.BoolVarP(&follow, "follow", "f", false, "go on until the run has ended")
+	f.Uint64Var(&after, "after", 0, "begin after this seq")
+	return cmd
+}
+
+// readEvents calls f with each event of the run in args, or of the log.
+func readEvents(ctx context.Context, s *session, args, kinds []string, follow bool, after uint64, f func(json.RawMessage) error) error {
+	path := "/v1/events"
+	if len(args) > 0 {
+		path = runPath(args[0]) + "/events"
+	}
+	q := url.Values{"follow": {strconv.FormatBool(follow)}, "cursor": {strconv.FormatUint(after, 10)}}
+	for _, k := range kinds {
+		q.Add("kind", k)
+	}
+	resp, err := s.Open(ctx, client.Request{Path: path, Query: q, Accept: "application/x-ndjson"})
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	r := bufio.NewReaderSize(resp.Body, 64<<10)
+	for {
+		b, err := r.ReadBytes('\n')
+		if b = bytes.TrimSpace(b); len(b) > 0 && err == nil {
+			if p := (&api.Problem{}); bytes.HasPrefix(b, []byte(`{"type":"urn:`)) && json.Unmarshal(b, p) == nil {
+				return p
+			}
+			err = f(b)
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil && ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			return fmt.Errorf("%w: the stream broke off", client.ErrUnreachable)
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// eventPrinter prints events as they come.
+type eventPrinter struct {
+	a    *app
+	n    int
+	list []json.RawMessage // of json and yaml, which are one value
+}
+
+func (p *eventPrinter) print(raw json.RawMessage) error {
+	switch p.a.output {
+	case "ndjson":
+		return p.a.printJSON(raw)
+	case "table":
+		var e client.Event
+		if err := json.Unmarshal(raw, &e); err != nil {
+			return err
+		}
+		t := p.a.text()
+		if p.n++; p.n == 1 {
+			t.printf("%8s  %-23s  %-18s  %s\n", "SEQ", "TIME", "KIND", "WHAT")
+		}
+		t.printf("%8d  %-23s  %-18s  %s\n", e.Seq, e.Time.Local().Format("2006-01-02 15:04:05.000"), e.Kind, line(what(&e), 160))
+		return t.err
+	}
+	p.list = append(p.list, bytes.Clone(raw))
+	return nil
+}
+
+func (p *eventPrinter) end() error {
+	if p.a.output == "table" || p.a.output == "ndjson" {
+		return nil
+	}
+	if p.list == nil {
+		p.list = []json.RawMessage{}
+	}
+	raw, err := json.Marshal(map[string]any{"items": p.list})
+	if err != nil {
+		return err
+	}
+	return p.a.printJSON(raw)
+}
+
+// what says what an event says, on one line.
+func what(e *client.Event) string {
+	var d struct {
+		Node, From, To, If, Name, Key, Outcome, Prompt, Class, Message, Then, Reason, Workflow, Signal string
+		Visit, Attempt                                                                                 int
+		Result, Value, Output, Input                                                                   json.RawMessage
+	}
+	if json.Unmarshal(e.Data, &d) != nil {
+		return compact(e.Data)
+	}
+	var b bytes.Buffer
+	add := func(format string, args ...any) { fmt.Fprintf(&b, format+" ", args...) }
+	switch {
+	case d.From != "":
+		add("%s → %s (%s)", d.From, d.To, d.Outcome)
+	case d.Node != "" && d.Visit > 1:
+		add("%s#%d", d.Node, d.Visit)
+	case d.Node != "":
+		add("%s", d.Node)
+	}
+	if d.Attempt > 1 {
+		add("attempt %d", d.Attempt)
+	}
+	for _, s := range []string{d.Workflow, d.Name, d.Signal, d.Key, d.Reason, d.Prompt} {
+		if s != "" && !(e.Kind == "run.created" && s == d.Key) {
+			add("%s", s)
+		}
+	}
+	if d.Class != "" {
+		add("%s: %s", d.Class, d.Message)
+	}
+	if d.Then != "" {
+		add("(then %s)", d.Then)
+	}
+	for _, raw := range []json.RawMessage{d.Result, d.Value, d.Output, d.Input} {
+		if raw != nil && string(raw) != "null" {
+			add("%s", compact(raw))
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,211 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"path"
+	"reflect"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/wfd-dev/wfd/engine"
+	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/projection"
+	"github.com/wfd-dev/wfd/projection/event"
+)
+
+// Options of an API. Engine, Log and Views are required.
+type Options struct {
+	Engine *engine.Engine
+	Log    eventlog.Log
+	Views  *projection.Views
+	// Commit returns a channel that is closed at the next commit of the log.
+	Commit func() <-chan struct{}
+	// Ready returns why commands are not taken yet, nil once they are.
+	Ready   func() error
+	Version string
+	Token   string   // "": none is asked for
+	Hosts   []string // names that requests may be addressed to; nil: any
+	Logger  *slog.Logger
+}
+
+// API is an http.Handler.
+type API struct {
+	o       Options
+	mux     *http.ServeMux
+	handler http.Handler
+	spec    []byte // OpenAPI
+
+	streams chan struct{} // a place for each stream that is open
+
+	drain    sync.Once
+	draining chan struct{} // closed: streams and long polls come to an end
+}
+
+const (
+	maxStreams   = 1000
+	bodyLimit    = 1 << 20
+	payloadLimit = eventlog.MaxPayload // of bodies that carry an input, a signal or an answer
+	bodyTime     = 30 * time.Second    // for a body to arrive: 16 MiB over a slow line
+)
+
+// New returns the API of an engine.
+func New(o Options) *API {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Ready == nil {
+		o.Ready = func() error { return nil }
+	}
+	a := &API{o: o, mux: http.NewServeMux(), streams: make(chan struct{}, maxStreams), draining: make(chan struct{})}
+	registry := huma.NewMapRegistry("#/components/schemas/", schemaName)
+	registry.RegisterTypeAlias(reflect.TypeFor[event.Value](), reflect.TypeFor[any]())
+	registry.RegisterTypeAlias(reflect.TypeFor[event.Time](), reflect.TypeFor[time.Time]())
+	registry.RegisterTypeAlias(reflect.TypeFor[json.RawMessage](), reflect.TypeFor[any]())
+	h := humago.New(a.mux, huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI:    "3.1.0",
+			Info:       &huma.Info{Title: "wfd", Version: o.Version, Description: "Durable execution of workflows of agents, people and services."},
+			Components: &huma.Components{Schemas: registry},
+		},
+		Formats:       map[string]huma.Format{"application/json": strictJSON, "json": strictJSON},
+		DefaultFormat: "application/json",
+	})
+	a.health(h)
+	a.workflows(h)
+	a.runs(h)
+	a.commands(h)
+	a.checkpoints(h)
+	a.events(h)
+	a.lists(h)
+	spec, err := json.Marshal(h.OpenAPI())
+	if err != nil {
+		panic("api: OpenAPI: " + err.Error()) // made of constants
+	}
+	a.spec = spec
+	a.mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/openapi+json")
+		w.Write(a.spec)
+	})
+	a.mux.HandleFunc("/", a.unknown)
+	a.handler = a.guard(a.mux)
+	return a
+}
+
+// schemaName names a type in the OpenAPI document: those of other packages after
+// their package, too.
+func schemaName(t reflect.Type, hint string) string {
+	name := huma.DefaultSchemaNamer(t, hint)
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	if pkg := path.Base(t.PkgPath()); t.PkgPath() != "" && pkg != "api" {
+		return strings.ToUpper(pkg[:1]) + pkg[1:] + name
+	}
+	return name
+}
+
+// ServeHTTP implements http.Handler.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.handler.ServeHTTP(w, r) }
+
+// Drain ends streams and long polls, so that a server that shuts down does not
+// wait for them.
+func (a *API) Drain() { a.drain.Do(func() { close(a.draining) }) }
+
+// until returns a context that also ends when the API drains.
+func (a *API) until(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-a.draining:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
+// operation describes one operation of the API.
+type operation struct {
+	method, path string
+	id, summary  string
+	status       int   // of the answer; 0: 200
+	body         int64 // limit of the request's body; 0: bodyLimit
+	tag          string
+}
+
+// register adds an operation whose errors become problems.
+func register[I, O any](h huma.API, op operation, f func(context.Context, *I) (*O, error)) {
+	if op.body == 0 {
+		op.body = bodyLimit
+	}
+	huma.Register(h, huma.Operation{
+		Method: op.method, Path: op.path, OperationID: op.id, Summary: op.summary, DefaultStatus: op.status,
+		MaxBodyBytes: op.body + 1, BodyReadTimeout: bodyTime, Tags: []string{op.tag},
+	}, func(ctx context.Context, in *I) (*O, error) {
+		out, err := f(ctx, in)
+		if err != nil {
+			return nil, AsProblem(err)
+		}
+		return out, nil
+	})
+}
+
+// answer is an answer with a body.
+type answer[T any] struct{ Body T }
+
+// List is a page of a list.
+type List[T any] struct {
+	Items []T    `json:"items"`
+	Next  string `json:"next_cursor,omitempty" doc:"the cursor of the next page; absent at the end of the list"`
+}
+
+func listOf[T any](items []T, next string, err error) (*answer[List[T]], error) {
+	if err != nil {
+		return nil, err
+	}
+	return &answer[List[T]]{List[T]{Items: items, Next: next}}, nil
+}
+
+// Paged are the parameters of every list.
+type Paged struct {
+	Cursor string `query:"cursor" doc:"next_cursor of the page before"`
+	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"50" doc:"items per page"`
+}
+
+// Keyed is the header of every request that changes a run.
+type Keyed struct {
+	Key string `header:"Idempotency-Key" maxLength:"256" doc:"a request repeated with the same key is done once"`
+}
+
+// OfRun names a run.
+type OfRun struct {
+	ID string `path:"id" doc:"a run's ID"`
+}
+
+func (r OfRun) id() (eventlog.RunID, error) {
+	id, err := eventlog.ParseRunID(r.ID)
+	if err != nil {
+		return id, &Problem{Type: typeURI("not-found"), Detail: err.Error(), Hint: "see the list of runs"}
+	}
+	return id, nil
+}
+
+type actorKey struct{}
+
+// WithActor returns a context for requests that come from within the process:
+// they are made by actor and pass without a token.
+func WithActor(ctx context.Context, actor string) context.Context {
+	return context.WithValue(ctx, actorKey{}, actor)
+}
+
+func by(ctx context.Context, k Keyed) engine.By {
+	actor, _ := ctx.Value(actorKey{}).(string)
+	return engine.By{Actor: actor, Key: k.Key}
+}

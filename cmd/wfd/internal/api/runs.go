@@ -1,0 +1,175 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/wfd-dev/wfd/engine"
+	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/projection"
+	"github.com/wfd-dev/wfd/projection/event"
+	"github.com/wfd-dev/wfd/projection/run"
+	"github.com/wfd-dev/wfd/replay"
+)
+
+// MaxWait is the longest that a request may wait for a run.
+const MaxWait = time.Minute
+
+// StartBody asks for a run.
+type StartBody struct {
+	Input   event.Value       `json:"input,omitempty" doc:"checked against the workflow's input schema"`
+	ID      string            `json:"id,omitempty" doc:"a ULID; made if absent"`
+	Version int               `json:"version,omitempty" minimum:"0" doc:"of the workflow; 0: the newest"`
+	Labels  map[string]string `json:"labels,omitempty" maxProperties:"64"`
+	Budget  event.Value       `json:"budget,omitempty"`
+}
+
+type startInput struct {
+	Keyed
+	Name string `path:"name" maxLength:"256"`
+	Body *StartBody
+}
+
+type startOutput struct {
+	Status   int
+	Location string `header:"Location"`
+	Body     engine.Run
+}
+
+type listRunsInput struct {
+	Paged
+	Status   string   `query:"status" enum:"pending,running,waiting,paused,completed,failed,cancelled"`
+	Workflow string   `query:"workflow" doc:"letter case, - and _ alike"`
+	Label    []string `query:"label,explode" doc:"key=value; may be repeated"`
+}
+
+type getRunInput struct {
+	OfRun
+	Wait  string `query:"wait" doc:"as 30s: answer once the run is settled, or after this time; at most 60s" example:"30s"`
+	Until string `query:"until" enum:"settled,idle" default:"settled" doc:"what to wait for. settled: ended or paused. idle: also when only a person can move it"`
+}
+
+type stateInput struct {
+	OfRun
+	At string `query:"at" doc:"412: a seq; v12: a version of the run; node#2: the end of a visit; absent: now"`
+}
+
+func (a *API) runs(h huma.API) {
+	const tag = "runs"
+	register(h, operation{method: "POST", path: "/v1/workflows/{name}/runs", id: "start-run", tag: tag, body: payloadLimit, status: 201,
+		summary: "Start a run"}, a.start)
+	register(h, operation{method: "GET", path: "/v1/runs", id: "list-runs", tag: tag,
+		summary: "List runs, newest first"}, a.listRuns)
+	register(h, operation{method: "GET", path: "/v1/runs/{id}", id: "get-run", tag: tag,
+		summary: "A run as it stands, or as it stands once it is settled"}, a.getRun)
+	register(h, operation{method: "GET", path: "/v1/runs/{id}/state", id: "get-state", tag: tag,
+		summary: "A run's state, now or at any position of its history"}, a.state)
+	register(h, operation{method: "GET", path: "/v1/runs/{id}/children", id: "list-children", tag: tag,
+		summary: "List the runs that a run has started, oldest first"},
+		func(ctx context.Context, in *struct {
+			OfRun
+			Paged
+		}) (*answer[List[projection.Row]], error) {
+			id, err := in.id()
+			if err != nil {
+				return nil, err
+			}
+			return listOf(a.o.Views.Children(ctx, id, in.Cursor, in.Limit))
+		})
+}
+
+func (a *API) start(ctx context.Context, in *startInput) (*startOutput, error) {
+	body := in.Body
+	if body == nil {
+		body = &StartBody{}
+	}
+	req := engine.StartRequest{Workflow: in.Name, Version: body.Version, Input: body.Input, Labels: body.Labels, Budget: body.Budget}
+	if body.ID != "" {
+		id, err := eventlog.ParseRunID(body.ID)
+		if err != nil || id.IsSystem() {
+			return nil, problem("invalid", fmt.Sprintf("%q is not a run ID: want the 26 characters of a ULID", body.ID), "leave the ID out, or make a ULID")
+		}
+		req.ID = id
+	}
+	r, created, err := a.o.Engine.StartRun(ctx, req, by(ctx, in.Keyed))
+	if err != nil {
+		return nil, err
+	}
+	out := &startOutput{Status: http.StatusOK, Location: "/v1/runs/" + r.ID.String(), Body: r}
+	if created {
+		out.Status = http.StatusCreated
+	}
+	return out, nil
+}
+
+func (a *API) listRuns(ctx context.Context, in *listRunsInput) (*answer[List[projection.Row]], error) {
+	f := projection.Filter{Status: run.Status(in.Status), Workflow: in.Workflow}
+	for _, l := range in.Label {
+		k, v, ok := strings.Cut(l, "=")
+		if !ok || k == "" {
+			return nil, problem("invalid", fmt.Sprintf("label %q: want key=value", l), "")
+		}
+		if f.Labels == nil {
+			f.Labels = map[string]string{}
+		}
+		f.Labels[k] = v
+	}
+	return listOf(a.o.Views.Runs(ctx, f, in.Cursor, in.Limit))
+}
+
+func (a *API) getRun(ctx context.Context, in *getRunInput) (*answer[engine.Run], error) {
+	id, err := in.id()
+	if err != nil {
+		return nil, err
+	}
+	var wait time.Duration
+	if in.Wait != "" {
+		if wait, err = time.ParseDuration(in.Wait); err != nil || wait < 0 {
+			return nil, problem("invalid", fmt.Sprintf("wait: %q is not a duration", in.Wait), "write it as 30s")
+		}
+	}
+	if wait == 0 {
+		r, err := a.o.Engine.Run(ctx, id)
+		return &answer[engine.Run]{r}, err
+	}
+	done := engine.Settled
+	if in.Until == "idle" {
+		done = func(r engine.Run) bool { return engine.Settled(r) || r.OnlyPeople }
+	}
+	ctx, cancel := a.until(ctx)
+	defer cancel()
+	ctx, stop := context.WithTimeout(ctx, min(wait, MaxWait))
+	defer stop()
+	r, err := a.o.Engine.Await(ctx, id, done)
+	// The time is up, or we are: the run as it stands is the answer.
+	if errors.Is(err, ctx.Err()) || errors.Is(err, engine.ErrStopped) && !r.ID.IsZero() {
+		err = nil
+	}
+	return &answer[engine.Run]{r}, err
+}
+
+func (a *API) state(ctx context.Context, in *stateInput) (*answer[run.View], error) {
+	id, err := in.id()
+	if err != nil {
+		return nil, err
+	}
+	if in.At == "" {
+		v, err := a.o.Engine.State(ctx, id)
+		return &answer[run.View]{v}, err
+	}
+	pos, err := replay.Parse(in.At)
+	if err != nil {
+		return nil, err
+	}
+	s, err := replay.State(a.o.Log, id, pos)
+	if err != nil {
+		return nil, err
+	}
+	return &answer[run.View]{s.View()}, nil
+}

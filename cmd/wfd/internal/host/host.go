@@ -1,0 +1,140 @@
+// Package host opens a data directory, puts an engine and its API on it, and
+// serves them: as a daemon, or inside a CLI command.
+//
+// What was opened is closed in one order: the API takes nothing more, the engine
+// finishes what is being appended, the views are closed, then the log.
+package host
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
+	"github.com/wfd-dev/wfd/engine"
+	"github.com/wfd-dev/wfd/engine/agent"
+	"github.com/wfd-dev/wfd/engine/workflow"
+	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/projection"
+)
+
+// Options of a Host.
+type Options struct {
+	Dir     string
+	Logger  *slog.Logger
+	Version string
+
+	// Of the API.
+	Token string
+	Hosts []string
+
+	// Of the engine.
+	NoExec   bool
+	AllowEnv []string
+	Queues   map[string]int
+	Replies  *agent.Replies // answers every task
+	Simulate *agent.Replies // answers what needs a model, where there is none
+}
+
+// Host is an engine on a data directory, with its API.
+type Host struct {
+	API    *api.API
+	Engine *engine.Engine
+	Views  *projection.Views
+	Log    *eventlog.DB
+
+	slog    *slog.Logger
+	commits bell
+	ready   atomic.Bool
+	close   sync.Once
+	closed  error
+}
+
+// errStarting is why a host that was not started takes no commands from outside.
+var errStarting = errors.New("the daemon takes up what it did before")
+
+// Open opens a data directory, and creates it if there is none. Nothing is
+// executed before Start, but commands are taken.
+func Open(o Options) (*Host, error) {
+	h := &Host{slog: o.Logger}
+	log, views, err := engine.Store(o.Dir, o.Logger, func(eventlog.Seq) { h.commits.ring() })
+	if err != nil {
+		return nil, err
+	}
+	h.Log, h.Views = log, views
+	opt := engine.Options{
+		Logger: o.Logger, Runners: runners(o), Queues: o.Queues, Env: engine.EnvAllowed(o.AllowEnv),
+	}
+	if o.Replies != nil {
+		opt.Replies = o.Replies.Runner()
+	}
+	h.Engine = engine.New(log, views, opt)
+	h.API = api.New(api.Options{
+		Engine: h.Engine, Log: log, Views: views, Commit: h.commits.next, Version: o.Version,
+		Token: o.Token, Hosts: o.Hosts, Logger: o.Logger,
+		Ready: func() error {
+			if !h.ready.Load() {
+				return errStarting
+			}
+			return nil
+		},
+	})
+	return h, nil
+}
+
+func runners(o Options) map[workflow.Kind]agent.Runner {
+	m := map[workflow.Kind]agent.Runner{workflow.Exec: &agent.Exec{Disabled: o.NoExec}}
+	if o.Simulate != nil {
+		m[workflow.Agent], m[workflow.Converge] = o.Simulate.Runner(), o.Simulate.Runner()
+	}
+	return m
+}
+
+// Start takes up what a former process left, and begins to execute.
+func (h *Host) Start(ctx context.Context) error {
+	began := time.Now()
+	if err := h.Engine.Start(ctx); err != nil {
+		return err
+	}
+	h.ready.Store(true)
+	h.slog.Info("ready", "events", h.Log.Head(), "took", time.Since(began).Round(time.Millisecond))
+	return nil
+}
+
+// Close stops the engine and closes the directory. To close twice is to close once.
+func (h *Host) Close() error {
+	h.close.Do(func() {
+		h.API.Drain()
+		h.Engine.Stop()
+		h.closed = errors.Join(h.Views.Close(), h.Log.Close())
+	})
+	return h.closed
+}
+
+// bell tells those who wait that there is a commit.
+type bell struct {
+	mu sync.Mutex
+	ch chan struct{} // nil: nobody waits
+}
+
+func (b *bell) next() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ch == nil {
+		b.ch = make(chan struct{})
+	}
+	return b.ch
+}
+
+// ring is called by the log's writer: it must not block.
+func (b *bell) ring() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ch != nil {
+		close(b.ch)
+		b.ch = nil
+	}
+}

@@ -1,0 +1,136 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+const (
+	// maxConns bounds the connections, each of which costs a goroutine and
+	// buffers; the streams are among them.
+	maxConns = 2048
+	// headerTime cuts off clients that drip their headers.
+	headerTime = 5 * time.Second
+	// idleTime is how long a connection is kept for the next request.
+	idleTime = 2 * time.Minute
+	// writeTime bounds an answer: the longest long poll, and time to send.
+	// Streams set their own limit for each write.
+	writeTime = 2 * time.Minute
+	// drainTime is how long requests under way have to end at a shutdown. None
+	// needs long: streams and long polls are told to end.
+	drainTime = 10 * time.Second
+	// failedReads is how long reads go on after the log has failed, so that
+	// somebody who looks can see why.
+	failedReads = 5 * time.Second
+	// failedPoll is how often the engine is asked whether it has failed.
+	failedPoll = 100 * time.Millisecond
+)
+
+// ErrFailed: the engine stopped by itself; only a fresh start decides what is
+// stored.
+var ErrFailed = errors.New("the log has failed")
+
+// Listen opens the daemon's socket. There is no authentication of users yet, so
+// that only loopback addresses will do.
+func Listen(addr string) (net.Listener, []string, error) {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, nil, fmt.Errorf("address %q: want host:port", addr)
+	}
+	if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.IsLoopback()) {
+		return nil, nil, fmt.Errorf("address %q is not on loopback: wfd listens on 127.0.0.1 and ::1 only; put a proxy that authenticates before it", addr)
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &limited{Listener: l, places: make(chan struct{}, maxConns)}, []string{"localhost", "127.0.0.1", "::1", host}, nil
+}
+
+// Serve serves the API until ctx ends, or until the engine fails: then reads go
+// on for a while and the error is ErrFailed. The host is closed in the end.
+func (h *Host) Serve(ctx context.Context, l net.Listener) error {
+	s := &http.Server{
+		Handler: h.API, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, WriteTimeout: writeTime, MaxHeaderBytes: 32 << 10,
+		ErrorLog: slog.NewLogLogger(h.slog.Handler(), slog.LevelDebug),
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	var why error
+	started := make(chan error, 1)
+	go func() { started <- h.Start(ctx) }()
+	poll := time.NewTicker(failedPoll)
+	defer poll.Stop()
+	for why == nil {
+		select {
+		case err := <-started:
+			started = nil
+			if err != nil && ctx.Err() == nil {
+				why = err
+			}
+			continue
+		case <-poll.C:
+			if err := h.Engine.Failed(); err != nil {
+				h.slog.Error("the log has failed; reads go on for a moment, then the daemon ends", "error", err, "in", failedReads)
+				select {
+				case <-time.After(failedReads):
+				case <-ctx.Done():
+				}
+				why = fmt.Errorf("%w: %w", ErrFailed, err)
+			}
+			continue
+		case why = <-served:
+		case <-ctx.Done():
+		}
+		break
+	}
+	h.slog.Info("stopping")
+	h.API.Drain()
+	down, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	if err := s.Shutdown(down); err != nil {
+		h.slog.Warn("requests under way are cut off", "error", err)
+		s.Close()
+	}
+	if started != nil {
+		<-started // Start ends with ctx, or has come to its end
+	}
+	if err := h.Close(); err != nil && why == nil {
+		why = err
+	}
+	h.slog.Info("stopped")
+	return why
+}
+
+// limited is a listener with a bound on connections; the next ones wait.
+type limited struct {
+	net.Listener
+	places chan struct{}
+}
+
+func (l *limited) Accept() (net.Conn, error) {
+	l.places <- struct{}{}
+	c, err := l.Listener.Accept()
+	if err != nil {
+		<-l.places
+		return nil, err
+	}
+	return &counted{Conn: c, leave: sync.OnceFunc(func() { <-l.places })}, nil
+}
+
+type counted struct {
+	net.Conn
+	leave func()
+}
+
+func (c *counted) Close() error {
+	defer c.leave()
+	return c.Conn.Close()
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"net/url"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
+	"github.com/wfd-dev/wfd/cmd/wfd/internal/client"
+	"github.com/wfd-dev/wfd/projection/event"
+)
+
+func (a *app) runCommand() *cobra.Command {
+	var c changing
+	var input, id string
+	var labels []string
+	var version int
+	cmd := &cobra.Command{
+		Use:   "run NAME|FILE",
+		Short: "Start a run of a workflow",
+		Long: `Start a run of a registered workflow, or of a file, which is registered first.
+FILE is what has a / or ends in .yaml, .yml or .json.`,
+		Example: `  wfd run review.yaml --input '{"topic":"tides"}' --wait
+  wfd run review --input @input.json --label team=red
+  wfd run ./review.yaml --replies replies.yaml --wait -o json`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			ctx := cmd.Context()
+			v, err := a.value(input, "--input")
+			if err != nil {
+				return err
+			}
+			body := api.StartBody{ID: id, Version: version}
+			if v != nil {
+				if body.Input, err = event.ParseJSON(v); err != nil {
+					return usagef("--input: %w", err)
+				}
+			}
+			if body.Labels, err = pairs("label", labels); err != nil {
+				return err
+			}
+			var text []byte
+			if isFile(args[0]) {
+				if text, err = readFile(args[0]); err != nil {
+					return err
+				}
+			}
+			s, err := a.connect(ctx, c.need())
+			if err != nil {
+				return err
+			}
+			defer closeInto(s, &err)
+			name := args[0]
+			if text != nil {
+				reg, _, err := a.apply(ctx, s, args[0], text, false)
+				if err != nil {
+					return err
+				}
+				name, body.Version = reg.Name, reg.Version
+			}
+			raw, _, err := s.Do(ctx, client.Request{Path: "/v1/workflows/" + url.PathEscape(name) + "/runs", In: startBody(body), Key: c.key})
+			if err != nil {
+				return err
+			}
+			return a.finish(ctx, s, raw, &c)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&input, "input", "", "the run's input: JSON, @file, or - for standard input")
+	f.StringVar(&id, "id", "", "the run's ID, a ULID; made if absent")
+	f.StringArrayVar(&labels, "label", nil, "key=value, to find the run by; may be repeated")
+	f.IntVar(&version, "version", 0, "version of the workflow; 0 is the newest")
+	c.register(cmd)
+	a.engine.register(cmd)
+	return cmd
+}
+
+// startBody leaves an absent input out: the value "none" is null in JSON.
+func startBody(b api.StartBody) map[string]any {
+	m := map[string]any{}
+	if len(b.Input) > 0 {
+		m["input"] = b.Input
+	}
+	if b.ID != "" {
+		m["id"] = b.ID
+	}
+	if b.Version != 0 {
+		m["version"] = b.Version
+	}
+	if len(b.Labels) > 0 {
+		m["labels"] = b.Labels
+	}
+	return m
+}
+
+// apply registers a definition and notes what is worth knowing about it.
+func (a *app) apply(ctx context.Context, s *session, file string, text []byte, template bool) (api.Applied, json.RawMessage, error) {
+	q := url.Values{"file": {file}}
+	if template {
+		q.Set("from", "template")
+	}
+	var reg api.Applied
+	raw, _, err := s.Do(ctx, client.Request{Path: "/v1/workflows", Query: q, In: text, Type: "application/yaml"})
+	if err == nil {
+		err = json.Unmarshal(raw, &reg)
+	}
+	for i := range reg.Warnings {
+		a.note("%s", reg.Warnings[i].String())
+	}
+	return reg, raw, err
+}
+
+// closeInto closes a session and keeps its error if there is no other.
+func closeInto(s *session, err *error) {
+	if cerr := s.Close(); *err == nil && cerr != nil {
+		*err = cerr
+	}
+}

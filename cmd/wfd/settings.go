@@ -1,0 +1,126 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"go.yaml.in/yaml/v4"
+)
+
+// fromOutside are the flags that can also be set by WFD_* and by the config
+// file. The others belong to one call.
+var fromOutside = []string{
+	"addr", "token", "data", "config", "output", "log-format", "log-level",
+	"replies", "no-exec", "allow-env", "queue",
+}
+
+// settings completes the flags: a flag counts before WFD_*, and that before the
+// file.
+func (a *app) settings(cmd *cobra.Command) error {
+	f := cmd.Flags()
+	if err := fromEnv(f, "config"); err != nil {
+		return err
+	}
+	file, err := a.readConfig()
+	if err != nil {
+		return err
+	}
+	for _, name := range fromOutside {
+		if err := fromEnv(f, name); err != nil {
+			return err
+		}
+		flag, v := f.Lookup(name), file[name]
+		if flag == nil || flag.Changed || v == nil {
+			continue
+		}
+		if err := setAll(f, flag, v); err != nil {
+			return usagef("%s: %s: %w", a.config, name, err)
+		}
+	}
+	return nil
+}
+
+func envName(flag string) string {
+	return "WFD_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+func fromEnv(f *pflag.FlagSet, name string) error {
+	flag := f.Lookup(name)
+	v, ok := os.LookupEnv(envName(name))
+	if flag == nil || flag.Changed || !ok || v == "" {
+		return nil
+	}
+	if err := f.Set(name, v); err != nil {
+		return usagef("%s=%q: %w", envName(name), v, err)
+	}
+	return nil
+}
+
+// setAll sets a flag from a value of the file; a list sets a repeatable flag.
+func setAll(f *pflag.FlagSet, flag *pflag.Flag, v any) error {
+	list, ok := v.([]any)
+	if !ok {
+		list = []any{v}
+	}
+	for _, x := range list {
+		switch x.(type) {
+		case string, bool, int, int64, float64:
+		default:
+			return fmt.Errorf("%v is not a value for it", x)
+		}
+		if err := f.Set(flag.Name, fmt.Sprint(x)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readConfig reads the file of --config, or else $XDG_CONFIG_HOME/wfd/config.yaml
+// if there is one.
+func (a *app) readConfig() (map[string]any, error) {
+	asked := a.config != ""
+	if !asked {
+		dir, err := os.UserConfigDir()
+		if err != nil {
+			return nil, nil // no home: no file
+		}
+		a.config = filepath.Join(dir, "wfd", "config.yaml")
+	}
+	b, err := os.ReadFile(a.config)
+	if errors.Is(err, fs.ErrNotExist) && !asked {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, usagef("config: %w", err)
+	}
+	var m map[string]any
+	if err := yaml.NewDecoder(bytes.NewReader(b)).Decode(&m); err != nil && len(bytes.TrimSpace(b)) > 0 {
+		return nil, usagef("config %s: %w", a.config, err)
+	}
+	for k := range m {
+		if k == "config" || !slices.Contains(fromOutside, k) {
+			return nil, usagef("config %s: %q is not a setting; there are %s", a.config, k, strings.Join(fromOutside, ", "))
+		}
+	}
+	return m, nil
+}
+
+// defaultData is the data directory of somebody who names none.
+func defaultData() (string, error) {
+	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "wfd"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", usagef("there is no home directory for the data: %w; use --data", err)
+	}
+	return filepath.Join(home, ".local", "share", "wfd"), nil
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
+	"github.com/wfd-dev/wfd/cmd/wfd/internal/client"
+)
+
+// changing are the flags of every command that changes a run.
+type changing struct {
+	key     string
+	wait    bool
+	timeout time.Duration
+}
+
+func (c *changing) register(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&c.key, "key", "", "idempotency key: repeated with it, the command is done once")
+	f.BoolVar(&c.wait, "wait", false, "wait until the run has ended or is paused; exit 1 if it did not complete")
+	f.DurationVar(&c.timeout, "timeout", 0, "with --wait: how long to wait; then exit 124")
+}
+
+// need is what the command asks of an engine in this process.
+func (c *changing) need() need {
+	if c.wait {
+		return works
+	}
+	return writes
+}
+
+const (
+	// pollTime is how long one request waits for a run.
+	pollTime = 30 * time.Second
+	// returnTime is how long a daemon that went away has to come back while a
+	// run is waited for.
+	returnTime = 30 * time.Second
+)
+
+// finish waits for the run, if that is asked for, and prints it.
+func (a *app) finish(ctx context.Context, s *session, raw json.RawMessage, c *changing) error {
+	var r client.Run
+	if err := json.Unmarshal(raw, &r); err != nil {
+		return err
+	}
+	if !c.wait {
+		if s.inside() && !r.Terminal() {
+			a.note("note: nothing is executed until a daemon serves %s, or a command with --wait", a.data)
+		}
+		return a.print(raw, func(t *text) { t.printf("%s\t%s\n", r.ID, r.Status) })
+	}
+	raw, err := a.settle(ctx, s, r.ID, c.timeout)
+	if raw == nil {
+		return err
+	}
+	if jerr := json.Unmarshal(raw, &r); jerr != nil {
+		return jerr
+	}
+	if perr := a.print(raw, func(t *text) { summary(t, &r) }); perr != nil {
+		return perr
+	}
+	if err != nil {
+		return err
+	}
+	if r.Status != "completed" {
+		return &coded{exitFailed, fmt.Errorf("run %s is %s: %s", r.ID, r.Status, r.Why)}
+	}
+	return nil
+}
+
+// settle waits until a run has ended or is paused; with the engine in this
+// process also when only a person can move it, who could not do so meanwhile.
+// The run as it stands comes with a timeout, too.
+func (a *app) settle(ctx context.Context, s *session, id string, timeout time.Duration) (json.RawMessage, error) {
+	q := url.Values{"wait": {pollTime.String()}}
+	if s.inside() {
+		q.Set("until", "idle")
+	}
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	req := client.Request{Path: "/v1/runs/" + id, Query: q}
+	var away time.Time // since when the daemon has been away
+	for {
+		raw, _, err := s.Do(ctx, req)
+		var p *api.Problem
+		switch {
+		case err == nil:
+			away = time.Time{}
+			var r client.Run
+			if err := json.Unmarshal(raw, &r); err != nil {
+				return nil, err
+			}
+			if r.Terminal() || r.Status == "paused" || s.inside() && r.Status == "waiting" && onlyPeople(&r) {
+				return raw, nil
+			}
+			continue
+		case ctx.Err() != nil:
+			if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return nil, ctx.Err()
+			}
+			now, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTime)
+			defer cancel()
+			raw, _, lerr := s.Do(now, client.Request{Path: req.Path})
+			if lerr != nil {
+				raw = nil
+			}
+			return raw, &coded{exitTimeout, fmt.Errorf("run %s is not done after %s; it goes on", id, timeout)}
+		case errors.Is(err, client.ErrUnreachable), errors.As(err, &p) && p.Status == http.StatusServiceUnavailable:
+			// A daemon that is restarted takes its runs up.
+			if away.IsZero() {
+				away = time.Now()
+			}
+			if time.Since(away) > returnTime || s.inside() {
+				return nil, err
+			}
+			select {
+			case <-time.After(200 * time.Millisecond):
+			case <-ctx.Done():
+			}
+		default:
+			return nil, err
+		}
+	}
+}
+
+// onlyPeople reports whether a waiting run waits for nothing that comes by
+// itself.
+func onlyPeople(r *client.Run) bool {
+	for _, w := range r.Waits {
+		if !w.Until.IsZero() {
+			return false
+		}
+	}
+	return r.Deadline.IsZero()
+}
+
+// summary shows how a run ended, or where it stands.
+func summary(t *text, r *client.Run) {
+	spent := time.Since(r.Created)
+	if !r.Ended.IsZero() {
+		spent = r.Ended.Sub(r.Created)
+	}
+	t.printf("%s\t%s after %s\n", r.ID, r.Status, took(spent))
+	if r.Error != nil {
+		t.printf("error: %s: %s\n", r.Error.Class, r.Error.Message)
+	} else if r.Status != "completed" {
+		t.printf("%s\n", r.Why)
+	}
+	if out := compact(r.Output); out != "null" && out != "" {
+		t.printf("output: %s\n", out)
+	}
+}
