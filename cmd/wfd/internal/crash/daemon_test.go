@@ -1,0 +1,136 @@
+package crash
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// build compiles the wfd binary once.
+var build = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "wfd-crash")
+	if err != nil {
+		return "", err
+	}
+	bin := filepath.Join(dir, "wfd")
+	out, err := exec.Command("go", "build", "-o", bin, "github.com/wfd-dev/wfd/cmd/wfd").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return bin, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if bin, err := build(); err == nil {
+		os.RemoveAll(filepath.Dir(bin))
+	}
+	os.Exit(code)
+}
+
+// daemon is a wfd process and what it says.
+type daemon struct {
+	t    testing.TB
+	dir  string
+	addr string
+	cmd  *exec.Cmd
+	log  *bytes.Buffer
+	done chan struct{} // closed once the process has ended
+}
+
+// freeAddr returns a loopback address that was free a moment ago.
+func freeAddr(t testing.TB) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// startDaemon starts wfd on dir and waits until it is ready. A failpoint, as
+// name:N, kills it at the Nth hit; it may do so before it is ready.
+func startDaemon(t testing.TB, dir, replies, failpoint string) *daemon {
+	t.Helper()
+	bin, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &daemon{t: t, dir: dir, addr: freeAddr(t), log: &bytes.Buffer{}, done: make(chan struct{})}
+	d.cmd = exec.Command(bin, "serve", "--data", dir, "--addr", d.addr, "--replies", replies)
+	d.cmd.Env = append(os.Environ(), "WFD_FAILPOINT="+failpoint)
+	if failpoint == "" {
+		d.cmd.Env = os.Environ()
+	}
+	d.cmd.Stderr = d.log
+	if err := d.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		d.cmd.Wait()
+		close(d.done)
+	}()
+	t.Cleanup(d.kill)
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		if d.ready() || (failpoint != "" && d.ended()) {
+			return d
+		}
+		if d.ended() || time.Now().After(deadline) {
+			d.kill()
+			t.Fatalf("the daemon did not come up:\n%s", d.log)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func (d *daemon) ready() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+d.addr+"/readyz", nil)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	io.Copy(io.Discard, resp.Body)
+	return resp.StatusCode == http.StatusOK
+}
+
+func (d *daemon) ended() bool {
+	select {
+	case <-d.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// kill ends the process as a crash would, and waits for it.
+func (d *daemon) kill() {
+	d.cmd.Process.Signal(syscall.SIGKILL)
+	<-d.done
+}
+
+// check runs wfd check on a directory that nobody holds.
+func check(t testing.TB, dir string) error {
+	t.Helper()
+	bin, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(bin, "check", "--data", dir).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("wfd check: %w\n%s", err, out)
+	}
+	return nil
+}
