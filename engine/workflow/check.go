@@ -11,7 +11,10 @@ import (
 // checkReads looks at what expressions refer to.
 func (c *compiler) checkReads() {
 	c.env = map[string]bool{}
-	known := sortedKeys(c.declared)
+	known := c.known
+	if len(known) == 0 {
+		known = sortedKeys(c.declared)
+	}
 	said := map[string]bool{} // one warning per key and node
 	for _, r := range c.reads {
 		steps := strings.Split(r.name, ".")

@@ -43,6 +43,7 @@ type compiler struct {
 	reads    []read
 	env      map[string]bool
 	declared map[string]bool // state keys somebody declares
+	known    []string        // those of them that are not only set
 	forks    [][]int         // by node that takes all its edges: where they lead
 	work     int             // spent on comparing conditions
 	broken   bool            // edges lead nowhere: the graph says nothing
@@ -152,13 +153,9 @@ func (c *compiler) target(id, path, node, what string) int {
 
 func (c *compiler) edges() {
 	seen := map[string]string{}
-	link := func(from, to int, e *Edge, path string) {
+	link := func(from, to int, e *Edge, text, path string) {
 		if from < 0 || to < 0 {
 			return
-		}
-		text := ""
-		if e.If != nil {
-			text = e.If.Text()
 		}
 		key := fmt.Sprint(from, " ", to, " ", e.Role, " ", text)
 		if first, ok := seen[key]; ok {
@@ -199,7 +196,7 @@ func (c *compiler) edges() {
 				e.If = neverMet // keeps the edge conditional for the checks that follow
 			}
 		}
-		link(from, to, e, path)
+		link(from, to, e, x.If, path)
 	}
 	if len(c.w.Edges) > MaxEdges {
 		c.fail(CodeLimit, "edges", "", fmt.Sprintf("the definition has more than %d edges", MaxEdges), "")
@@ -210,17 +207,17 @@ func (c *compiler) edges() {
 			if at := join(path, j); c.src.marks[at].line > 0 {
 				path = at
 			}
-			link(c.target(id, path, n.ID, "needs"), i, &Edge{}, path)
+			link(c.target(id, path, n.ID, "needs"), i, &Edge{}, "", path)
 		}
 	}
 	for i, n := range c.def.Nodes {
 		if n.OnError != "" {
 			path := join(join("nodes", n.ID), "on_error")
-			link(i, c.target(n.OnError, path, n.ID, "on_error"), &Edge{Role: OnError}, path)
+			link(i, c.target(n.OnError, path, n.ID, "on_error"), &Edge{Role: OnError}, "", path)
 		}
 		if n.OnTimeout != "" {
 			path := join(join("nodes", n.ID), "on_timeout")
-			link(i, c.target(n.OnTimeout, path, n.ID, "on_timeout"), &Edge{Role: OnTimeout}, path)
+			link(i, c.target(n.OnTimeout, path, n.ID, "on_timeout"), &Edge{Role: OnTimeout}, "", path)
 		}
 	}
 }
@@ -303,6 +300,7 @@ func (c *compiler) keys() {
 		}
 	}
 	known := sortedKeys(c.declared)
+	c.known = known
 	for _, n := range c.def.Nodes {
 		c.setKeys(n, join("nodes", n.ID), known)
 	}

@@ -14,7 +14,7 @@ import (
 // how many pairs of conditions are compared in all.
 const (
 	maxCases = 4096
-	maxWork  = 2_000_000
+	maxWork  = 500_000
 )
 
 // checkConditions tries the conditions of each node on every combination of
@@ -98,13 +98,15 @@ func (c *compiler) checkCases(n *Node) {
 
 func (c *compiler) reportOverlaps(n *Node, conds []*Edge, met [][]int, refs []string, values [][]any) {
 	type pair struct{ a, b int }
-	both, alone := map[pair]int{}, make([]bool, len(conds)) // the first case of both; conditions met before all others
-	outside := map[pair]bool{}                              // b met without a
-	within := map[pair]bool{}                               // a met without b
+	both := map[pair]int{}            // the first case of both
+	alone := make([]bool, len(conds)) // met before all others in some case
+	ever := make([]bool, len(conds))  // met in some case
+	outside := map[pair]bool{}        // b met without a
+	within := map[pair]bool{}         // a met without b
 	for k, m := range met {
 		in := map[int]bool{}
 		for _, i := range m {
-			in[i] = true
+			in[i], ever[i] = true, true
 		}
 		if len(m) > 0 {
 			alone[m[0]] = true
@@ -126,7 +128,11 @@ func (c *compiler) reportOverlaps(n *Node, conds []*Edge, met [][]int, refs []st
 		}
 	}
 	for i, e := range conds {
-		if !alone[i] && len(refs) > 0 {
+		switch {
+		case len(refs) == 0:
+		case !ever[i]:
+			c.warn(CodeShadowed, join(c.paths[e.Index], "if"), n.ID, "this edge is never taken: no value meets its condition", "")
+		case !alone[i]:
 			c.warn(CodeShadowed, join(c.paths[e.Index], "if"), n.ID, "this edge is never taken: where its condition is met, so is an earlier one", "the first condition that is met decides")
 		}
 	}

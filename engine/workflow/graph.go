@@ -10,10 +10,11 @@ import "sync/atomic"
 // The graph is reducible if its other edges, the forward ones, form no cycle;
 // only then is the join rule free of deadlocks.
 type graph struct {
-	n     int
-	edges [][2]int
-	out   [][]int // by node: edge numbers
-	in    [][]int
+	n            int
+	edges        [][2]int
+	convergeKind func(int) bool
+	out          [][]int // by node: edge numbers
+	in           [][]int
 
 	reachable     bitset // from the entries
 	idom          []int  // immediate dominator; n = the root, -1 = unreachable
@@ -50,7 +51,7 @@ func (b bitset) members(n int) []int {
 // newGraph analyses the graph of n nodes. converge tells which of them join
 // failures.
 func newGraph(n int, edges [][2]int, entries []int, converge func(int) bool) *graph {
-	g := &graph{n: n, edges: edges, out: make([][]int, n), in: make([][]int, n), back: make([]bool, len(edges)), loops: map[int]bitset{}, blocking: make([]atomic.Pointer[bitset], n)}
+	g := &graph{n: n, edges: edges, convergeKind: converge, out: make([][]int, n), in: make([][]int, n), back: make([]bool, len(edges)), loops: map[int]bitset{}, blocking: make([]atomic.Pointer[bitset], n)}
 	for i, e := range edges {
 		g.out[e[0]] = append(g.out[e[0]], i)
 		g.in[e[1]] = append(g.in[e[1]], i)

@@ -300,8 +300,8 @@ func (p *jsonReader) string() (string, mark) {
 			p.skip(1)
 			continue
 		}
-		if plain := map[byte]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}[p.text[p.at+1]]; plain != 0 {
-			b.WriteByte(plain)
+		if i := strings.IndexByte(`"\/bfnrt`, p.text[p.at+1]); i >= 0 {
+			b.WriteByte("\"\\/\b\f\n\r\t"[i])
 			p.skip(2)
 			continue
 		}

@@ -2,9 +2,10 @@ package workflow
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
-	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -199,7 +200,8 @@ func (p *parser) definition(t *tree) {
 	}
 	p.src.marks[""] = mark{line: t.mark.line, col: t.mark.col, width: 1}
 	if t.get("entry_node") != nil && t.get("entry") == nil {
-		p.fail(CodeTemplate, t.get("entry_node").mark, "entry_node", "", "this is a template of the original engine, not a definition", "wfd workflow import takes it")
+		at := slices.IndexFunc(t.keys, func(k *tree) bool { return k.scalar == "entry_node" })
+		p.fail(CodeTemplate, t.keys[at].mark, "entry_node", "", "this is a template of the original engine, not a definition", "wfd workflow import takes it")
 		return
 	}
 	d := p.def
@@ -368,7 +370,7 @@ func (p *parser) count(t *tree, f *field, path, node string) int64 {
 }
 
 func (p *parser) numberIn(t *tree, f *field, path, node string) float64 {
-	v := math.NaN()
+	var v float64
 	switch x := t.scalar.(type) {
 	case int64:
 		v = float64(x)
@@ -421,10 +423,30 @@ func (p *parser) schema(t *tree, path, node string) any {
 		}
 	}
 	if _, err := CompileSchema(v); err != nil {
-		p.fail(CodeSchema, p.src.markOf(path, true), path, node, err.Error(), "")
+		at := path
+		var faults *SchemaError
+		if errors.As(err, &faults) && len(faults.Faults) > 0 { // point at the part that is wrong
+			f := faults.Faults[0]
+			for _, step := range strings.Split(f.Path, "/")[1:] {
+				if sub := join(at, step); p.src.marks[sub].line > 0 {
+					at = sub
+				}
+			}
+			err = errors.New("not a JSON Schema: " + list(pathless(faults), "and"))
+		}
+		p.fail(CodeSchema, p.src.markOf(at, at == path), at, node, err.Error(), "")
 		return nil
 	}
 	return v
+}
+
+// pathless are the messages of faults without their places.
+func pathless(e *SchemaError) []string {
+	var msgs []string
+	for _, f := range e.Faults {
+		msgs = append(msgs, "this "+f.Message)
+	}
+	return msgs
 }
 
 func (p *parser) words(t *tree, path, node, what string) []string {

@@ -157,7 +157,9 @@ func nodeSchema() object {
 			inner := record(k.doc, append(append([]field{}, k.fields...), commonFields...))
 			delete(inner, "required")
 			forms := []any{inner, object{"type": "null"}}
-			if f := k.field(k.short); f != nil {
+			if f := k.field(k.short); f != nil && f.form == aTree {
+				forms = append(forms, object{"type": []any{"string", "array"}}) // an object holds the fields
+			} else if f != nil {
 				forms = append(forms, f.schema())
 			} else {
 				forms = append(forms, object{"const": true})

@@ -87,7 +87,7 @@ func yamlProblem(src *source, err error) *Problem {
 			}
 		}
 		if r == '\t' {
-			msg, hint = "a tab cannot indent YAML", "use spaces"
+			msg, hint = "a tab cannot indent", "use spaces"
 		} else {
 			msg, hint = fmt.Sprintf("a value cannot start with %c", r), "put it in quotes"
 		}
@@ -108,7 +108,7 @@ func yamlProblem(src *source, err error) *Problem {
 	case strings.HasPrefix(msg, "unknown anchor"):
 		hint = "an anchor is defined as &name before *name"
 	}
-	return fault(src, CodeSyntax, m, "YAML: "+msg, hint)
+	return fault(src, CodeSyntax, m, msg, hint)
 }
 
 type yamlReader struct {
