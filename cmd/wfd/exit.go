@@ -96,29 +96,33 @@ func problemCode(p *api.Problem) int {
 
 // exit says what a command ended with and returns the exit code.
 func (a *app) exit(err error) int {
-	code := exitCode(err)
+	a.say(err)
+	return exitCode(err)
+}
+
+// say writes an error for people: of a definition, with the lines it is about.
+func (a *app) say(err error) {
 	if err == nil || err.Error() == "" {
-		return code
+		return
 	}
 	if errors.Is(err, context.Canceled) {
 		err = errors.New("interrupted")
 	}
 	var p *api.Problem
 	var defects workflow.Problems
-	switch {
-	case errors.As(err, &p) && len(p.Problems) > 0:
+	if errors.As(err, &p) {
 		defects = p.Problems
-	case errors.As(err, &defects):
+	} else {
+		errors.As(err, &defects)
 	}
 	if len(defects) > 0 {
 		var b strings.Builder
 		defects.Render(&b, false) // to memory
 		fmt.Fprint(a.stderr, clean(b.String()))
-		return code
+		return
 	}
 	fmt.Fprintf(a.stderr, "wfd: %s\n", clean(err.Error()))
 	if p != nil && p.Hint != "" {
 		fmt.Fprintf(a.stderr, "hint: %s\n", clean(p.Hint))
 	}
-	return code
 }

@@ -77,7 +77,7 @@ else the directory ` + "$XDG_DATA_HOME/wfd" + `.`,
 	f.StringVar(&a.logFormat, "log-format", "text", "text or json")
 	f.StringVar(&a.logLevel, "log-level", "", "debug, info, warn or error (default info for serve and dev, else error)")
 	root.AddCommand(
-		a.serve(),
+		a.serve(), a.dev(),
 		a.runCommand(), a.ls(), a.show(), a.events(), a.watch(), a.state(), a.inbox(),
 		a.signal(), a.answer(), a.pause(), a.resume(), a.cancel(), a.retry(), a.checkpoint(),
 		a.workflow(), a.schema(), a.check(), a.checkLog(), a.version(),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -31,7 +32,7 @@ in order; a second one ends it at once.`,
 
 // daemon serves a data directory until ctx ends. change may adjust the options;
 // ready is called once requests are taken, and its work ends with its context.
-func (a *app) daemon(ctx context.Context, change func(*host.Options), ready func(ctx context.Context, h *host.Host, url string)) error {
+func (a *app) daemon(ctx context.Context, change func(*host.Options), ready func(ctx context.Context, h *host.Host)) error {
 	log, err := a.logger(slog.LevelInfo)
 	if err != nil {
 		return err
@@ -52,6 +53,9 @@ func (a *app) daemon(ctx context.Context, change func(*host.Options), ready func
 		addr = defaultAddr
 	}
 	l, hosts, err := host.Listen(addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return &coded{exitConflict, fmt.Errorf("%w\nhint: is a daemon running already? --addr names another address", err)}
+	}
 	if err != nil {
 		return usagef("%w", err)
 	}
@@ -78,7 +82,7 @@ func (a *app) daemon(ctx context.Context, change func(*host.Options), ready func
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		ready(ctx, h, url)
+		ready(ctx, h)
 	}()
 	err = h.Serve(ctx, l)
 	cancel()

@@ -86,7 +86,10 @@ func Open(o Options) (*Host, error) {
 }
 
 func runners(o Options) map[workflow.Kind]agent.Runner {
-	m := map[workflow.Kind]agent.Runner{workflow.Exec: &agent.Exec{Disabled: o.NoExec}}
+	m := map[workflow.Kind]agent.Runner{
+		workflow.Exec: &agent.Exec{Disabled: o.NoExec},
+		workflow.HTTP: &agent.HTTP{},
+	}
 	if o.Simulate != nil {
 		m[workflow.Agent], m[workflow.Converge] = o.Simulate.Runner(), o.Simulate.Runner()
 	}

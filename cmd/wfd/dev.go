@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wfd-dev/wfd/cmd/wfd/internal/client"
+	"github.com/wfd-dev/wfd/cmd/wfd/internal/host"
+	"github.com/wfd-dev/wfd/engine/agent"
+	"github.com/wfd-dev/wfd/examples"
+)
+
+// lookEvery is how often the directory is looked at: as good as at once for
+// somebody who saves a file.
+const lookEvery = 300 * time.Millisecond
+
+// simulated answers agents where neither a model nor a script does.
+const simulated = `default: {text: "A simulated answer: no model is configured."}`
+
+func (a *app) dev() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "dev [DIR]",
+		Short: "Run the daemon and register the definitions of a directory as they are saved",
+		Long: `Run the daemon and register every definition of DIR, again each time it is saved;
+what is wrong with one is shown. Without definitions the bundled examples are
+registered. Agents are answered by --replies, else by DIR/replies.yaml, else by a
+simulation: nothing leaves this machine.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dir := "."
+			if len(args) == 1 {
+				dir = args[0]
+			}
+			if fi, err := os.Stat(dir); err != nil || !fi.IsDir() {
+				return usagef("%s is not a directory", dir)
+			}
+			files := os.DirFS(dir)
+			names, err := definitionFiles(files)
+			if err != nil {
+				return err
+			}
+			answers, bundled := files, len(names) == 0
+			if bundled {
+				a.note("%s has no definitions: the bundled examples are registered", dir)
+				answers = examples.Files
+			}
+			replies, err := a.devReplies(answers)
+			if err != nil {
+				return err
+			}
+			sim, err := agent.ParseReplies("simulated", []byte(simulated))
+			if err != nil {
+				return err
+			}
+			change := func(o *host.Options) {
+				o.Simulate = sim
+				if o.Replies == nil {
+					o.Replies = replies
+				}
+			}
+			return a.daemon(cmd.Context(), change, func(ctx context.Context, h *host.Host) {
+				r := registrar{a: a, s: &session{Client: client.Inside(h.API, localActor())}, seen: map[string]stamp{}}
+				if bundled {
+					r.look(ctx, examples.Files)
+				}
+				r.keep(ctx, files)
+			})
+		},
+	}
+	a.engine.register(cmd)
+	return cmd
+}
+
+// devReplies reads the scripted answers beside the definitions, if there are any.
+func (a *app) devReplies(files fs.FS) (*agent.Replies, error) {
+	b, err := fs.ReadFile(files, examples.Replies)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	return agent.ParseReplies(examples.Replies, b)
+}
+
+// definitionFiles lists the files of a directory that may be definitions.
+func definitionFiles(files fs.FS) ([]string, error) {
+	entries, err := fs.ReadDir(files, ".")
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	var names []string
+	for _, e := range entries {
+		n := e.Name()
+		if !e.IsDir() && !strings.HasPrefix(n, ".") && n != examples.Replies && slices.Contains([]string{".yaml", ".yml", ".json"}, path.Ext(n)) {
+			names = append(names, n)
+		}
+	}
+	return names, nil
+}
+
+// registrar registers files when they are new and when they have changed.
+type registrar struct {
+	a    *app
+	s    *session
+	seen map[string]stamp
+}
+
+// stamp tells one state of a file from the next.
+type stamp struct {
+	size int64
+	at   time.Time
+}
+
+// keep looks at files until ctx ends.
+func (r *registrar) keep(ctx context.Context, files fs.FS) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		r.look(ctx, files)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (r *registrar) look(ctx context.Context, files fs.FS) {
+	names, err := definitionFiles(files)
+	if err != nil {
+		r.a.say(err)
+	}
+	for _, name := range names {
+		fi, err := fs.Stat(files, name)
+		if err != nil || r.seen[name] == (stamp{fi.Size(), fi.ModTime()}) {
+			continue // gone since, or as it was
+		}
+		r.seen[name] = stamp{fi.Size(), fi.ModTime()}
+		src, err := fs.ReadFile(files, name)
+		if err == nil {
+			err = r.register(ctx, name, src)
+		}
+		if err != nil && ctx.Err() == nil {
+			r.a.say(err) // the next save is the answer
+		}
+	}
+}
+
+func (r *registrar) register(ctx context.Context, name string, src []byte) error {
+	reg, _, err := r.a.apply(ctx, r.s, name, src, false)
+	if err == nil {
+		r.a.note("registered %s v%d from %s", reg.Name, reg.Version, name)
+	}
+	return err
+}

@@ -1,0 +1,14 @@
+// Package examples holds definitions to begin with, and scripted answers for
+// them, so that they run without models. wfd dev registers them where a directory
+// has none of its own.
+package examples
+
+import "embed"
+
+// Files are the definitions, and the answers in replies.yaml.
+//
+//go:embed *.yaml
+var Files embed.FS
+
+// Replies is the name of the file with the answers.
+const Replies = "replies.yaml"
