@@ -67,6 +67,7 @@ type Engine struct {
 	clock    *alarms
 	sched    *scheduler
 	watchers watchers
+	failed   chan struct{} // closed when the engine has stopped by itself
 	stopped  chan struct{} // closed when commands are no longer accepted
 	stop     sync.Once
 
@@ -100,7 +101,7 @@ func New(log eventlog.Log, views *projection.Views, opt Options) *Engine {
 	if opt.Bus == nil {
 		opt.Bus = bus.New(opt.Logger)
 	}
-	e := &Engine{opt: opt, log: log, views: views, bus: opt.Bus, slog: opt.Logger, stopped: make(chan struct{})}
+	e := &Engine{opt: opt, log: log, views: views, bus: opt.Bus, slog: opt.Logger, stopped: make(chan struct{}), failed: make(chan struct{})}
 	e.defs = newDefinitions(log, views)
 	e.runs = newRuns(e)
 	e.clock = newAlarms(opt.Now, e.wake)
@@ -190,6 +191,7 @@ func (e *Engine) fail(err error) {
 	defer e.mu.Unlock()
 	if e.failure == nil {
 		e.failure = err
+		close(e.failed)
 		e.slog.Error("the log has stopped; nothing more is accepted until a fresh start", "error", err)
 	}
 }

@@ -77,6 +77,8 @@ func (e *Engine) Await(ctx context.Context, id eventlog.RunID, done func(Run) bo
 		case <-ch:
 		case <-ctx.Done():
 			return r, ctx.Err()
+		case <-e.failed:
+			return r, e.accepting(false)
 		case <-e.stopped:
 			return r, ErrStopped
 		}
