@@ -94,6 +94,7 @@ func checkFile(path string, deep bool) error {
 }
 
 func boltOpen(path, name string, readOnly bool, mapSize int) (s *store, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer catch(name, &err)
 	db, err := bolt.Open(path, 0o600, &bolt.Options{
 		Timeout:         flockWait,
@@ -186,17 +187,6 @@ func (s *store) unchanged(id int) bool {
 	defer f.Close()
 	m, both, err := readMeta(f)
 	return err == nil && both && m.txid+1 == uint64(id)
-}
-
-// verify runs bbolt's own check; the pages must have passed checkPages.
-func (s *store) verify() (problems []error, err error) {
-	err = s.view(func(tx storeTx) error {
-		for e := range tx.t.Check() {
-			problems = append(problems, e)
-		}
-		return nil
-	})
-	return problems, err
 }
 
 // storeTx is a transaction.

@@ -11,8 +11,21 @@ import (
 
 // CheckOptions for [Check].
 type CheckOptions struct {
+	// Event is called for every sound event, in order. Where events cannot be
+	// read, or are not there, the seqs have a gap.
+	Event func(CheckedEvent)
 	// Progress is called now and then with what is being read.
 	Progress func(file string, events uint64)
+}
+
+// CheckedEvent is an event as [Check] has read it: where, and its leaf computed
+// from what is stored.
+type CheckedEvent struct {
+	File    string
+	Seq     Seq
+	Run     RunID
+	Version Version
+	Leaf    [32]byte
 }
 
 // CheckReport is what [Check] found.
@@ -62,7 +75,7 @@ func Check(dir string, o CheckOptions) (*CheckReport, error) {
 	}
 	for _, e := range list {
 		s := newSegment(dir, e.first, e.info.start)
-		if c.pages(s.path, s.name, s.verify) {
+		if c.pages(s.path, s.name) {
 			c.segment(s, e, 0)
 		} else {
 			c.lost(s)
@@ -89,7 +102,7 @@ func (d *DB) Check(o CheckOptions) (*CheckReport, error) {
 		if j < 0 || segs[j].first != e.first {
 			break // began after the head
 		}
-		if e.info.sealed && !c.pages(segs[j].path, segs[j].name, segs[j].verify) {
+		if e.info.sealed && !c.pages(segs[j].path, segs[j].name) {
 			c.lost(segs[j])
 			continue
 		}
@@ -150,15 +163,12 @@ func (c *checker) progress(file string) {
 	}
 }
 
-// pages checks the structure of a file that nobody writes to: first without
-// bbolt, then by bbolt's own rules.
-func (c *checker) pages(path, name string, verify func() ([]error, error)) bool {
+// pages checks the structure of a file that nobody writes to. It does so
+// without bbolt, whose own check reads mapped memory in a goroutine where a
+// read error of the disk ends the process.
+func (c *checker) pages(path, name string) bool {
 	c.progress(name)
 	err := checkFile(path, true)
-	if err == nil {
-		problems, verr := verify()
-		err = errors.Join(append(problems, verr)...)
-	}
 	if err != nil {
 		c.problem(&CorruptError{File: name, What: "not a sound bbolt file", Err: err})
 	}
@@ -166,15 +176,15 @@ func (c *checker) pages(path, name string, verify func() ([]error, error)) bool 
 }
 
 func (c *checker) offlineCatalog() (list []catalogEntry, ok bool) {
+	if !c.pages(filepath.Join(c.dir, catalogName), catalogName) {
+		return nil, false
+	}
 	s, err := openCatalog(c.dir, true)
 	if err != nil {
 		c.problem(asCorrupt(catalogName, err))
 		return nil, false
 	}
 	defer s.close()
-	if !c.pages(filepath.Join(c.dir, catalogName), catalogName, s.verify) {
-		return nil, false
-	}
 	if list, err = listCatalog(s); err != nil {
 		c.problem(err)
 		return nil, false
@@ -212,7 +222,10 @@ func (c *checker) segment(s *segment, e catalogEntry, head Seq) {
 		c.problem(&CorruptError{File: s.name, Seq: s.first, What: "the tree before the segment does not match the events"})
 	}
 	c.edge, c.known = e.info.start, true
-	k := &segmentCheck{c: c, s: s, live: head != 0, runs: make(map[RunID]*runEntry), nodes: make(map[string][32]byte)}
+	k := &segmentCheck{
+		c: c, s: s, live: head != 0, commit: c.next, runsOfCommit: make(map[RunID]bool),
+		runs: make(map[RunID]*runEntry), nodes: make(map[string][32]byte),
+	}
 	to := Seq(1<<63 - 1)
 	if head != 0 {
 		to = head
@@ -241,6 +254,8 @@ type segmentCheck struct {
 	live             bool // there may be more events than are checked
 	events           int
 	headed           bool // the last chunk had a tree head
+	commit           Seq  // first event after the last tree head
+	runsOfCommit     map[RunID]bool
 	minTime, maxTime int64
 	runs             map[RunID]*runEntry // the index as it should be
 	nodes            map[string][32]byte // bucket h as it should be
@@ -285,14 +300,28 @@ func (k *segmentCheck) chunk(key, v []byte) {
 	if k.headed = ck.flags&flagHead != 0; k.headed {
 		h := ck.head
 		if h.size != uint64(ck.last()) || c.known && (h.size != c.edge.size || h.root != c.edge.root()) {
-			k.bad(ck.last(), RunID{}, "tree head does not match the events", nil)
+			k.bad(k.commit, k.onlyRun(), fmt.Sprintf("the events %d to %d do not match the tree head of their commit", k.commit, ck.last()), nil)
+			// Nor will any later head of the segment: one report is enough.
+			c.known = false
 		}
+		k.commit = c.next
+		clear(k.runsOfCommit)
 	}
 	c.progress(k.s.name)
 }
 
+// onlyRun returns the run of the commit's events, zero if they are of several.
+func (k *segmentCheck) onlyRun() (run RunID) {
+	if len(k.runsOfCommit) == 1 {
+		for run = range k.runsOfCommit {
+		}
+	}
+	return run
+}
+
 func (k *segmentCheck) record(r *record) {
 	c, seq := k.c, k.c.next
+	k.runsOfCommit[r.run] = true
 	run := c.runs[r.run]
 	if run == nil {
 		run = &checkedRun{}
@@ -329,8 +358,12 @@ func (k *segmentCheck) record(r *record) {
 			k.bad(seq, r.run, "blob", err)
 		}
 	}
+	leaf := r.leaf()
+	if c.opts.Event != nil {
+		c.opts.Event(CheckedEvent{File: k.s.name, Seq: seq, Run: r.run, Version: r.version, Leaf: leaf})
+	}
 	if c.known {
-		c.edge.add(0, r.leaf(), func(level int, index uint64, h *[32]byte) {
+		c.edge.add(0, leaf, func(level int, index uint64, h *[32]byte) {
 			for _, l := range storedLevels {
 				if level == l {
 					k.nodes[string(nodeKey(level, index))] = *h

@@ -26,6 +26,7 @@ type DB struct {
 	lock    *dirLock
 	catalog *store
 	blobs   blobs
+	pool    filePool // of the sealed segments
 
 	// What readers see. A published list is never changed; its last segment is
 	// the open one.
@@ -84,6 +85,7 @@ func Open(dir string, opts Options) (_ *DB, err error) {
 		keep: make(chan struct{}, 1), keeperDone: make(chan struct{}),
 	}
 	d.blobs.dir, d.blobs.opts = dir, &d.opts
+	d.pool.limit, d.pool.log = opts.openSegments(), d.log
 	d.segs.Store(new([]*segment))
 	if d.lock, err = lockDir(dir, opts.ReadOnly); err != nil {
 		return nil, err
@@ -137,6 +139,7 @@ func (d *DB) load() (err error) {
 		if e.info.sealed {
 			s.last, s.minTime, s.maxTime = e.info.last, e.info.minTime, e.info.maxTime
 			s.filter, s.isSealed = e.filter, true
+			s.pool.Store(&d.pool)
 			d.lastTime = max(d.lastTime, s.maxTime)
 			continue
 		}

@@ -68,8 +68,9 @@
 // Files of the package by concept: log.go and validate.go are the contract;
 // db.go opens and closes; append.go, writer.go and rotate.go write; read.go
 // reads; segment.go, catalog.go, index.go, bloom.go, chunk.go, record.go and
-// blob.go are what is on disk; merkle.go is the tree; pages.go and bolt.go
-// stand between us and bbolt; check.go and sweep.go look after the whole.
+// blob.go are what is on disk; merkle.go and tree.go are the tree; pages.go,
+// bolt.go and pool.go stand between us and bbolt; check.go and sweep.go look
+// after the whole. Package audit proves to others what is in the log.
 //
 // # What it assumes
 //
@@ -89,7 +90,6 @@
 //   - A run is looked for in the segments from the newest back, in memory by
 //     their filters: some 30 ns per segment and append of a run that is not in
 //     the open segment.
-//   - Every segment that was read stays mapped until Close.
 //   - The leaves of a sealed segment's B-tree are not looked at before bbolt
 //     follows them. A changed page number that leads to a stale inner page
 //     which leads back is a cycle that bbolt would follow. No single bit flip

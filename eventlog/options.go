@@ -19,6 +19,9 @@ type Options struct {
 	// the commit that passes 15/16 of it is the last one in the segment, and
 	// the rest is for the index. 0 means DefaultSegmentSize.
 	SegmentSize int64
+	// OpenSegments is how many sealed segments are kept open at a time, for
+	// reading. 0 means DefaultOpenSegments.
+	OpenSegments int
 	// Zero writes zeros over the whole of a prepared segment once the log is
 	// larger than one, which makes commits cheaper on file systems that
 	// journal the allocation of blocks, and doubles what is written.
@@ -63,6 +66,13 @@ func (o *Options) segmentSize() int64 {
 		return DefaultSegmentSize
 	}
 	return max(o.SegmentSize, 16*pageSize)
+}
+
+func (o *Options) openSegments() int {
+	if o.OpenSegments <= 0 {
+		return DefaultOpenSegments
+	}
+	return o.OpenSegments
 }
 
 func (o *Options) logger() *slog.Logger {

@@ -249,5 +249,7 @@ func (d *DB) seal(before []*segment, s *segment) error {
 	s.mu.Lock()
 	s.isSealed, s.filter, s.runs = true, filter, nil
 	s.mu.Unlock()
+	s.pool.Store(&d.pool)
+	d.pool.add(s)
 	return nil
 }

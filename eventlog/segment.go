@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // Buckets of a segment, next to m of catalog.go:
@@ -34,6 +35,9 @@ type segment struct {
 	fileMu sync.RWMutex // held shared while file is in use
 	file   *store       // nil until it is needed, and after close
 	closed bool
+
+	pool    atomic.Pointer[filePool] // closes the file when others are read; nil unless sealed
+	touched atomic.Uint64            // when it was last read, by the pool's clock
 
 	mu       sync.RWMutex
 	runs     map[RunID]*runEntry // durable events by run; nil once sealed
@@ -66,29 +70,19 @@ func newSegment(dir string, first Seq, start edge) *segment {
 // view runs fn in a read transaction of the segment's file, which it opens for
 // reading if it is not open.
 func (s *segment) view(fn func(storeTx) error) error {
+	pool := s.pool.Load()
+	pool.touch(s)
 	s.fileMu.RLock()
 	for s.file == nil {
 		s.fileMu.RUnlock()
 		if err := s.open(true, 0); err != nil {
 			return err
 		}
+		pool.add(s)
 		s.fileMu.RLock()
 	}
 	defer s.fileMu.RUnlock()
 	return s.file.view(fn)
-}
-
-// verify runs bbolt's own check of the file.
-func (s *segment) verify() (problems []error, err error) {
-	if err := s.view(func(storeTx) error { return nil }); err != nil { // opens it
-		return nil, err
-	}
-	s.fileMu.RLock()
-	defer s.fileMu.RUnlock()
-	if s.file == nil {
-		return nil, ErrClosed
-	}
-	return s.file.verify()
 }
 
 // open opens the file unless it is open.

@@ -23,7 +23,10 @@ func NewMemory() *Memory {
 	return &Memory{runs: make(map[eventlog.RunID][]eventlog.Seq)}
 }
 
-var _ eventlog.Log = (*Memory)(nil)
+var (
+	_ eventlog.Log  = (*Memory)(nil)
+	_ eventlog.Tree = (*Memory)(nil)
+)
 
 // Append implements [eventlog.Log]. It never blocks.
 func (m *Memory) Append(ctx context.Context, a eventlog.Append) (eventlog.Seq, error) {

@@ -33,6 +33,7 @@ func Run(t *testing.T, open func(t *testing.T) eventlog.Log) {
 		{"Concurrent", testConcurrent},
 		{"Race", testRace},
 		{"System", testSystem},
+		{"Tree", testTree},
 		{"Closed", testClosed},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(t, open(t)) })
