@@ -343,7 +343,7 @@ func (c *compiler) graph() {
 			}
 		}
 		if len(c.w.Entry) == 0 && len(c.w.Nodes) > 0 {
-			c.add(Error, CodeEntry, c.src.markOf("nodes", true), "nodes", "", "no node to start with: each has an incoming edge", "name one with entry:")
+			c.add(Error, CodeEntry, c.src.markOf("nodes", true), "nodes", "", "no node to start with: each has an incoming edge", "name one, such as entry: "+c.w.Nodes[0].ID)
 		}
 	}
 	if len(c.w.Entry) == 0 {

@@ -139,7 +139,7 @@ func (p *parser) object(t *tree, path, node, what string, table []field, use fun
 		}
 	}
 	for _, f := range table {
-		if f.required && t.get(f.name) == nil {
+		if x := t.get(f.name); f.required && (x == nil || x.isNull()) {
 			p.fail(CodeMissingField, p.src.markOf(path, true), path, node, what+" lacks "+f.name, f.doc)
 		}
 	}

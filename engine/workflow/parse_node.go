@@ -29,14 +29,14 @@ func (p *parser) node(id string, key, t *tree, path string, inner bool) *NodeDef
 			p.fail(CodeDuplicateKey, k.mark, sub, id, fmt.Sprintf("%s is given twice", name), "once beside the kind and once inside it")
 			return
 		}
+		if v.isNull() && name != "input" && name != "body" {
+			return // as if left out
+		}
 		given[name] = k.mark
 		at := join(path, name)
 		p.src.keys[at] = k.mark
 		if sub != at {
 			p.src.bind(at, v)
-		}
-		if v.isNull() && name != "input" && name != "body" {
-			return
 		}
 		if f := spec.field(name); f != nil {
 			p.kindField(n, f, v, at)
