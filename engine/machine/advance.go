@@ -49,7 +49,7 @@ func (d *decider) look(v *run.Visit) {
 	case run.NodeCompleted:
 		d.settle(n, v)
 	case run.NodeFailed:
-		d.passOn(n, v)
+		d.passOn(v)
 	case run.NodeScheduled, run.NodeRunning, run.NodeWaiting:
 		d.carry(n, v)
 	}
@@ -94,21 +94,9 @@ func (d *decider) ready(n *workflow.Node, at []int) bool {
 		return false
 	}
 	if n.Kind == workflow.Converge {
-		ok, failed := 0, 0
-		for _, t := range d.s.Tokens {
-			if t.To != n.ID {
-				continue
-			}
-			if t.Source != nil {
-				failed++
-			} else {
-				ok++
-			}
-		}
-		switch {
-		case n.OnFailure == workflow.FailFast && failed > 0,
-			n.Join.Mode == workflow.JoinAny && ok > 0,
-			n.Join.Mode == workflow.JoinQuorum && ok >= n.Join.N:
+		tokens := d.s.TokensAt(n.ID)
+		failed := len(failures(tokens))
+		if need := needs(n); need > 0 && len(tokens)-failed >= need || n.OnFailure == workflow.FailFast && failed > 0 {
 			return true
 		}
 	}
@@ -123,6 +111,29 @@ func (d *decider) ready(n *workflow.Node, at []int) bool {
 		}
 	}
 	return true
+}
+
+// needs returns how many branches that went well make converge n fire early; 0 if
+// it waits for all.
+func needs(n *workflow.Node) int {
+	switch n.Join.Mode {
+	case workflow.JoinAny:
+		return 1
+	case workflow.JoinQuorum:
+		return n.Join.N
+	}
+	return 0
+}
+
+// failures returns the tokens of branches that failed.
+func failures(tokens []*run.Token) []*run.Token {
+	var failed []*run.Token
+	for _, t := range tokens {
+		if t.Source != nil {
+			failed = append(failed, t)
+		}
+	}
+	return failed
 }
 
 // schedule begins a visit of n with all tokens it holds. What a converge no
@@ -215,30 +226,46 @@ func (d *decider) skipLive(reason string) {
 
 // startQueued starts attempts that waited for one of the run's MaxParallel places.
 func (d *decider) startQueued() bool {
-	if len(d.s.Live) < MaxParallel {
-		return false // nothing was ever queued
+	if !places(d.s) {
+		return false
 	}
+	var ids []string
+	for id, v := range d.s.Live {
+		if d.queued(v) {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, d.order)
 	decided := len(d.events)
-	ids := d.s.LiveIDs()
-	slices.SortStableFunc(ids, d.order)
 	for _, id := range ids {
-		if d.stopped() || d.err != nil {
+		if d.stopped() || d.err != nil || !places(d.s) {
 			break
 		}
-		if v := d.s.Live[id]; v != nil && v.Status == run.NodeScheduled && v.RetryAt == 0 {
+		if v := d.s.Live[id]; v != nil {
 			d.look(v)
 		}
 	}
 	return len(d.events) > decided
 }
 
+// queued reports whether v waits for nothing but a place.
+func (d *decider) queued(v *run.Visit) bool {
+	switch each := v.Each; {
+	case v.Status == run.NodeScheduled:
+		return v.RetryAt <= d.at
+	case v.Status == run.NodeRunning && each != nil && len(each.Failures) == 0:
+		return each.Next < len(each.Results) && each.Open < d.width(v)
+	}
+	return false
+}
+
 // places reports whether one more attempt may run.
-func (d *decider) places() bool {
-	if len(d.s.Live) <= MaxParallel {
+func places(s *run.State) bool {
+	if len(s.Live) <= MaxParallel {
 		return true
 	}
 	n := 0
-	for _, v := range d.s.Live {
+	for _, v := range s.Live {
 		if v.Status == run.NodeRunning && v.Each == nil {
 			n++
 		}

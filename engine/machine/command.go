@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -87,6 +88,8 @@ func (c Result) decide(d *decider) error {
 		reason = "the run is " + string(d.s.Status)
 	case v == nil || v.Visit != c.Visit:
 		reason = "the visit has ended"
+	case !d.node(v).Runs:
+		reason = "the node has no runner"
 	case v.Status != run.NodeRunning || v.Attempt != c.Attempt:
 		reason = "another attempt counts"
 	}
@@ -167,18 +170,32 @@ func (c Answer) decide(d *decider) error {
 	if len(val) == 0 {
 		val = event.Null
 	}
-	if f := d.node(v).Form; f != nil {
-		x, err := val.Any()
-		if err == nil {
-			err = f.Validate(x)
-		}
-		if err != nil {
-			return fmt.Errorf("%w: answer to %s: %w", ErrInvalid, id, err)
-		}
+	if err := d.fits(v, val); err != nil {
+		return fmt.Errorf("%w: answer to %s: %w", ErrInvalid, id, err)
 	}
 	d.emit(&event.InputReceived{Node: id, Visit: v.Visit, Value: val, Key: d.key})
 	d.touch(id)
 	return nil
+}
+
+// fits returns why a human node cannot go on with an answer. Who gives one that
+// does not fit is told, and the question stays open.
+func (d *decider) fits(v *run.Visit, answer event.Value) error {
+	n := d.node(v)
+	if n.Form != nil {
+		x, err := answer.Any()
+		if err == nil {
+			err = n.Form.Validate(x)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := d.check(n, answer); err != nil {
+		return err
+	}
+	_, err := d.sets(n, v, answer, nil)
+	return err
 }
 
 // Pause stops the run from starting nodes; what is under way may end.
@@ -341,6 +358,9 @@ func (c Restore) decide(d *decider) error {
 	}
 	if c.To == 0 || c.To > d.s.Version {
 		return fmt.Errorf("%w: the run has no version %d; it is at %d", ErrNotFound, c.To, d.s.Version)
+	}
+	if d.s.Past == nil {
+		return errors.New("a restore needs the run's past, which this state was not given")
 	}
 	past, err := d.s.Past(c.To)
 	if err != nil {

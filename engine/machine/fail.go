@@ -40,7 +40,7 @@ func (d *decider) fail(v *run.Visit, f event.Failure, how failing) {
 		p.Then, p.RetryAt = event.ThenRetry, max(d.backoff(n, v), how.after)
 	case v.Item == 0 && edge != nil:
 		p.To = d.w.Nodes[edge.To].ID
-	case !how.final && d.pauses(n, f.Class, conv):
+	case !how.final && d.pauses(n, v, f.Class, conv):
 		p.Then = event.ThenPause
 	case v.Item > 0:
 		p.Then = event.ThenForeach
@@ -75,15 +75,15 @@ func retryable(n *workflow.Node, class string, hint *bool) bool {
 
 // pauses reports whether the run is paused for a person to look after the last
 // attempt, rather than failed.
-func (d *decider) pauses(n *workflow.Node, class string, conv int) bool {
+func (d *decider) pauses(n *workflow.Node, v *run.Visit, class string, conv int) bool {
 	switch n.Retry.Then {
 	case "pause":
 		return true
 	case "fail":
 		return false
 	}
-	if conv >= 0 && d.w.Nodes[conv].OnFailure != workflow.FailWait {
-		return false // the converge was told what to do about failures
+	if conv >= 0 && d.w.Nodes[conv].OnFailure != workflow.FailWait || v.Item > 0 && d.w.Node(v.Of).OnFailure != workflow.FailWait {
+		return false // the converge, or the foreach, was told what to do about failures
 	}
 	switch class {
 	case event.ClassNetwork, event.ClassUnavailable, event.ClassRateLimit:
@@ -108,7 +108,7 @@ func (d *decider) backoff(n *workflow.Node, v *run.Visit) event.Time {
 }
 
 // passOn decides what follows a failure.
-func (d *decider) passOn(_ *workflow.Node, v *run.Visit) {
+func (d *decider) passOn(v *run.Visit) {
 	take := func(outcome string) {
 		d.emit(&event.EdgeTaken{From: v.Node, Visit: v.Visit, To: v.To, Outcome: outcome, Of: 1, Failure: v.Failure})
 	}

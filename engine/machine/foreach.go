@@ -55,23 +55,20 @@ func (d *decider) carryForeach(n *workflow.Node, v *run.Visit) {
 	case len(each.Results) != len(items):
 		d.err = fmt.Errorf("foreach %s, visit %d: %d items, but it began with %d", v.Node, v.Visit, len(items), len(each.Results))
 		return
-	case each.Failure != nil:
+	case len(each.Failures) > 0:
 		if each.Open == 0 {
-			d.fail(v, *each.Failure, failing{final: true, errors: []event.Failure{*each.Failure}})
+			d.failForeach(v)
 		}
 		return
 	case each.Ended == len(items):
 		d.completeForeach(v)
 		return
 	}
-	width := n.Def.Int("max_parallel")
-	if width <= 0 {
-		width = MaxParallel
-	}
-	for d.err == nil && !d.stopped() && each.Failure == nil && each.Open < width && d.places() {
+	width := d.width(v)
+	for d.err == nil && !d.stopped() && len(each.Failures) == 0 && each.Open < width && places(d.s) {
 		item := each.Next
 		if len(each.Again) > 0 {
-			item = each.Again[0]
+			item = each.Again[0].Item
 		} else if item >= len(items) {
 			break
 		}
@@ -84,6 +81,25 @@ func (d *decider) carryForeach(n *workflow.Node, v *run.Visit) {
 	if each.Ended == len(items) && v.Status == run.NodeRunning {
 		d.completeForeach(v)
 	}
+}
+
+// width returns how many items of a foreach may be under way at once.
+func (d *decider) width(v *run.Visit) int {
+	if n := d.w.Node(v.Node).Def.Int("max_parallel"); n > 0 {
+		return n
+	}
+	return MaxParallel
+}
+
+// failForeach fails a foreach with what its items failed with, in their order.
+func (d *decider) failForeach(v *run.Visit) {
+	why := slices.Clone(v.Each.Failures)
+	slices.SortStableFunc(why, func(a, b event.Failure) int { return d.order(a.Node, b.Node) })
+	f := why[0]
+	if len(why) > 1 {
+		f = several(fmt.Sprintf("%d items failed", len(why)), why)
+	}
+	d.fail(v, f, failing{final: true, errors: why})
 }
 
 func (d *decider) completeForeach(v *run.Visit) {

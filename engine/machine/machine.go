@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/wfd-dev/wfd/engine/workflow"
@@ -171,6 +170,9 @@ func Due(s *run.State) (at event.Time, ok bool) {
 	for _, t := range s.Timers {
 		see(t.At)
 	}
+	if !places(s) {
+		return at, ok // an attempt that is due is started by the end of another
+	}
 	for _, v := range s.Live {
 		if v.Status == run.NodeScheduled {
 			see(v.RetryAt)
@@ -179,22 +181,21 @@ func Due(s *run.State) (at event.Time, ok bool) {
 	return at, ok
 }
 
-// duration reads a duration as definitions write it: Go's form with "d" for days
-// besides, or a number of seconds.
+// duration reads a duration as definitions write it, or a number of seconds.
 func duration(v any) (time.Duration, error) {
 	switch v := v.(type) {
 	case int64:
-		return time.Duration(v) * time.Second, nil
+		return duration(float64(v))
 	case float64:
-		return time.Duration(v * float64(time.Second)), nil
-	case string:
-		if days, ok := strings.CutSuffix(v, "d"); ok {
-			var n float64
-			if _, err := fmt.Sscanf(days, "%g", &n); err == nil {
-				return time.Duration(n * 24 * float64(time.Hour)), nil
-			}
+		if v >= 0 && v <= maxWait.Seconds() {
+			return time.Duration(v * float64(time.Second)), nil
 		}
-		return time.ParseDuration(v)
+	case string:
+		return workflow.ParseDuration(v)
 	}
-	return 0, fmt.Errorf("%v is not a duration", v)
+	return 0, fmt.Errorf("%s is no duration", clip(text(v)))
 }
+
+// maxWait bounds what a wait node may wait, as durations in definitions are
+// bounded: times stay within what a nanosecond count holds.
+const maxWait = 100 * 365 * 24 * time.Hour

@@ -70,43 +70,40 @@ func (d *decider) admit(n *workflow.Node, v *run.Visit) bool {
 	if n.Kind != workflow.Converge {
 		return true
 	}
-	var failed []event.Failure
-	for _, t := range v.Inputs {
-		if t.Source != nil {
-			failed = append(failed, causes(t)...)
-		}
-	}
-	ok := 0
-	for _, t := range v.Inputs {
-		if t.Source == nil {
-			ok++
-		}
-	}
+	failed := failures(v.Inputs)
+	ok := len(v.Inputs) - len(failed)
 	var msg string
-	switch {
-	case n.Join.Mode == workflow.JoinAny && ok > 0, n.Join.Mode == workflow.JoinQuorum && ok >= n.Join.N:
+	switch need := needs(n); {
+	case need > 0 && ok >= need:
 		return true
-	case n.Join.Mode == workflow.JoinQuorum:
-		msg = fmt.Sprintf("quorum not met: %d of %d branches arrived", ok, n.Join.N)
+	case need > 0:
+		msg = fmt.Sprintf("%d of the %d branches it needs arrived", ok, need)
 	case len(failed) == 0 || n.OnFailure == workflow.FailContinue:
 		return true
 	default:
-		msg = fmt.Sprintf("%d of %d branches failed", len(v.Inputs)-ok, len(v.Inputs))
+		msg = fmt.Sprintf("%d of %d branches failed", len(failed), len(v.Inputs))
 	}
-	f := event.Failure{Class: event.ClassInvalidOutput, Message: msg}
-	if len(failed) > 0 {
-		f.Class = failed[0].Class
-		for i, c := range failed {
-			sep := "; "
-			if i == 0 {
-				sep = ": "
-			}
-			f.Message += sep + c.Node + ": " + c.Error()
-		}
+	var why []event.Failure
+	for _, t := range failed {
+		why = append(why, causes(t)...)
 	}
-	d.fail(v, f, failing{final: true, errors: failed})
+	d.fail(v, several(msg, why), failing{final: true, errors: why})
 	d.again(v)
 	return false
+}
+
+// several returns one failure for what failed together: its class is the first's.
+func several(msg string, why []event.Failure) event.Failure {
+	f := event.Failure{Class: event.ClassInvalidOutput, Message: msg}
+	sep := ": "
+	for i := range why {
+		if i == 0 {
+			f.Class = why[i].Class
+		}
+		f.Message += sep + why[i].Node + ": " + why[i].Error()
+		sep = "; "
+	}
+	return f
 }
 
 // causes returns why a branch failed.
@@ -119,7 +116,7 @@ func causes(t *run.Token) []event.Failure {
 
 // attempt hands the visit to its runner, if it is due and there is a place.
 func (d *decider) attempt(v *run.Visit) {
-	if v.Status == run.NodeScheduled && v.RetryAt <= d.at && d.places() {
+	if v.Status == run.NodeScheduled && v.RetryAt <= d.at && places(d.s) {
 		d.emit(&event.NodeStarted{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt + 1})
 	}
 }
@@ -207,7 +204,7 @@ func (d *decider) until(n *workflow.Node, v *run.Visit) (event.Time, error) {
 		if err != nil {
 			return 0, fmt.Errorf("wait for: %w", err)
 		}
-		return d.at + event.Time(max(dur, 0)), nil
+		return d.at + event.Time(dur), nil
 	}
 	if n.WaitTill == nil {
 		return d.at, nil
@@ -219,7 +216,13 @@ func (d *decider) until(n *workflow.Node, v *run.Visit) (event.Time, error) {
 	s, _ := a.(string)
 	t, err := time.Parse(time.RFC3339, s)
 	if err != nil {
-		return 0, fmt.Errorf("wait until: %q is not a time of RFC 3339", text(a))
+		return 0, fmt.Errorf("wait until: %q is not a time of RFC 3339", clip(text(a)))
+	}
+	if t.After(d.at.Std().Add(maxWait)) {
+		return 0, fmt.Errorf("wait until: %s is more than 100 years away", s)
+	}
+	if t.Before(d.at.Std()) {
+		return d.at, nil
 	}
 	return event.At(t), nil
 }
@@ -229,9 +232,9 @@ func (d *decider) carryChild(n *workflow.Node, v *run.Visit) {
 	case v.Ordered: // under way
 	case v.Failure != nil && v.Status == run.NodeRunning:
 		d.fail(v, *v.Failure, failing{final: true})
-	case v.Status == run.NodeRunning && len(v.Result) > 0:
+	case len(v.Result) > 0:
 		d.complete(v, outcome{result: v.Result})
-	case v.Status == run.NodeScheduled && d.places():
+	case v.Status == run.NodeScheduled && places(d.s):
 		if d.s.Depth+1 > MaxDepth {
 			d.fail(v, event.Failure{Class: event.ClassInternal, Message: fmt.Sprintf("child runs are nested deeper than %d", MaxDepth)}, failing{final: true})
 			return
@@ -305,27 +308,40 @@ func (d *decider) complete(v *run.Visit, o outcome) {
 		}
 		p.Set = append(p.Set, event.KV{Key: k, Value: o.answer[k]})
 	}
-	if v.Item == 0 {
-		result := p.Result
-		if o.passes != "" {
-			var err error
-			if result, err = v.Input(o.passes == event.PassInputs, d.s.Input); err != nil {
-				d.err = err
-				return
-			}
-		}
-		sets, err := d.sets(n, v, result, p.Set)
-		if err != nil {
-			d.fail(v, event.Failure{Class: event.ClassInvalidOutput, Message: err.Error()}, failing{usage: o.usage, final: !n.Runs})
-			return
-		}
-		p.Sets = len(sets)
-		p.Last = len(n.Out) == 0 && !(n.Kind == workflow.End && n.Def.Text("end") == "failed")
+	sets, err := d.writes(n, v, p)
+	if err != nil {
+		d.fail(v, event.Failure{Class: event.ClassInvalidOutput, Message: err.Error()}, failing{usage: o.usage, final: !n.Runs})
+		return
 	}
+	p.Sets = sets
+	p.Last = v.Item == 0 && len(n.Out) == 0 && !(n.Kind == workflow.End && n.Def.Text("end") == "failed")
 	d.emit(p)
 	if v.Item > 0 {
 		d.touch(v.Of)
 	}
+}
+
+// writes returns how many state keys a visit sets that completes with p, or why
+// one of them cannot be. What an item sets is set by its foreach, once all have
+// ended, but an answer that cannot be set fails the item that gave it.
+func (d *decider) writes(n *workflow.Node, v *run.Visit, p *event.NodeCompleted) (int, error) {
+	if v.Item > 0 {
+		for _, kv := range p.Set {
+			if _, err := reduced(setting{d.w.Key(kv.Key), kv.Value}, nil); err != nil {
+				return 0, err
+			}
+		}
+		return 0, nil
+	}
+	result := p.Result
+	if p.Passes != "" {
+		var err error
+		if result, err = v.Input(p.Passes == event.PassInputs, d.s.Input); err != nil {
+			return 0, err
+		}
+	}
+	sets, err := d.sets(n, v, result, p.Set)
+	return len(sets), err
 }
 
 // check holds a result against the definition's expect and the size limit.

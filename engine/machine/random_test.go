@@ -101,14 +101,14 @@ func (h *history) checkFold() {
 func (h *history) checkPrefixes(last []Event) {
 	h.t.Helper()
 	from := len(h.events) - len(last)
-	var next Command = Continue{}
 	first := 1
 	switch h.cmd.(type) {
-	case Wake:
-		next = h.cmd // several things may have been due: each is a fact of its own
-	case Recover:
-		for i, e := range last { // so is every loss, and only Recover knows of it
-			if e.Record.Kind == event.KindNodeLost {
+	case Wake, Recover, Resume, Cancel, Restore:
+		// Several things may have been due, or were lost: each is a fact of its own,
+		// and what a person decided is known once it is said.
+		for i, e := range last {
+			switch e.Record.Kind {
+			case event.KindNodeLost, event.KindTimerFired, event.KindRunCancelled, event.KindRunRestored, event.KindRunPaused:
 				first = i + 1
 			}
 		}
@@ -124,7 +124,7 @@ func (h *history) checkPrefixes(last []Event) {
 				h.t.Fatal(err)
 			}
 		}
-		got, err := Decide(h.wf, s, Meta{At: h.at, Actor: "test"}, next)
+		got, err := Decide(h.wf, s, Meta{At: h.at, Actor: "test"}, Continue{})
 		if err != nil {
 			h.t.Fatalf("continuing at version %d: %v", from+cut, err)
 		}

@@ -132,7 +132,7 @@ func (d *decider) sets(n *workflow.Node, v *run.Visit, result event.Value, answe
 		sets = append(sets, setting{d.w.Key(s.Key), op})
 	}
 	for _, s := range sets {
-		if _, err := d.reduced(s, d.s.Vars[s.key.Name]); err != nil {
+		if _, err := reduced(s, x.stored(s.key.Name)); err != nil {
 			return nil, err
 		}
 	}
@@ -149,7 +149,7 @@ func definesKey(n *workflow.Node, key string) bool {
 }
 
 // reduced returns the value of a key after a write, if it is one the key may have.
-func (d *decider) reduced(s setting, old event.Value) (event.Value, error) {
+func reduced(s setting, old event.Value) (event.Value, error) {
 	val := s.operand
 	if s.key.Reduce != workflow.ReduceLast {
 		var err error
@@ -199,15 +199,18 @@ func isType(v any, t string) bool {
 	return t == "object"
 }
 
+// setState writes a key. That the key may have the value was found with the state
+// as the visit sees it; what other branches have written meanwhile cannot refuse
+// it, or the run would depend on which of them came first.
 func (d *decider) setState(v *run.Visit, s setting) {
-	val, err := d.reduced(s, d.s.Vars[s.key.Name])
-	if err != nil {
-		d.err = err
-		return
-	}
-	p := &event.StateSet{Node: v.Node, Visit: v.Visit, Key: s.key.Name, Value: val}
+	p := &event.StateSet{Node: v.Node, Visit: v.Visit, Key: s.key.Name, Value: s.operand}
 	if s.key.Reduce != workflow.ReduceLast {
 		p.Reduce, p.Operand = string(s.key.Reduce), s.operand
+		old := d.s.Vars[s.key.Name]
+		var err error
+		if p.Value, err = run.Reduce(p.Reduce, old, s.operand); err != nil {
+			p.Value = old // until the branches meet
+		}
 	}
 	d.emit(p)
 }

@@ -91,14 +91,20 @@ func plain(v event.Value) (any, bool) {
 
 type stateVars struct{ *vars }
 
-func (x stateVars) Get(key string) (any, bool) {
-	if v, ok := x.overlay[key]; ok {
-		return plain(v)
-	}
-	return plain(x.s.VarAt(x.thread, key))
+func (x stateVars) Get(key string) (any, bool) { return plain(x.stored(key)) }
+
+func (x stateVars) Keys() []string {
+	keys := slices.Sorted(maps.Keys(x.s.VarsAt(x.thread)))
+	return slices.DeleteFunc(keys, func(k string) bool { return len(x.stored(k)) == 0 })
 }
 
-func (x stateVars) Keys() []string { return slices.Sorted(maps.Keys(x.s.VarsAt(x.thread))) }
+// stored returns a state key as the visit sees it; none if unset.
+func (x *vars) stored(key string) event.Value {
+	if v, ok := x.overlay[key]; ok {
+		return v
+	}
+	return x.s.VarAt(x.thread, key)
+}
 
 type nodeVars struct{ *vars }
 

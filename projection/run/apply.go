@@ -231,8 +231,12 @@ func (s *State) resumed(p *event.RunResumed) {
 		}
 	}
 	for _, v := range again {
-		s.Live[v.Node] = v
-		s.setStatus(v)
+		// Two visits of one node wait at a converge behind a loop: only one can be
+		// under way, and the later has superseded the other.
+		if o := s.Live[v.Node]; o == nil || o.Visit < v.Visit {
+			s.Live[v.Node] = v
+			s.setStatus(v)
+		}
 	}
 }
 
@@ -240,6 +244,34 @@ func (s *State) resumed(p *event.RunResumed) {
 // branches of which some failed, those branches; what had arrived well then
 // waits at v again.
 func (s *State) unfail(v *Visit) []*Visit {
+	if v.Status == NodeCompleted {
+		return []*Visit{v} // its edges are owed
+	}
+	if v.Attempt == 0 && (v.Then == event.ThenRun || v.Then == event.ThenConverge) {
+		if again := s.unfailInputs(v); len(again) > 0 {
+			s.unconsume(v, false)
+			return again
+		}
+	}
+	if v.Then != "" { // what made it fail is not looked at again
+		v.Status, v.Result, v.Asked = NodeScheduled, nil, false
+	}
+	if v.Status == NodeRunning {
+		v.Status = NodeScheduled
+	}
+	if v.Signal != "" {
+		v.Status = NodeWaiting
+	}
+	v.Failure, v.Errors, v.Then, v.Fired = nil, nil, "", ""
+	v.Tried, v.Taken, v.RetryAt, v.Losses = 0, 0, 0, 0
+	if v.Each != nil {
+		v.Each.Failures = nil
+	}
+	return []*Visit{v}
+}
+
+// unfailInputs makes ready again what made the branches fail that v joined.
+func (s *State) unfailInputs(v *Visit) []*Visit {
 	var again []*Visit
 	for i, t := range v.Inputs {
 		if t.Source != nil {
@@ -247,27 +279,15 @@ func (s *State) unfail(v *Visit) []*Visit {
 			again = append(again, s.unfail(t.Source)...)
 		}
 	}
-	if len(again) > 0 && v.Then != "" {
-		s.unconsume(v)
-		return again
-	}
-	if v.Then != "" || v.Status == NodeRunning {
-		v.Status = NodeScheduled
-	}
-	v.Failure, v.Errors, v.Then, v.Fired = nil, nil, "", ""
-	v.Tried, v.Taken, v.RetryAt, v.Losses = 0, 0, 0, 0
-	if v.Each != nil {
-		v.Each.Failure = nil
-	}
-	return []*Visit{v}
+	return again
 }
 
-// unconsume gives back the tokens that v began with, except those of branches
-// that failed. They have seen what v has seen.
-func (s *State) unconsume(v *Visit) {
+// unconsume gives back the tokens that v began with, those of branches that
+// failed only if asked to. They have seen what v has seen.
+func (s *State) unconsume(v *Visit, failed bool) {
 	s.node(v.Node).Counted--
 	for i, t := range v.Inputs {
-		if t.Source != nil {
+		if t.Source != nil && !failed {
 			continue
 		}
 		back := *t
@@ -294,11 +314,15 @@ func (s *State) scheduled(p *event.NodeScheduled) error {
 			return fmt.Errorf("%w: no foreach %s is under way", ErrHistory, of)
 		}
 		v.Item, v.Of, v.Thread = item+1, of, parent.Thread
-		parent.Each.open(item)
+		v.Attempt = parent.Each.open(item)
 		s.Live[p.Node] = v
 		return nil
 	}
 	n.Counted++
+	if n.Kept != nil {
+		v.Each, v.Result = n.Kept.Each, n.Kept.Result
+		n.Kept = nil
+	}
 	var keep []*Token
 	for _, t := range s.Tokens {
 		if t.To == p.Node {
@@ -323,13 +347,17 @@ func (s *State) scheduled(p *event.NodeScheduled) error {
 	return nil
 }
 
-func (e *Each) open(item int) {
-	if i := slices.Index(e.Again, item); i >= 0 {
-		e.Again = slices.Delete(e.Again, i, i+1)
-	} else {
-		e.Next = item + 1
-	}
+// open notes that an item is under way, and returns the attempts it has had.
+func (e *Each) open(item int) (attempts int) {
 	e.Open++
+	i := slices.IndexFunc(e.Again, func(r Redo) bool { return r.Item == item })
+	if i < 0 {
+		e.Next = item + 1
+		return 0
+	}
+	attempts = e.Again[i].Attempt
+	e.Again = slices.Delete(e.Again, i, i+1)
+	return attempts
 }
 
 // visit returns the live visit of a node.
@@ -373,12 +401,7 @@ func (s *State) completed(p *event.NodeCompleted) error {
 	s.use(p.Usage)
 	s.moving()
 	s.dropTimers(v)
-	if p.Signal != "" && len(s.Signals[p.Signal]) > 0 {
-		s.Signals[p.Signal] = s.Signals[p.Signal][1:]
-		if len(s.Signals[p.Signal]) == 0 {
-			delete(s.Signals, p.Signal)
-		}
-	}
+	s.consume(p.Signal)
 	v.Status, v.Failure = NodeCompleted, nil
 	n := s.node(p.Node)
 	n.Status, n.Failure = NodeCompleted, nil
@@ -416,6 +439,15 @@ func (s *State) completed(p *event.NodeCompleted) error {
 	return nil
 }
 
+// consume takes the oldest signal of a name.
+func (s *State) consume(name string) {
+	if len(s.Signals[name]) > 1 {
+		s.Signals[name] = s.Signals[name][1:]
+	} else {
+		delete(s.Signals, name)
+	}
+}
+
 // finish ends a completed visit that owes nothing more.
 func (s *State) finish(v *Visit) {
 	if v.Status != NodeCompleted || !v.Last || v.SetDone < v.Sets {
@@ -443,6 +475,9 @@ func (s *State) failed(p *event.NodeFailed) error {
 	if p.Then != event.ThenRetry && p.Then != event.ThenPause {
 		s.dropTimers(v)
 	}
+	if v.Signal != "" && p.Class == event.ClassInvalidOutput { // the signal was not as expected
+		s.consume(v.Signal)
+	}
 	if p.Then == event.ThenForeach || p.Then == event.ThenContinue {
 		return s.itemFailed(v, p)
 	}
@@ -463,10 +498,8 @@ func (s *State) itemFailed(v *Visit, p *event.NodeFailed) error {
 		each.Ended++
 		return err
 	}
-	if each.Failure == nil {
-		each.Failure = v.Failure
-	}
-	each.Again = append(each.Again, v.Item-1)
+	each.Failures = append(each.Failures, p.Failure)
+	each.Again = append(each.Again, Redo{v.Item - 1, v.Attempt})
 	return nil
 }
 
@@ -480,11 +513,12 @@ func (s *State) skipped(p *event.NodeSkipped) error {
 		return err
 	}
 	delete(s.Live, p.Node)
+	v.Ordered = false // a child run is cancelled: to go on is to order another
 	s.node(p.Node).Status = NodeSkipped
 	if v.Item > 0 {
 		if parent := s.Live[v.Of]; parent != nil && parent.Each != nil {
 			parent.Each.Open--
-			parent.Each.Again = append(parent.Each.Again, v.Item-1)
+			parent.Each.Again = append(parent.Each.Again, Redo{v.Item - 1, v.Attempt})
 		}
 		s.dropTimers(v)
 		return nil

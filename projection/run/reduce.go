@@ -8,13 +8,18 @@ import (
 	"github.com/wfd-dev/wfd/projection/event"
 )
 
-// Reduce joins a key's old value (none: unset) with what is written.
+// Reduce joins a key's old value (none: unset) with what is written. Two values
+// that were each written to an unset key can always be joined.
 func Reduce(how string, old, operand event.Value) (event.Value, error) {
 	if len(old) == 0 || bytes.Equal(old, event.Null) {
 		if how == "append" || how == "union" {
 			old = event.MustValue([]any{})
 		} else {
-			return operand, nil
+			b, err := operand.Any()
+			if err == nil {
+				err = fits(how, b)
+			}
+			return operand, err
 		}
 	}
 	a, err := old.Any()
@@ -30,6 +35,26 @@ func Reduce(how string, old, operand event.Value) (event.Value, error) {
 		return nil, err
 	}
 	return event.ValueOf(r)
+}
+
+// fits returns an error if b is nothing that how can join.
+func fits(how string, b any) error {
+	ok, want := true, ""
+	switch how {
+	case "merge":
+		_, ok = b.(map[string]any)
+		want = "an object"
+	case "and", "or":
+		_, ok = b.(bool)
+		want = "a boolean"
+	case "sum", "min", "max":
+		_, ok = number(b)
+		want = "a number"
+	}
+	if !ok {
+		return fmt.Errorf("%s needs %s, not %s", how, want, kindOf(b))
+	}
+	return nil
 }
 
 func reduce(how string, a, b any) (any, error) {
@@ -93,7 +118,7 @@ func arith(how string, a, b any) (any, error) {
 			case how == "sum":
 				r := x + y
 				if (r > x) != (y > 0) && y != 0 {
-					return nil, fmt.Errorf("sum of %d and %d is out of range", x, y)
+					return float64(x) + float64(y), nil // out of range of the integers
 				}
 				return r, nil
 			case (how == "min") == (y < x):

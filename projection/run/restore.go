@@ -3,6 +3,7 @@ package run
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/wfd-dev/wfd/projection/event"
 )
@@ -28,7 +29,13 @@ func (s *State) restored(p *event.RunRestored) error {
 	*s = *past
 	s.Version, s.Seq, s.Time, s.Past = now.Version, now.Seq, now.Time, now.Past
 	s.Keys, s.Marks, s.Signals, s.Usage = now.Keys, now.Marks, now.Signals, now.Usage
-	s.Reason = ""
+	s.Reason, s.Expired = "", false
+	if s.Deadline <= s.Time { // who restores a run that is out of time wants it to go on
+		s.Timers = slices.DeleteFunc(s.Timers, func(t Timer) bool { return t.Node == "" })
+	}
+	for _, v := range s.Halted { // p.To lies between the events that ended the run
+		s.Live[v.Node] = v
+	}
 	s.Output, s.Failure, s.Errors, s.Ended, s.Halted = nil, nil, nil, 0, nil
 	for id, n := range now.Nodes {
 		m := s.node(id)
@@ -48,25 +55,30 @@ func (s *State) restored(p *event.RunRestored) error {
 // rewind makes a visit that was under way at the restored position begin anew,
 // under a number of its own: the old one may have ended since.
 func (s *State) rewind(v *Visit) {
-	if s.Live[v.Node] != v || v.Status == NodeCompleted {
+	if v.Status == NodeCompleted {
 		return // routed from here as it was
 	}
 	s.dropTimers(v)
-	if v.Item > 0 {
-		delete(s.Live, v.Node)
-		each := s.Live[v.Of].Each
-		each.Open--
-		each.Again = append(each.Again, v.Item-1)
-		return
-	}
-	if v.Each != nil { // items that have ended are not done again
-		n := s.node(v.Node)
-		n.Visits++
-		v.Visit, v.Attempt = n.Visits, 0
-		v.Failure, v.Then, v.Status = nil, "", NodeScheduled
-		v.Each.Failure = nil
-		return
-	}
 	delete(s.Live, v.Node)
-	s.unconsume(v)
+	switch {
+	case v.Item > 0:
+		return // the foreach sees to its items
+	case v.Each != nil:
+		v.Each.rewind()
+		s.node(v.Node).Kept = &Visit{Each: v.Each}
+	case len(v.Result) > 0 && v.Failure == nil: // answered during a pause
+		s.node(v.Node).Kept = &Visit{Result: v.Result}
+	}
+	s.unconsume(v, true)
+	s.node(v.Node).Status = NodeScheduled // as soon as the run goes on
+}
+
+// rewind makes the items that were under way, or had failed, to be done again.
+func (e *Each) rewind() {
+	e.Again, e.Failures, e.Open = nil, nil, 0
+	for i := range e.Next {
+		if len(e.Results[i]) == 0 {
+			e.Again = append(e.Again, Redo{Item: i})
+		}
+	}
 }

@@ -107,6 +107,9 @@ type Node struct {
 	Result    event.Value // of the latest completed visit
 	Seen      event.Value // Result before the journal began, while there is a journal
 	Failure   *event.Failure
+	// Kept is what a visit had got when a restore made it begin anew: items that
+	// have ended, or the answer. The next visit has it from the start.
+	Kept *Visit
 }
 
 // Token is the right of a node to start, with what was delivered.
@@ -170,9 +173,17 @@ type Each struct {
 	Open    int           // scheduled and not ended
 	Results []event.Value // by item; none: not ended
 	Ended   int
-	Again   []int // items below Next to be scheduled again, after a restore
-	Failure *event.Failure
-	Answers []ItemAnswer // state that items' answers set, in log order
+	Again   []Redo // items below Next to be scheduled again, after a retry or a restore
+	// Failures of the items that fail it; once there is one no further item is
+	// scheduled.
+	Failures []event.Failure
+	Answers  []ItemAnswer // state that items' answers set, in log order
+}
+
+// Redo is an item, from 0, that is to be done again.
+type Redo struct {
+	Item    int
+	Attempt int // its latest in this visit: a late result of that must not count
 }
 
 // ItemAnswer is what the answer of one item, from 0, sets once all have ended.

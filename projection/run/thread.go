@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"maps"
 	"slices"
-	"sort"
 
 	"github.com/wfd-dev/wfd/projection/event"
 )
@@ -99,7 +98,7 @@ func (s *State) joined(tokens []*Token) Thread {
 
 // merge joins threads in branch order. The result has the place of the first.
 func merge(ts []Thread) Thread {
-	sort.Slice(ts, func(i, j int) bool { return slices.Compare(ts[i].Path, ts[j].Path) < 0 })
+	slices.SortStableFunc(ts, func(a, b Thread) int { return slices.Compare(a.Path, b.Path) })
 	seen := map[int]bool{}
 	var list []int
 	for _, t := range ts {
