@@ -67,7 +67,7 @@ func (c *compiler) checkInput(name string, r read, id string) {
 }
 
 // nodeParts are what nodes.<id> has.
-var nodeParts = []string{"result", "status", "visits", "error"}
+var nodeParts = []string{"result", "visits"}
 
 func (c *compiler) checkNodeRead(steps []string, r read, id string) {
 	i, ok := c.w.byID[steps[1]]

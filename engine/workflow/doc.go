@@ -29,8 +29,8 @@
 //
 // Files: tree.go, yaml.go and json.go turn text into values with places;
 // parse*.go give them meaning by the tables in fields.go, of which schema_json.go
-// also makes the JSON Schema; compile.go, graph.go, check.go and conditions.go
-// make and check the Workflow; import.go, export.go, pattern.go and compose.go
+// also makes the JSON Schema; compile.go, settings.go, graph.go, check.go and conditions.go
+// make and check the Workflow; import*.go, export.go, pattern.go and compose.go
 // are ways in and out. Expressions are in expr.
 //
 // Known holes: places inside folded YAML text (>) are those of the line, not of
