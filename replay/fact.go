@@ -1,0 +1,141 @@
+package replay
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/wfd-dev/wfd/engine/machine"
+	"github.com/wfd-dev/wfd/projection/event"
+	"github.com/wfd-dev/wfd/projection/run"
+)
+
+// commandOf returns the command that a decision was made on, from the events it
+// led to. What came from outside is in the first of them, the fact; of attempts
+// that were lost, and timers that were due together, in the first few. s is the
+// state before. An error says that no command begins with such an event.
+//
+// Two things that a runner says are not in the log as such: that a further
+// attempt makes sense, and not before when. Both show in what was decided for the
+// failure and are taken from there.
+func commandOf(s *run.State, events []entry) (machine.Meta, machine.Command, error) {
+	first := events[0]
+	m := machine.Meta{At: event.Time(first.Time), Actor: first.Actor}
+	switch p := first.p.(type) {
+	case *event.RunCreated:
+		m.Key = p.Key
+		return m, machine.Start{Version: p.Version, Input: p.Input, Labels: p.Labels, Env: p.Env, Parent: p.Parent, Depth: p.Depth, Budget: p.Budget}, nil
+	case *event.NodeCompleted:
+		if due(s, p.Node, p.Visit) {
+			return m, machine.Wake{}, nil
+		}
+		return m, resultOf(p), nil
+	case *event.NodeFailed:
+		if due(s, p.Node, p.Visit) {
+			return m, machine.Wake{}, nil
+		}
+		return m, failureOf(p), nil
+	case *event.ResultIgnored:
+		return m, machine.Result{Node: p.Node, Visit: p.Visit, Attempt: p.Attempt, Usage: p.Usage}, nil
+	case *event.NodeStarted, *event.ChildStarted, *event.TimerFired:
+		return m, machine.Wake{}, nil
+	case *event.NodeLost:
+		return m, lossOf(p, events), nil
+	case *event.SignalReceived:
+		m.Key = p.Key
+		return m, machine.Signal{Name: p.Name, Value: p.Value}, nil
+	case *event.InputReceived:
+		m.Key = p.Key
+		return m, machine.Answer{Node: p.Node, Visit: p.Visit, Value: p.Value}, nil
+	case *event.ChildEnded:
+		return m, childEndOf(p), nil
+	case *event.CheckpointCreated:
+		m.Key = p.Key
+		return m, machine.Checkpoint{Name: p.Name, To: p.At, Pinned: p.Pinned}, nil
+	case *event.RunPaused:
+		m.Key = p.Key
+		return m, machine.Pause{Reason: p.Reason}, nil
+	case *event.RunResumed:
+		m.Key = p.Key
+		if p.Retry {
+			return m, machine.Retry{Reason: p.Reason}, nil
+		}
+		return m, machine.Resume{Reason: p.Reason}, nil
+	case *event.RunCancelled, *event.RunRestored, *event.NodeSkipped:
+		// Who cancels or restores a run gives up first what is under way.
+		for _, e := range events {
+			switch p := e.p.(type) {
+			case *event.RunCancelled:
+				m.Key = p.Key
+				return m, machine.Cancel{Reason: p.Reason}, nil
+			case *event.RunRestored:
+				m.Key = p.Key
+				return m, machine.Restore{To: p.To, Name: p.Name, Pause: p.Pause}, nil
+			case *event.NodeSkipped:
+				continue
+			}
+			break
+		}
+	}
+	return m, nil, fmt.Errorf("no command begins with %s", event.KindName(first.Kind))
+}
+
+// due reports whether a visit waits for an attempt to be due: what it does then
+// follows from the time, not from a runner.
+func due(s *run.State, node string, visit int) bool {
+	v := s.Live[node]
+	return v != nil && v.Visit == visit && v.Status == run.NodeScheduled
+}
+
+func resultOf(p *event.NodeCompleted) machine.Result {
+	r := machine.Result{Node: p.Node, Visit: p.Visit, Attempt: p.Attempt, Value: p.Result, Usage: p.Usage}
+	if len(p.Set)+len(p.Dropped) > 0 {
+		r.Set = make(map[string]event.Value, len(p.Set)+len(p.Dropped))
+		for _, kv := range p.Set {
+			r.Set[kv.Key] = kv.Value
+		}
+		for _, k := range p.Dropped {
+			r.Set[k] = event.Null
+		}
+	}
+	return r
+}
+
+func failureOf(p *event.NodeFailed) machine.Result {
+	f := p.Failure
+	again := p.Then == event.ThenRetry
+	return machine.Result{
+		Node: p.Node, Visit: p.Visit, Attempt: p.Attempt, Usage: p.Usage,
+		Failure: &f, Again: &again, After: p.RetryAt,
+	}
+}
+
+// lossOf returns the recovery that lost the attempts that the events begin with.
+func lossOf(p *event.NodeLost, events []entry) machine.Recover {
+	var lost []event.NodeLost
+	for _, e := range events {
+		switch p := e.p.(type) {
+		case *event.NodeLost:
+			lost = append(lost, *p)
+			continue
+		case *event.RunPaused: // lost too often
+			continue
+		}
+		break
+	}
+	return machine.Recover{Reason: p.Reason, Keep: func(v *run.Visit) bool {
+		return !slices.ContainsFunc(lost, func(l event.NodeLost) bool {
+			return l.Node == v.Node && l.Visit == v.Visit && l.Attempt == v.Attempt
+		})
+	}}
+}
+
+func childEndOf(p *event.ChildEnded) machine.ChildEnded {
+	c := machine.ChildEnded{Node: p.Node, Visit: p.Visit, Child: p.Child, Status: run.Status(p.Status), Output: p.Output}
+	if f := p.Failure; f != nil {
+		if msg, ok := strings.CutPrefix(f.Message, fmt.Sprintf("child run %s: ", p.Child)); ok {
+			c.Failure = &event.Failure{Class: f.Class, Message: msg}
+		}
+	}
+	return c
+}

@@ -1,0 +1,107 @@
+package replay
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/projection/event"
+	"github.com/wfd-dev/wfd/projection/run"
+)
+
+// errErased: what an event said is gone, so that nothing can follow from it.
+var errErased = errors.New("its payload was erased")
+
+// history yields the events of a run in order. An error ends it.
+func history(log eventlog.Log, id eventlog.RunID) iter.Seq2[eventlog.Event, error] {
+	return func(yield func(eventlog.Event, error) bool) {
+		for after := eventlog.Version(0); ; {
+			events, err := log.ReadRun(id, after, page)
+			if err != nil {
+				yield(eventlog.Event{}, err)
+				return
+			}
+			for _, e := range events {
+				after = e.Version
+				if !yield(e, nil) {
+					return
+				}
+			}
+			if len(events) == 0 {
+				return
+			}
+		}
+	}
+}
+
+// appends yields the events of a run append by append.
+func appends(log eventlog.Log, id eventlog.RunID) iter.Seq2[[]eventlog.Event, error] {
+	return func(yield func([]eventlog.Event, error) bool) {
+		var group []eventlog.Event
+		for e, err := range history(log, id) {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if len(group) > 0 && group[0].Append != e.Append {
+				if !yield(group, nil) {
+					return
+				}
+				group = nil
+			}
+			group = append(group, e)
+		}
+		if len(group) > 0 {
+			yield(group, nil)
+		}
+	}
+}
+
+// whole reads a run's events up to a position, with their payloads; that of an
+// event that was erased is nil.
+func whole(log eventlog.Log, id eventlog.RunID, at Position) ([]entry, error) {
+	s, err := State(log, id, at)
+	if err != nil {
+		return nil, err
+	}
+	entries := make([]entry, 0, s.Version)
+	for e, err := range history(log, id) {
+		if err != nil {
+			return nil, err
+		}
+		if e.Version > s.Version {
+			break
+		}
+		p, err := payload(e)
+		if err != nil && !errors.Is(err, errErased) {
+			return nil, err
+		}
+		entries = append(entries, entry{e, p})
+	}
+	return entries, nil
+}
+
+// entry is an event with what it says.
+type entry struct {
+	eventlog.Event
+	p event.Payload
+}
+
+func payload(e eventlog.Event) (event.Payload, error) {
+	if e.Erased {
+		return nil, fmt.Errorf("event %d, version %d: %w", e.Seq, e.Version, errErased)
+	}
+	p, err := event.Decode(e.Kind, e.Payload)
+	if err != nil {
+		return nil, fmt.Errorf("event %d, version %d: %w", e.Seq, e.Version, err)
+	}
+	return p, nil
+}
+
+// newState returns the state of a run without events, which finds its past in the log.
+func newState(log eventlog.Log, id eventlog.RunID) *run.State {
+	s := run.New(id)
+	s.Past = func(v eventlog.Version) (*run.State, error) { return run.Fold(log, id, v) }
+	return s
+}

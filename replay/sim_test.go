@@ -1,0 +1,385 @@
+package replay
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/wfd-dev/wfd/engine/machine"
+	"github.com/wfd-dev/wfd/engine/workflow"
+	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/eventlog/eventlogtest"
+	"github.com/wfd-dev/wfd/projection/event"
+	"github.com/wfd-dev/wfd/projection/run"
+)
+
+// known are definitions by hash.
+type known map[string]*workflow.Workflow
+
+func (k known) ByHash(hash string) (*workflow.Workflow, error) {
+	if wf := k[hash]; wf != nil {
+		return wf, nil
+	}
+	return nil, fmt.Errorf("%w: %s", ErrNoDefinition, hash)
+}
+
+func load(t testing.TB, source string) *workflow.Workflow {
+	t.Helper()
+	wf, problems := workflow.Load("test.yaml", []byte(source))
+	if wf == nil {
+		t.Fatalf("%v\n%s", problems, source)
+	}
+	return wf
+}
+
+// epoch is when simulated runs begin.
+const epoch event.Time = 1_780_000_000_000_000_000
+
+// A sim drives runs through the machine as the engine would, with everything from
+// outside made up from a seed: results, failures, losses, answers, signals, pauses,
+// restores, several commands in one append.
+type sim struct {
+	t     testing.TB
+	rng   *rand.Rand
+	log   *eventlogtest.Memory
+	defs  known
+	names map[string]*workflow.Workflow
+	runs  []*simRun
+	now   event.Time
+	next  int  // of IDs
+	calm  bool // nothing goes wrong
+	// answer, if set, gives the value of a result.
+	answer func(v *run.Visit) any
+}
+
+type simRun struct {
+	wf *workflow.Workflow
+	s  *run.State
+}
+
+func newSim(t testing.TB, seed uint64, sources ...string) *sim {
+	m := &sim{
+		t: t, rng: rand.New(rand.NewPCG(seed, 7)), log: eventlogtest.NewMemory(), defs: known{},
+		names: map[string]*workflow.Workflow{}, now: epoch,
+	}
+	for _, src := range sources {
+		m.define(load(t, src))
+	}
+	return m
+}
+
+func (m *sim) define(wf *workflow.Workflow) *workflow.Workflow {
+	m.defs[wf.Hash.String()] = wf
+	m.names[wf.Name] = wf
+	return wf
+}
+
+func (m *sim) id() eventlog.RunID {
+	m.next++
+	return eventlog.RunID{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, byte(m.next >> 16), byte(m.next >> 8), byte(m.next), 1}
+}
+
+func (m *sim) start(name string, input any) *simRun {
+	return m.startAs(m.id(), name, machine.Start{Version: 1, Input: event.MustValue(input)})
+}
+
+func (m *sim) startAs(id eventlog.RunID, name string, c machine.Start) *simRun {
+	m.t.Helper()
+	r := &simRun{wf: m.names[name], s: newState(m.log, id)}
+	m.runs = append(m.runs, r)
+	m.do(r, "test", c)
+	return r
+}
+
+// do decides commands and appends what follows as one append. What is refused
+// decides nothing.
+func (m *sim) do(r *simRun, actor string, cs ...machine.Command) {
+	m.t.Helper()
+	from := r.s.Version
+	var records []eventlog.Record
+	var decided []machine.Event
+	for _, c := range cs {
+		m.now += event.Time(1 + m.rng.IntN(1_000_000_000))
+		es, err := machine.Decide(r.wf, r.s, machine.Meta{At: m.now, Actor: actor}, c)
+		if err != nil {
+			if isRefusal(err) {
+				continue
+			}
+			m.t.Fatalf("%T %+v: %v", c, c, err)
+		}
+		for _, e := range es {
+			records = append(records, e.Record)
+		}
+		decided = append(decided, es...)
+	}
+	if len(records) == 0 {
+		return
+	}
+	m.next++
+	seq, err := m.log.Append(context.Background(), eventlog.Append{ID: eventlog.AppendID(m.next), Run: r.s.Run, Expect: from, Records: records})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	r.s.Seq = seq + eventlog.Seq(len(records)) - 1
+	for _, e := range decided {
+		switch p := e.Payload.(type) {
+		case *event.ChildStarted:
+			m.startAs(p.Child, p.Workflow, machine.Start{Version: 1, Input: p.Input, Depth: r.s.Depth + 1, Parent: &event.Parent{Run: r.s.Run, Node: p.Node, Visit: p.Visit}})
+		case *event.NodeSkipped:
+			if child := m.byID(e.Child); child != nil {
+				m.do(child, "system", machine.Cancel{Reason: "given up"})
+			}
+		case *event.RunCompleted, *event.RunFailed, *event.RunCancelled:
+			if r.s.Parent == nil {
+				continue
+			}
+			m.do(m.byID(r.s.Parent.Run), "system", machine.ChildEnded{
+				Node: r.s.Parent.Node, Visit: r.s.Parent.Visit, Child: r.s.Run, Status: r.s.Status, Output: r.s.Output, Failure: r.s.Failure,
+			})
+		}
+	}
+}
+
+func (m *sim) byID(id eventlog.RunID) *simRun {
+	for _, r := range m.runs {
+		if r.s.Run == id {
+			return r
+		}
+	}
+	return nil
+}
+
+// drive runs everything to its end, or to a standstill.
+func (m *sim) drive() {
+	for steps := 0; steps < 3000; steps++ {
+		open := slices.DeleteFunc(slices.Clone(m.runs), func(r *simRun) bool { return r.s.Status.Terminal() })
+		if len(open) == 0 {
+			return
+		}
+		r := open[m.rng.IntN(len(open))]
+		if !m.calm && m.trouble(r) {
+			continue
+		}
+		if !m.step(r) && len(open) == 1 {
+			return
+		}
+	}
+}
+
+// step does one thing that the run waits for, or two in one append.
+func (m *sim) step(r *simRun) bool {
+	var ready []machine.Command
+	for _, id := range r.s.LiveIDs() {
+		v := r.s.Live[id]
+		n := machine.NodeOf(r.wf, v)
+		switch {
+		case v.Status == run.NodeRunning && n.Runs && v.Each == nil:
+			ready = append(ready, m.result(v))
+		case v.Status == run.NodeWaiting && v.Asked && len(v.Result) == 0:
+			ready = append(ready, machine.Answer{Node: id, Value: event.MustValue(m.value(v))})
+		case v.Status == run.NodeWaiting && v.Signal != "":
+			ready = append(ready, machine.Signal{Name: v.Signal, Value: event.MustValue(m.value(v))})
+		}
+	}
+	m.rng.Shuffle(len(ready), func(i, j int) { ready[i], ready[j] = ready[j], ready[i] })
+	at, timed := machine.Due(r.s)
+	switch {
+	case r.s.Status == run.Paused:
+		m.do(r, "ann", machine.Resume{})
+	case timed && (len(ready) == 0 || !m.calm && m.rng.IntN(8) == 0):
+		m.now = max(m.now, at)
+		m.do(r, "system", machine.Wake{})
+	case len(ready) == 0:
+		return false
+	default:
+		m.do(r, "runner", ready[:min(len(ready), 1+m.rng.IntN(2))]...)
+	}
+	return true
+}
+
+func (m *sim) value(v *run.Visit) any {
+	if m.answer != nil {
+		if x := m.answer(v); x != nil {
+			return x
+		}
+	}
+	return map[string]any{
+		"v": int64(m.rng.IntN(3)), "score": float64(m.rng.IntN(11)) / 10, "ok": m.rng.IntN(2) == 0,
+		"list": []any{int64(1), int64(2), int64(3)}[:m.rng.IntN(4)],
+	}
+}
+
+func (m *sim) result(v *run.Visit) machine.Command {
+	r := machine.Result{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Usage: &event.Usage{InputTokens: int64(m.rng.IntN(99)), OutputTokens: 5}}
+	if !m.calm && m.rng.IntN(6) == 0 {
+		classes := []string{event.ClassTimeout, event.ClassNetwork, event.ClassToolFailed, event.ClassRateLimit, event.ClassAuth}
+		r.Failure = &event.Failure{Class: classes[m.rng.IntN(len(classes))], Message: "it broke"}
+		if m.rng.IntN(4) == 0 {
+			again := m.rng.IntN(2) == 0
+			r.Again = &again
+		}
+		if m.rng.IntN(4) == 0 {
+			r.After = m.now + 60e9
+		}
+		return r
+	}
+	r.Value = event.MustValue(m.value(v))
+	if m.rng.IntN(5) == 0 {
+		r.Set = map[string]event.Value{"score": event.MustValue(0.9), "undeclared": event.MustValue("x")}
+	}
+	return r
+}
+
+// trouble does something to a run that it did not ask for, now and then.
+func (m *sim) trouble(r *simRun) bool {
+	v := eventlog.Version(1 + m.rng.IntN(int(r.s.Version)))
+	switch m.rng.IntN(40) {
+	case 0, 1, 2:
+		m.do(r, "system", machine.Recover{Reason: "restarted", Keep: func(*run.Visit) bool { return m.rng.IntN(2) == 0 }})
+	case 3:
+		m.do(r, "ann", machine.Pause{Reason: "look"})
+	case 4:
+		m.do(r, "ann", machine.Checkpoint{Name: "here", To: v})
+	case 5:
+		m.do(r, "ann", machine.Restore{To: v, Pause: m.rng.IntN(2) == 0})
+	case 6:
+		m.do(r, "bob", machine.Signal{Name: "go", Value: event.MustValue("early")}, machine.Pause{})
+	case 7:
+		m.do(r, "runner", machine.Result{Node: "nobody", Visit: 1, Attempt: 1, Value: event.Null})
+	case 8:
+		if m.rng.IntN(4) == 0 {
+			m.do(r, "ann", machine.Cancel{Reason: "enough"})
+		}
+	default:
+		return false
+	}
+	return true
+}
+
+func isRefusal(err error) bool {
+	for _, s := range []string{machine.ErrRefused.Error(), machine.ErrInvalid.Error(), machine.ErrNotFound.Error()} {
+		if strings.HasPrefix(err.Error(), s) {
+			return true
+		}
+	}
+	return false
+}
+
+// events returns the events of a run.
+func (m *sim) events(id eventlog.RunID) []eventlog.Event {
+	var all []eventlog.Event
+	for e, err := range history(m.log, id) {
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+// zoo are definitions that together have every kind of node that the machine
+// decides.
+var zoo = map[string]string{
+	"loop": `
+name: loop
+entry: draft
+state: {score: {type: number, default: 0}, notes: {type: array, reduce: append}}
+nodes:
+  draft: {exec: {command: [x]}, set: {notes: "${[result.v]}"}, retry: {max: 2, backoff: 1s}}
+  review: {exec: {command: [x]}, set: {score: "${result.score}"}, max_visits: 6, expect: {type: object, required: [score], properties: {score: {type: number, maximum: 0.95}}}}
+  publish: {exec: {command: [x]}}
+edges:
+  - {from: draft, to: review}
+  - {from: review, to: draft, if: "state.score < 0.6"}
+  - {from: review, to: publish, default: true}
+`,
+	"fan": `
+name: fan
+state: {score: {type: number, reduce: max}, seen: {type: array, reduce: append}, last: {type: string}}
+nodes:
+  go: {parallel: {}}
+  a: {exec: {command: [x]}, set: {seen: "a", last: a}}
+  b: {exec: {command: [x]}, set: {seen: "b", last: b}, on_error: mend}
+  c: {exec: {command: [x]}, set: {seen: "c", last: c}}
+  mend: {exec: {command: [x]}}
+  meet: {converge: {}, on_failure: continue}
+  pick: {decision: {}}
+  high: {exec: {command: [x]}}
+  low: {end: failed, message: "too low ${state.last}"}
+edges:
+  - {from: go, to: a}
+  - {from: go, to: b}
+  - {from: go, to: c}
+  - {from: a, to: meet}
+  - {from: b, to: meet}
+  - {from: mend, to: meet}
+  - {from: c, to: meet}
+  - {from: meet, to: pick}
+  - {from: pick, to: high, if: "size(state.seen) > 2"}
+  - {from: pick, to: low, default: true}
+`,
+	"race": `
+name: race
+state: {score: {type: number}}
+timeout: 24h
+nodes:
+  go: {parallel: {}}
+  a: {exec: {command: [x]}}
+  b: {exec: {command: [x]}}
+  c: {wait: {signal: go}, timeout: 1h}
+  first: {converge: {}, join: {quorum: 2}}
+  end: {exec: {command: [x]}}
+edges:
+  - {from: go, to: a}
+  - {from: go, to: b}
+  - {from: go, to: c}
+  - {from: a, to: first}
+  - {from: b, to: first}
+  - {from: c, to: first}
+  - {from: first, to: end}
+`,
+	"people": `
+name: people
+state: {score: {type: number}}
+nodes:
+  ask: {human: {prompt: "Go on, ${input.who}?", form: {type: object}, timeout: 2h, on_timeout: late}}
+  nap: {wait: {for: 10m}}
+  yes: {exec: {command: [x]}, on_error: late}
+  late: {exec: {command: [x]}}
+edges:
+  - {from: ask, to: nap, if: "result.ok"}
+  - {from: ask, to: late, default: true}
+  - {from: nap, to: yes}
+`,
+	"tree": `
+name: tree
+state: {score: {type: number}}
+nodes:
+  plan: {exec: {command: [x]}}
+  sub: {workflow: {workflow: loop, input: {topic: "${result.v}"}}, on_error: mend}
+  mend: {exec: {command: [x]}}
+  each: {foreach: {items: "${nodes.plan.result.list}", as: x, do: {exec: {command: [x]}}, max_parallel: 2}, on_error: kids}
+  kids: {foreach: {items: "${nodes.plan.result.list}", as: x, workflow: loop, max_parallel: 2}, on_error: done}
+  done: {exec: {command: [x]}}
+edges:
+  - {from: plan, to: sub}
+  - {from: sub, to: each}
+  - {from: mend, to: each}
+  - {from: each, to: kids}
+  - {from: kids, to: done}
+`,
+}
+
+// zooRun returns a simulation with a run of one of the zoo's definitions, driven
+// to its end.
+func zooRun(t testing.TB, seed uint64) *sim {
+	names := slices.Sorted(maps.Keys(zoo))
+	m := newSim(t, seed, slices.Collect(maps.Values(zoo))...)
+	m.start(names[int(seed)%len(names)], map[string]any{"who": "Ann"})
+	m.drive()
+	return m
+}
