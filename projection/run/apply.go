@@ -73,6 +73,8 @@ func (s *State) apply(p event.Payload) error {
 		s.Status = Waiting
 	case *event.RunRestored:
 		return s.restored(p)
+	case *event.RunForked:
+		return s.forked(p)
 	case *event.NodeScheduled:
 		return s.scheduled(p)
 	case *event.NodeStarted:
@@ -116,7 +118,7 @@ func (s *State) apply(p event.Payload) error {
 		if err != nil {
 			return err
 		}
-		v.Status, v.Asked = NodeWaiting, true
+		v.Status, v.Asked, v.Result = NodeWaiting, true, nil
 		s.setStatus(v)
 	case *event.InputReceived:
 		v, err := s.visit(p.Node, p.Visit)
@@ -254,7 +256,7 @@ func (s *State) unfail(v *Visit) []*Visit {
 		}
 	}
 	if v.Then != "" { // what made it fail is not looked at again
-		v.Status, v.Result, v.Asked = NodeScheduled, nil, false
+		v.Status, v.Result = NodeScheduled, nil
 	}
 	if v.Status == NodeRunning {
 		v.Status = NodeScheduled
@@ -600,7 +602,11 @@ func (s *State) set(p *event.StateSet) error {
 	} else {
 		s.Vars[p.Key] = p.Value
 	}
-	if p.Merge || p.Node == "" {
+	if p.Merge {
+		return nil
+	}
+	if p.Node == "" {
+		s.edit(p.Key, p.Value)
 		return nil
 	}
 	v, err := s.visit(p.Node, p.Visit)

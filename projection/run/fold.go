@@ -32,6 +32,7 @@ func Fold(log eventlog.Log, id eventlog.RunID, at eventlog.Version) (*State, err
 func FoldWhile(log eventlog.Log, id eventlog.RunID, more func(eventlog.Event) bool) (*State, error) {
 	s := New(id)
 	s.Past = func(v eventlog.Version) (*State, error) { return Fold(log, id, v) }
+	s.Other = func(id eventlog.RunID, v eventlog.Version) (*State, error) { return Fold(log, id, v) }
 	for {
 		page, err := log.ReadRun(id, s.Version, foldPage)
 		if err != nil {

@@ -3,7 +3,6 @@ package run
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/wfd-dev/wfd/projection/event"
 )
@@ -27,12 +26,10 @@ func (s *State) restored(p *event.RunRestored) error {
 	}
 	now := *s
 	*s = *past
-	s.Version, s.Seq, s.Time, s.Past = now.Version, now.Seq, now.Time, now.Past
+	s.Version, s.Seq, s.Time = now.Version, now.Seq, now.Time
+	s.Past, s.Other = now.Past, now.Other
 	s.Keys, s.Marks, s.Signals, s.Usage = now.Keys, now.Marks, now.Signals, now.Usage
 	s.Reason, s.Expired = "", false
-	if s.Deadline <= s.Time { // who restores a run that is out of time wants it to go on
-		s.Timers = slices.DeleteFunc(s.Timers, func(t Timer) bool { return t.Node == "" })
-	}
 	for _, v := range s.Halted { // p.To lies between the events that ended the run
 		s.Live[v.Node] = v
 	}

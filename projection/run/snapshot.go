@@ -51,7 +51,7 @@ func (s *State) Clone() (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.Past = s.Past
+	c.Past, c.Other = s.Past, s.Other
 	return c, nil
 }
 

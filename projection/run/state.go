@@ -56,6 +56,7 @@ type State struct {
 	Env      Map[string]
 	Labels   Map[string]
 	Parent   *event.Parent
+	Origin   *Origin // of a fork
 	Depth    int
 	Key      string // idempotency key of the command that started it
 	Deadline event.Time
@@ -93,6 +94,8 @@ type State struct {
 	// Past returns the fold of this run's events up to and including version v.
 	// It is needed only to apply a run.restored, and is not part of the state.
 	Past func(v eventlog.Version) (*State, error) `msgpack:"-"`
+	// Other does the same for another run; it is needed only to apply a run.forked.
+	Other func(id eventlog.RunID, v eventlog.Version) (*State, error) `msgpack:"-"`
 }
 
 // MaxKeys is how many idempotency keys of commands a run remembers.
