@@ -55,7 +55,7 @@ func (e *Engine) StartRun(ctx context.Context, r StartRequest, by By) (view Run,
 	case by.Key != "":
 		id = keyed(reg.Name, by.Key)
 	default:
-		id = eventlog.RunID(ulid.MustNew(ulid.Timestamp(e.opt.Now()), ulid.DefaultEntropy()))
+		id = e.newID()
 	}
 	err = e.runs.do(ctx, id, &request{
 		meta: machine.Meta{At: e.now(), Actor: by.Actor, Key: by.Key},
@@ -141,4 +141,66 @@ func (e *Engine) RestoreTo(ctx context.Context, id eventlog.RunID, to eventlog.V
 		}
 	}
 	return e.Do(ctx, id, machine.Restore{To: to, Name: name, Pause: pause}, by)
+}
+
+// ForkRequest asks for a run that begins where another stood.
+type ForkRequest struct {
+	At       eventlog.Version
+	Workflow string // "" = the definition of the other run
+	Version  int    // of Workflow; 0 = the newest
+	Input    event.Value
+	Set      map[string]event.Value
+	Labels   map[string]string
+	Pause    bool
+}
+
+// ForkRun starts a run where run id stood after version r.At, and returns it once
+// it is on disk. The other run is not touched.
+func (e *Engine) ForkRun(ctx context.Context, id eventlog.RunID, r ForkRequest, by By) (Run, error) {
+	wf, version, err := e.forkDefinition(ctx, id, r)
+	if err != nil {
+		return Run{}, err
+	}
+	env, err := e.env(wf)
+	if err != nil {
+		return Run{}, err
+	}
+	fork := e.newID()
+	if by.Key != "" {
+		fork = keyed("fork of "+id.String(), by.Key)
+	}
+	var view Run
+	err = e.runs.do(ctx, fork, &request{
+		meta: machine.Meta{At: e.now(), Actor: by.Actor, Key: by.Key},
+		cmd: machine.Fork{
+			From: id, At: r.At, Version: version, Input: r.Input, Set: r.Set, Labels: r.Labels, Env: env, Pause: r.Pause,
+		},
+		wf:   wf,
+		view: func(s *run.State, w *workflow.Workflow) { view = viewOf(s, w) },
+	})
+	if by.Key != "" && errors.Is(err, machine.ErrRefused) {
+		if there, lookErr := e.Run(ctx, fork); lookErr == nil {
+			return there, nil // repeated with its key
+		}
+	}
+	return view, err
+}
+
+// forkDefinition returns the definition that a fork begins with.
+func (e *Engine) forkDefinition(ctx context.Context, id eventlog.RunID, r ForkRequest) (wf *workflow.Workflow, version int, err error) {
+	if r.Workflow == "" {
+		err = e.look(ctx, id, func(s *run.State, w *workflow.Workflow) { wf, version = w, s.WFVer })
+	} else {
+		var reg Registered
+		reg, wf, err = e.defs.find(ctx, r.Workflow, r.Version)
+		version = reg.Version
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	return wf, version, e.supported(wf)
+}
+
+func (e *Engine) newID() eventlog.RunID {
+	return eventlog.RunID(ulid.MustNew(ulid.Timestamp(e.opt.Now()), ulid.DefaultEntropy()))
 }

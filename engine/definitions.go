@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 
 	"github.com/wfd-dev/wfd/engine/workflow"
@@ -193,15 +192,8 @@ func (d *definitions) keep(wf *workflow.Workflow) {
 
 // supported refuses definitions that need what this engine does not have yet.
 func (e *Engine) supported(wf *workflow.Workflow) error {
-	var missing []string
-	for _, n := range wf.Nodes {
-		switch n.Kind {
-		case workflow.Chat, workflow.Plan:
-			missing = append(missing, fmt.Sprintf("node %s is of kind %s", n.ID, n.Kind))
-		}
-	}
-	if len(missing) > 0 {
-		return fmt.Errorf("%w: %s", ErrUnsupported, strings.Join(missing, "; "))
+	if problems := wf.Unsupported(); len(problems) > 0 {
+		return fmt.Errorf("%w: %w", ErrUnsupported, problems)
 	}
 	return nil
 }

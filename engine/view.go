@@ -30,6 +30,7 @@ type Run struct {
 	Version  eventlog.Version  `json:"version"`
 	Labels   map[string]string `json:"labels,omitempty"`
 	Parent   *event.Parent     `json:"parent,omitempty"`
+	Forked   *Origin           `json:"forked,omitempty"`
 	Input    event.Value       `json:"input"`
 	Output   event.Value       `json:"output"`
 	Error    *event.Failure    `json:"error"`
@@ -38,6 +39,12 @@ type Run struct {
 	Usage    event.Usage       `json:"usage"`
 	// OnlyPeople is set on a waiting run that no timer will move.
 	OnlyPeople bool `json:"-"`
+}
+
+// Origin is where a forked run branched off.
+type Origin struct {
+	Run     eventlog.RunID   `json:"run"`
+	Version eventlog.Version `json:"version"`
 }
 
 func viewOf(s *run.State, w *workflow.Workflow) Run {
@@ -49,6 +56,9 @@ func viewOf(s *run.State, w *workflow.Workflow) Run {
 	}
 	if len(r.Output) == 0 {
 		r.Output = event.Null
+	}
+	if o := s.Origin; o != nil {
+		r.Forked = &Origin{o.Run, o.At}
 	}
 	r.Why, r.Waits = why(s, w)
 	_, timed := machine.Due(s)

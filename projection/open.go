@@ -73,7 +73,7 @@ func (s *openSet) empty() bool {
 // concerns reports whether an event of kind k can change s.
 func (s *openSet) concerns(k eventlog.Kind) bool {
 	switch k {
-	case event.KindRunCreated, event.KindTimerSet, event.KindNodeRetried, event.KindInputRequested:
+	case event.KindRunCreated, event.KindRunForked, event.KindTimerSet, event.KindNodeRetried, event.KindInputRequested:
 		return true
 	case event.KindTimerFired, event.KindNodeStarted, event.KindNodeCompleted, event.KindNodeFailed, event.KindNodeSkipped,
 		event.KindInputReceived, event.KindRunCompleted, event.KindRunFailed, event.KindRunCancelled, event.KindRunResumed,
@@ -93,6 +93,11 @@ func (s *openSet) apply(f *fact) error {
 			s.deadline = p.Deadline
 			s.runTimer(f, p.Deadline != 0)
 		})
+	case event.KindRunForked:
+		return on(f, func(p *event.RunForked) {
+			s.deadline = p.Deadline
+			s.runTimer(f, p.Deadline != 0)
+		})
 	case event.KindTimerSet:
 		return on(f, func(p *event.TimerSet) {
 			if p.For == forRun {
@@ -103,7 +108,9 @@ func (s *openSet) apply(f *fact) error {
 		})
 	case event.KindNodeRetried:
 		return on(f, func(p *event.NodeRetried) {
-			s.set(Timer{Run: f.Run, Node: p.Node, Visit: p.Visit, For: forRetry, At: p.At, Attempt: p.Attempt})
+			if p.At != 0 { // 0 is at once
+				s.set(Timer{Run: f.Run, Node: p.Node, Visit: p.Visit, For: forRetry, At: p.At, Attempt: p.Attempt})
+			}
 		})
 	case event.KindTimerFired:
 		return on(f, func(p *event.TimerFired) {

@@ -72,6 +72,13 @@ func (r *Row) apply(f *fact) error {
 	switch f.Kind {
 	case event.KindRunCreated:
 		return on(f, r.created)
+	case event.KindRunForked:
+		return on(f, func(p *event.RunForked) {
+			r.created(&event.RunCreated{Workflow: p.Workflow, Version: p.Version, Hash: p.Hash, Labels: p.Labels, Deadline: p.Deadline})
+			if p.Pause {
+				r.Status, r.Reason = run.Paused, "forked, and to be looked at first"
+			}
+		})
 	case event.KindRunCompleted:
 		return on(f, func(p *event.RunCompleted) {
 			r.end(run.Completed)

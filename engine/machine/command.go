@@ -32,14 +32,8 @@ func (c Start) decide(d *decider) error {
 	if len(input) == 0 {
 		input = event.MustValue(map[string]any{})
 	}
-	if d.w.Input != nil {
-		v, err := input.Any()
-		if err == nil {
-			err = d.w.Input.Validate(v)
-		}
-		if err != nil {
-			return fmt.Errorf("%w: input of %s: %w", ErrInvalid, d.w.Name, err)
-		}
+	if err := d.checkInput(input); err != nil {
+		return err
 	}
 	p := &event.RunCreated{
 		Workflow: d.w.Name, Version: c.Version, Hash: d.w.Hash.String(), Input: input,
@@ -127,11 +121,12 @@ func (c Signal) decide(d *decider) error {
 		v = event.Null
 	}
 	d.emit(&event.SignalReceived{Name: c.Name, Value: v, Key: d.key})
-	for _, id := range d.s.LiveIDs() {
-		if d.s.Live[id].Signal == c.Name {
+	for id, v := range d.s.Live {
+		if v.Signal == c.Name {
 			d.touch(id)
 		}
 	}
+	slices.SortFunc(d.todo, d.order) // the first of them has it
 	return nil
 }
 
@@ -249,7 +244,8 @@ func (c Retry) decide(d *decider) error {
 	return nil
 }
 
-// Wake fires the timers that are due and starts the attempts that are.
+// Wake fires the timers that are due and, as every command does, starts the
+// attempts that are.
 type Wake struct{}
 
 func (Wake) decide(d *decider) error {
@@ -257,14 +253,12 @@ func (Wake) decide(d *decider) error {
 		return nil
 	}
 	d.fire()
-	var due []string
-	for _, id := range d.s.LiveIDs() {
-		if v := d.s.Live[id]; v.Status == run.NodeScheduled && v.RetryAt != 0 && v.RetryAt <= d.at {
-			due = append(due, id)
+	for id, v := range d.s.Live {
+		if v.Fired != "" {
+			d.touch(id)
 		}
 	}
-	slices.SortStableFunc(due, d.order)
-	d.todo = append(d.todo, due...)
+	slices.SortFunc(d.todo, d.order)
 	return nil
 }
 
@@ -279,9 +273,6 @@ func (d *decider) fire() {
 	slices.SortStableFunc(due, func(a, b run.Timer) int { return int(max(-1, min(1, a.At-b.At))) })
 	for _, t := range due {
 		d.emit(&event.TimerFired{Node: t.Node, Visit: t.Visit, For: t.For})
-		if t.Node != "" {
-			d.touch(t.Node)
-		}
 	}
 }
 

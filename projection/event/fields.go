@@ -91,6 +91,23 @@ func (p *RunRestored) code(c *coder) {
 	c.str(&p.Key)
 }
 
+// Kind returns KindRunForked.
+func (*RunForked) Kind() eventlog.Kind { return KindRunForked }
+
+func (p *RunForked) code(c *coder) {
+	c.run(&p.From)
+	c.version(&p.At)
+	c.str(&p.Workflow)
+	c.int(&p.Version)
+	c.str(&p.Hash)
+	c.value(&p.Input)
+	c.strmap(&p.Labels)
+	c.strmap(&p.Env)
+	c.time(&p.Deadline)
+	c.bool(&p.Pause)
+	c.str(&p.Key)
+}
+
 // Kind returns KindNodeScheduled.
 func (*NodeScheduled) Kind() eventlog.Kind { return KindNodeScheduled }
 

@@ -17,6 +17,7 @@ const (
 	KindRunPaused    eventlog.Kind = 14
 	KindRunResumed   eventlog.Kind = 15
 	KindRunWaiting   eventlog.Kind = 16
+	KindRunForked    eventlog.Kind = 17
 	KindRunRestored  eventlog.Kind = 18
 
 	KindNodeScheduled eventlog.Kind = 20
@@ -60,6 +61,7 @@ var kinds = map[eventlog.Kind]kindInfo{
 	KindRunPaused:            {"run.paused", func() Payload { return new(RunPaused) }},
 	KindRunResumed:           {"run.resumed", func() Payload { return new(RunResumed) }},
 	KindRunWaiting:           {"run.waiting", func() Payload { return new(RunWaiting) }},
+	KindRunForked:            {"run.forked", func() Payload { return new(RunForked) }},
 	KindRunRestored:          {"run.restored", func() Payload { return new(RunRestored) }},
 	KindNodeScheduled:        {"node.scheduled", func() Payload { return new(NodeScheduled) }},
 	KindNodeStarted:          {"node.started", func() Payload { return new(NodeStarted) }},

@@ -153,6 +153,22 @@ type RunRestored struct {
 	Key   string           `json:"key,omitempty"`
 }
 
+// RunForked: the run begins where another run stood after version At, with its
+// results; what was under way there is begun anew. It is the run's first event.
+type RunForked struct {
+	From     eventlog.RunID    `json:"from"`
+	At       eventlog.Version  `json:"at"`
+	Workflow string            `json:"workflow"`
+	Version  int               `json:"workflow_version,omitempty"`
+	Hash     string            `json:"hash"`
+	Input    Value             `json:"input,omitempty"` // none: that of the other run
+	Labels   map[string]string `json:"labels,omitempty"`
+	Env      map[string]string `json:"env,omitempty"`
+	Deadline Time              `json:"deadline,omitzero"`
+	Pause    bool              `json:"pause,omitempty"`
+	Key      string            `json:"key,omitempty"`
+}
+
 // NodeScheduled: a visit of the node begins; it consumes every token that the
 // node holds. For item i of a foreach the node is "node[i]" and no token is
 // consumed.

@@ -1,0 +1,122 @@
+package machine
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/projection/event"
+	"github.com/wfd-dev/wfd/projection/run"
+)
+
+// Fork begins a run where another stood after a version, possibly with another
+// definition, input or state. What the other run had completed there counts as
+// completed here; what it had under way is begun anew.
+type Fork struct {
+	From    eventlog.RunID
+	At      eventlog.Version
+	Version int                    // of the workflow's name
+	Input   event.Value            // none: that of the other run
+	Set     map[string]event.Value // state as the fork begins
+	Labels  map[string]string
+	Env     map[string]string
+	Pause   bool // begin paused, to be looked at first
+}
+
+func (c Fork) decide(d *decider) error {
+	if d.s.Status != run.Pending {
+		return refuse(d.s, "fork into")
+	}
+	past, err := d.s.Other(c.From, c.At)
+	if err != nil {
+		return fmt.Errorf("%w: version %d of run %s: %w", ErrNotFound, c.At, c.From, err)
+	}
+	if past.Status.Terminal() || past.Status == run.Pending {
+		return fmt.Errorf("%w: at version %d run %s is %s; fork it before", ErrRefused, c.At, c.From, past.Status)
+	}
+	if err := d.standsIn(past); err != nil {
+		return err
+	}
+	if err := d.checkInput(c.Input); err != nil {
+		return err
+	}
+	for _, k := range slices.Sorted(maps.Keys(c.Set)) {
+		key := d.w.Key(k)
+		if key == nil {
+			return fmt.Errorf("%w: %s declares no state key %q", ErrInvalid, d.w.Name, k)
+		}
+		plain := *key
+		plain.Reduce = "" // an edit is what it says
+		if _, err := d.reduced(setting{&plain, c.Set[k]}, nil); err != nil {
+			return fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+	}
+	p := &event.RunForked{
+		From: c.From, At: c.At, Workflow: d.w.Name, Version: c.Version, Hash: d.w.Hash.String(),
+		Input: c.Input, Labels: c.Labels, Env: c.Env, Pause: c.Pause, Key: d.key,
+	}
+	if d.w.Timeout > 0 {
+		p.Deadline = d.at + event.Time(d.w.Timeout)
+	}
+	d.emit(p)
+	sets := maps.Clone(c.Set)
+	if sets == nil {
+		sets = map[string]event.Value{}
+	}
+	for _, k := range d.w.Keys { // keys that only the fork's definition has
+		if _, set := sets[k.Name]; set || k.Default == nil || len(d.s.Vars[k.Name]) > 0 {
+			continue
+		}
+		v, err := event.ValueOf(k.Default)
+		if err != nil {
+			return err
+		}
+		sets[k.Name] = v
+	}
+	for _, k := range slices.Sorted(maps.Keys(sets)) {
+		d.emit(&event.StateSet{Key: k, Value: sets[k]})
+	}
+	if !c.Pause {
+		d.touchAll()
+	}
+	return nil
+}
+
+// standsIn refuses a position that the fork's definition does not have: the nodes
+// the run stands at must be there.
+func (d *decider) standsIn(past *run.State) error {
+	need := map[string]bool{}
+	for _, t := range past.Tokens {
+		need[t.To] = true
+	}
+	for _, v := range past.Live {
+		if v.Item > 0 {
+			need[v.Of] = true
+		} else {
+			need[v.Node] = true
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(need)) {
+		if d.w.Node(id) == nil {
+			return fmt.Errorf("%w: the run stands at node %s, which %s does not have: fork it earlier", ErrInvalid, id, d.w.Name)
+		}
+	}
+	return nil
+}
+
+// checkInput holds an input against the definition's schema; none is not looked
+// at.
+func (d *decider) checkInput(input event.Value) error {
+	if d.w.Input == nil || len(input) == 0 {
+		return nil
+	}
+	v, err := input.Any()
+	if err == nil {
+		err = d.w.Input.Validate(v)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: input of %s: %w", ErrInvalid, d.w.Name, err)
+	}
+	return nil
+}
