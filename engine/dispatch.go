@@ -17,7 +17,7 @@ import (
 // these events is then taken up too. It runs on the run's owner and never waits.
 func (e *Engine) dispatch(l *loaded, events []machine.Event, fresh bool) {
 	if len(events) > 0 {
-		e.watchers.changed(l.id)
+		e.watchers.changed(l.state, l.wf)
 	}
 	if !e.running() {
 		return

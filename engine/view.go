@@ -48,6 +48,13 @@ type Origin struct {
 }
 
 func viewOf(s *run.State, w *workflow.Workflow) Run {
+	r := briefOf(s)
+	r.Why, r.Waits = why(s, w)
+	return r
+}
+
+// briefOf is viewOf without what has to be put into words.
+func briefOf(s *run.State) Run {
 	r := Run{
 		ID: s.Run, Workflow: s.Workflow, WFVer: s.WFVer, Hash: s.Hash, Status: s.Status,
 		Created: s.Created, Updated: s.Time, Ended: s.Ended, Deadline: s.Deadline, Seq: s.Seq, Version: s.Version,
@@ -60,7 +67,6 @@ func viewOf(s *run.State, w *workflow.Workflow) Run {
 	if o := s.Origin; o != nil {
 		r.Forked = &Origin{o.Run, o.At}
 	}
-	r.Why, r.Waits = why(s, w)
 	_, timed := machine.Due(s)
 	r.OnlyPeople = s.Status == run.Waiting && !timed
 	return r

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/wfd-dev/wfd/engine/workflow"
@@ -11,8 +12,9 @@ import (
 
 // watchers are told when a run has new events on disk.
 type watchers struct {
-	mu  sync.Mutex
-	run map[eventlog.RunID]*watched
+	mu      sync.Mutex
+	run     map[eventlog.RunID]*watched
+	waiting map[eventlog.RunID][]*waiter
 }
 
 type watched struct {
@@ -52,37 +54,86 @@ func (e *Engine) Watch(id eventlog.RunID) (next func() <-chan struct{}, stop fun
 	}
 }
 
-// changed tells those who watch a run.
-func (w *watchers) changed(id eventlog.RunID) {
+// waiter waits for a run to satisfy until.
+type waiter struct {
+	until func(Run) bool
+	found chan Run // has room for the one answer
+}
+
+// changed tells those who watch a run, and answers those who waited for what it
+// has become. It runs on the run's owner, so that waiting for the end of a run
+// wakes nobody at every step on the way.
+func (w *watchers) changed(s *run.State, wf *workflow.Workflow) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if r := w.run[id]; r != nil {
+	if r := w.run[s.Run]; r != nil {
 		close(r.ch)
 		r.ch = make(chan struct{})
 	}
+	waiting := w.waiting[s.Run]
+	if len(waiting) == 0 {
+		return
+	}
+	brief := briefOf(s)
+	waiting = slices.DeleteFunc(waiting, func(a *waiter) bool {
+		if !a.until(brief) {
+			return false
+		}
+		a.found <- viewOf(s, wf)
+		return true
+	})
+	w.keep(s.Run, waiting)
 }
 
-// Await waits until the run satisfies done, and returns it as it then stands. When
-// ctx ends first it returns the run as it stands together with ctx's error.
-func (e *Engine) Await(ctx context.Context, id eventlog.RunID, done func(Run) bool) (Run, error) {
-	next, stop := e.Watch(id)
-	defer stop()
-	for {
-		ch := next() // before the look: a change after it is not missed
-		r, err := e.Run(context.WithoutCancel(ctx), id)
-		if err != nil || done(r) {
-			return r, err
-		}
-		select {
-		case <-ch:
-		case <-ctx.Done():
-			return r, ctx.Err()
-		case <-e.failed:
-			return r, e.accepting(false)
-		case <-e.stopped:
-			return r, ErrStopped
-		}
+// keep sets who waits for a run. Called with mu held.
+func (w *watchers) keep(id eventlog.RunID, waiting []*waiter) {
+	if len(waiting) == 0 {
+		delete(w.waiting, id)
+		return
 	}
+	if w.waiting == nil {
+		w.waiting = map[eventlog.RunID][]*waiter{}
+	}
+	w.waiting[id] = waiting
+}
+
+func (w *watchers) add(id eventlog.RunID, a *waiter) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.keep(id, append(w.waiting[id], a))
+}
+
+func (w *watchers) remove(id eventlog.RunID, a *waiter) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.keep(id, slices.DeleteFunc(w.waiting[id], func(o *waiter) bool { return o == a }))
+}
+
+// Await waits until the run satisfies until, and returns it as it then stands. When
+// ctx ends first it returns the run as it stands together with ctx's error. until
+// is called with a Run that has all but Why and Waits, and must be quick.
+func (e *Engine) Await(ctx context.Context, id eventlog.RunID, until func(Run) bool) (Run, error) {
+	a := &waiter{until: until, found: make(chan Run, 1)}
+	e.watchers.add(id, a) // before the look: a change after it is not missed
+	defer e.watchers.remove(id, a)
+	r, err := e.Run(context.WithoutCancel(ctx), id)
+	if err != nil || until(r) {
+		return r, err
+	}
+	select {
+	case r = <-a.found:
+		return r, nil
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-e.failed:
+		err = e.accepting(false)
+	case <-e.stopped:
+		err = ErrStopped
+	}
+	if now, lookErr := e.Run(context.WithoutCancel(ctx), id); lookErr == nil {
+		r = now
+	}
+	return r, err
 }
 
 // Settled reports whether a run is terminal or paused: nothing more happens to it
