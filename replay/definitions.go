@@ -71,7 +71,7 @@ func (r *registered) catchUp() error {
 		for _, e := range events {
 			r.read = e.Version
 			p, err := payload(e)
-			if errors.Is(err, errErased) {
+			if errors.Is(err, ErrErased) {
 				continue
 			}
 			if err != nil {

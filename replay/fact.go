@@ -25,6 +25,9 @@ func commandOf(s *run.State, events []entry) (machine.Meta, machine.Command, err
 	case *event.RunCreated:
 		m.Key = p.Key
 		return m, machine.Start{Version: p.Version, Input: p.Input, Labels: p.Labels, Env: p.Env, Parent: p.Parent, Depth: p.Depth, Budget: p.Budget}, nil
+	case *event.RunForked:
+		m.Key = p.Key
+		return m, forkOf(p, events[1:]), nil
 	case *event.NodeCompleted:
 		if due(s, p.Node, p.Visit) {
 			return m, machine.Wake{}, nil
@@ -78,6 +81,23 @@ func commandOf(s *run.State, events []entry) (machine.Meta, machine.Command, err
 		}
 	}
 	return m, nil, fmt.Errorf("no command begins with %s", event.KindName(first.Kind))
+}
+
+// forkOf returns the fork that a run began with; rest is what follows: first the
+// state that it was given.
+func forkOf(p *event.RunForked, rest []entry) machine.Fork {
+	c := machine.Fork{From: p.From, At: p.At, Version: p.Version, Input: p.Input, Labels: p.Labels, Env: p.Env, Pause: p.Pause}
+	for _, e := range rest {
+		set, ok := e.p.(*event.StateSet)
+		if !ok || set.Node != "" || set.Merge {
+			break
+		}
+		if c.Set == nil {
+			c.Set = map[string]event.Value{}
+		}
+		c.Set[set.Key] = set.Value
+	}
+	return c
 }
 
 // due reports whether a visit waits for an attempt to be due: what it does then

@@ -10,8 +10,9 @@ import (
 	"github.com/wfd-dev/wfd/projection/run"
 )
 
-// errErased: what an event said is gone, so that nothing can follow from it.
-var errErased = errors.New("its payload was erased")
+// ErrErased: what an event said is gone, so that nothing can be said to follow
+// from it.
+var ErrErased = errors.New("its payload was erased")
 
 // history yields the events of a run in order. An error ends it.
 func history(log eventlog.Log, id eventlog.RunID) iter.Seq2[eventlog.Event, error] {
@@ -74,7 +75,7 @@ func whole(log eventlog.Log, id eventlog.RunID, at Position) ([]entry, error) {
 			break
 		}
 		p, err := payload(e)
-		if err != nil && !errors.Is(err, errErased) {
+		if err != nil && !errors.Is(err, ErrErased) {
 			return nil, err
 		}
 		entries = append(entries, entry{e, p})
@@ -90,7 +91,7 @@ type entry struct {
 
 func payload(e eventlog.Event) (event.Payload, error) {
 	if e.Erased {
-		return nil, fmt.Errorf("event %d, version %d: %w", e.Seq, e.Version, errErased)
+		return nil, fmt.Errorf("event %d, version %d: %w", e.Seq, e.Version, ErrErased)
 	}
 	p, err := event.Decode(e.Kind, e.Payload)
 	if err != nil {
@@ -103,5 +104,6 @@ func payload(e eventlog.Event) (event.Payload, error) {
 func newState(log eventlog.Log, id eventlog.RunID) *run.State {
 	s := run.New(id)
 	s.Past = func(v eventlog.Version) (*run.State, error) { return run.Fold(log, id, v) }
+	s.Other = func(id eventlog.RunID, v eventlog.Version) (*run.State, error) { return run.Fold(log, id, v) }
 	return s
 }

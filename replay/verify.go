@@ -79,7 +79,7 @@ func (v *verifier) append(group []eventlog.Event) bool {
 	events := make([]entry, 0, len(group))
 	for _, e := range group {
 		p, err := payload(e)
-		if errors.Is(err, errErased) {
+		if errors.Is(err, ErrErased) {
 			// What is before it in the append may be whole decisions, or cut ones:
 			// the append is verified or it is not.
 			return v.stop(group[0].Version, err.Error())
@@ -89,8 +89,8 @@ func (v *verifier) append(group []eventlog.Event) bool {
 		}
 		events = append(events, entry{e, p})
 	}
-	if p, ok := events[0].p.(*event.RunCreated); ok && v.wf == nil {
-		wf, err := v.defs.ByHash(p.Hash)
+	if hash, ok := definitionOf(events[0].p); ok && v.wf == nil {
+		wf, err := v.defs.ByHash(hash)
 		if err != nil {
 			return v.stop(group[0].Version, err.Error())
 		}
@@ -106,13 +106,24 @@ func (v *verifier) append(group []eventlog.Event) bool {
 	return true
 }
 
+// definitionOf returns the hash of the definition that a run begins with.
+func definitionOf(p event.Payload) (hash string, ok bool) {
+	switch p := p.(type) {
+	case *event.RunCreated:
+		return p.Hash, true
+	case *event.RunForked:
+		return p.Hash, true
+	}
+	return "", false
+}
+
 // decision verifies the decision that events begin with and returns how many
 // events it has; 0: it found a difference.
 func (v *verifier) decision(events []entry) int {
 	first := events[0]
 	fact := Difference{Version: first.Version, Seq: first.Seq, Fact: first.Version, Recorded: viewOf(first.Event)}
 	if v.wf == nil {
-		fact.Why = "a run begins with run.created"
+		fact.Why = "a run begins with run.created or run.forked"
 		v.differ(fact)
 		return 0
 	}

@@ -84,6 +84,7 @@ func New(o Options) *API {
 	a.checkpoints(h)
 	a.events(h)
 	a.lists(h)
+	a.replay(h)
 	spec, err := json.Marshal(h.OpenAPI())
 	if err != nil {
 		panic("api: OpenAPI: " + err.Error()) // made of constants
