@@ -49,7 +49,7 @@ func (d *decider) look(v *run.Visit) {
 	case run.NodeCompleted:
 		d.settle(n, v)
 	case run.NodeFailed:
-		d.passOn(v)
+		d.passOn(n, v)
 	case run.NodeScheduled, run.NodeRunning, run.NodeWaiting:
 		d.carry(n, v)
 	}
@@ -137,12 +137,16 @@ func failures(tokens []*run.Token) []*run.Token {
 }
 
 // schedule begins a visit of n with all tokens it holds. What a converge no
-// longer waits for is given up first.
+// longer waits for is given up first, unless it will fail: should that fail the
+// run, a retry takes up the other branches too, see passOn.
 func (d *decider) schedule(n *workflow.Node) {
-	if n.Kind == workflow.Converge {
-		d.giveUp(n)
-	}
 	tokens := d.s.TokensAt(n.ID)
+	if n.Kind == workflow.Converge {
+		failed, need := len(failures(tokens)), needs(n)
+		if n.OnFailure != workflow.FailFast || failed == 0 || need > 0 && len(tokens)-failed >= need {
+			d.giveUp(n)
+		}
+	}
 	for _, kv := range d.s.Merged(tokens) {
 		d.emit(&event.StateSet{Node: n.ID, Key: kv.Key, Value: kv.Value, Merge: true})
 	}
@@ -185,22 +189,27 @@ func (d *decider) giveUp(n *workflow.Node) {
 	}
 }
 
-// skip gives up a visit, the items of a foreach first.
+// skip gives up a visit; a foreach with its items.
 func (d *decider) skip(id, reason string) {
-	v := d.s.Live[id]
-	if v.Each != nil {
-		var items []string
-		for _, o := range d.s.Live {
-			if o.Of == id {
-				items = append(items, o.Node)
-			}
-		}
-		slices.SortFunc(items, d.order)
-		for _, item := range items {
-			d.skipOne(d.s.Live[item], reason)
+	d.skipOne(d.s.Live[id], reason)
+	d.skipOrphans()
+}
+
+// skipForeach is the reason why items are given up.
+const skipForeach = "foreach given up"
+
+// skipOrphans gives up the items of a foreach that was given up.
+func (d *decider) skipOrphans() {
+	var ids []string
+	for id, v := range d.s.Live {
+		if v.Item > 0 && d.s.Live[v.Of] == nil {
+			ids = append(ids, id)
 		}
 	}
-	d.skipOne(v, reason)
+	slices.SortFunc(ids, d.order)
+	for _, id := range ids {
+		d.skipOne(d.s.Live[id], skipForeach)
+	}
 }
 
 func (d *decider) skipOne(v *run.Visit, reason string) {
@@ -224,7 +233,8 @@ func (d *decider) skipLive(reason string) {
 	}
 }
 
-// startQueued starts attempts that waited for one of the run's MaxParallel places.
+// startQueued starts the attempts that are due, and those that waited for one of
+// the run's MaxParallel places.
 func (d *decider) startQueued() bool {
 	if !places(d.s) {
 		return false

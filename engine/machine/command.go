@@ -396,7 +396,10 @@ func (c Recover) decide(d *decider) error {
 }
 
 // Continue decides what is still owed: after a start, nothing; on a prefix of a
-// history, the rest of the decision that was cut.
+// history, the rest of the decision that was cut, in the same order (but attempts
+// that wait for one of MaxParallel places may start sooner). What a person decided
+// is known from the event that says so: a cut before a run.cancelled or a
+// run.restored, among the visits given up for it, leaves the run without them.
 type Continue struct{}
 
 func (Continue) decide(d *decider) error {

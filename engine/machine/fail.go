@@ -104,12 +104,18 @@ func (d *decider) backoff(n *workflow.Node, v *run.Visit) event.Time {
 	h := sha256.Sum256(fmt.Appendf(nil, "%s/%s/%d/%d", d.s.Run, v.Node, v.Visit, v.Attempt))
 	spread := float64(binary.BigEndian.Uint32(h[:4])) / (1 << 32) // 0 to 1
 	delay = time.Duration(float64(delay) * (0.8 + 0.4*spread))
+	if over := delay - n.Retry.MaxBackoff; over > 0 {
+		delay -= 2 * over // spread below the bound
+	}
 	return d.at + event.Time(delay)
 }
 
 // passOn decides what follows a failure.
-func (d *decider) passOn(v *run.Visit) {
+func (d *decider) passOn(n *workflow.Node, v *run.Visit) {
 	take := func(outcome string) {
+		if n.Kind == workflow.Converge {
+			d.giveUp(n)
+		}
 		d.emit(&event.EdgeTaken{From: v.Node, Visit: v.Visit, To: v.To, Outcome: outcome, Of: 1, Failure: v.Failure})
 	}
 	switch v.Then {

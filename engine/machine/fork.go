@@ -48,7 +48,7 @@ func (c Fork) decide(d *decider) error {
 		}
 		plain := *key
 		plain.Reduce = "" // an edit is what it says
-		if _, err := d.reduced(setting{&plain, c.Set[k]}, nil); err != nil {
+		if _, err := reduced(setting{&plain, c.Set[k]}, nil); err != nil {
 			return fmt.Errorf("%w: %w", ErrInvalid, err)
 		}
 	}

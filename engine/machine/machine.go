@@ -1,8 +1,10 @@
 package machine
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -110,25 +112,29 @@ func (d *decider) emit(p event.Payload) {
 func (d *decider) touch(id string) { d.todo = append(d.todo, id) }
 
 // touchAll puts every visit on the list, in the order of the definition, but for
-// those whose next attempt has a time: that is Wake's.
+// those whose next attempt has a time: they are started last, see startQueued.
 func (d *decider) touchAll() {
+	if !d.stopped() {
+		d.skipOrphans() // should the list be of a run that was cut there
+	}
 	ids := slices.DeleteFunc(d.s.LiveIDs(), func(id string) bool { return d.s.Live[id].RetryAt != 0 })
 	slices.SortStableFunc(ids, d.order)
 	d.todo = append(d.todo, ids...)
 }
 
-// order compares the keys of visits by the definition's order, items by number.
+// order compares the keys of visits by the definition's order, items by number
+// and before their foreach: what has begun goes on before more is begun.
 func (d *decider) order(a, b string) int {
 	an, ai := d.place(a)
 	bn, bi := d.place(b)
 	if an != bn {
 		return an - bn
 	}
-	return ai - bi
+	return cmp.Compare(ai, bi)
 }
 
 func (d *decider) place(id string) (node, item int) {
-	item = -1
+	item = math.MaxInt
 	if of, i, ok := run.ItemOf(id); ok {
 		id, item = of, i
 	}

@@ -298,7 +298,7 @@ func (d *decider) complete(v *run.Visit, o outcome) {
 		p.Result = event.Null
 	}
 	if err := d.check(n, p.Result); err != nil {
-		d.fail(v, event.Failure{Class: event.ClassInvalidOutput, Message: err.Error()}, failing{usage: o.usage})
+		d.fail(v, event.Failure{Class: event.ClassInvalidOutput, Message: err.Error()}, failing{usage: o.usage, final: !n.Runs})
 		return
 	}
 	for _, k := range slices.Sorted(maps.Keys(o.answer)) {

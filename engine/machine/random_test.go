@@ -101,6 +101,9 @@ func (h *history) checkFold() {
 func (h *history) checkPrefixes(last []Event) {
 	h.t.Helper()
 	from := len(h.events) - len(last)
+	if was, err := run.Restore(h.before); err != nil || len(was.Live) > MaxParallel {
+		return // what is queued may start sooner
+	}
 	first := 1
 	switch h.cmd.(type) {
 	case Wake, Recover, Resume, Cancel, Restore:

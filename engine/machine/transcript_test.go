@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -62,6 +63,9 @@ func TestTranscripts(t *testing.T) {
 		})
 	}
 }
+
+// macro is @text(N) or @list(N).
+var macro = regexp.MustCompile(`@(text|list)\((\d+)\)`)
 
 // difference shows the first lines in which two texts differ.
 func difference(was, is string) string {
@@ -177,6 +181,9 @@ func (c *conversation) say(line string) []string {
 			return []string{"never"}
 		}
 		return []string{since(at)}
+	case "policy": // what definitions cannot say of a foreach yet
+		c.wf.Node(plain[0]).OnFailure = workflow.OnFailure(plain[1])
+		return nil
 	case "clock":
 		c.at += event.Time(c.span(plain[0]))
 		return nil
@@ -382,27 +389,20 @@ func (c *conversation) json(s string) event.Value {
 	if s == "" {
 		return nil
 	}
-	for _, macro := range []string{"@text(", "@list("} {
-		for {
-			before, rest, ok := strings.Cut(s, macro)
-			if !ok {
-				break
-			}
-			n, after, _ := strings.Cut(rest, ")")
-			long := `"` + strings.Repeat("x", c.number(n)) + `"`
-			if macro == "@list(" {
-				items := make([]string, c.number(n))
-				for i := range items {
-					items[i] = strconv.Itoa(i)
-				}
-				long = "[" + strings.Join(items, ",") + "]"
-			}
-			s = before + long + after
+	s = macro.ReplaceAllStringFunc(s, func(m string) string {
+		parts := macro.FindStringSubmatch(m)
+		items := make([]string, c.number(parts[2]))
+		for i := range items {
+			items[i] = strconv.Itoa(i)
 		}
-	}
+		if parts[1] == "text" {
+			return `"` + strings.Repeat("x", len(items)) + `"`
+		}
+		return "[" + strings.Join(items, ",") + "]"
+	})
 	v, err := event.ParseJSON([]byte(s))
 	if err != nil {
-		c.Fatalf("%s: %v", s, err)
+		c.Fatalf("%.200s: %v", s, err)
 	}
 	return v
 }

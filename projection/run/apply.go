@@ -277,7 +277,7 @@ func (s *State) unfailInputs(v *Visit) []*Visit {
 	var again []*Visit
 	for i, t := range v.Inputs {
 		if t.Source != nil {
-			t.Source.Thread = v.Thread.branch(i, len(v.Inputs))
+			t.Source.Thread = s.before(v, i)
 			again = append(again, s.unfail(t.Source)...)
 		}
 	}
@@ -285,7 +285,7 @@ func (s *State) unfailInputs(v *Visit) []*Visit {
 }
 
 // unconsume gives back the tokens that v began with, those of branches that
-// failed only if asked to. They have seen what v has seen.
+// failed only if asked to.
 func (s *State) unconsume(v *Visit, failed bool) {
 	s.node(v.Node).Counted--
 	for i, t := range v.Inputs {
@@ -293,7 +293,7 @@ func (s *State) unconsume(v *Visit, failed bool) {
 			continue
 		}
 		back := *t
-		back.Thread = v.Thread.branch(i, len(v.Inputs))
+		back.Thread = s.before(v, i)
 		s.Tokens = append(s.Tokens, &back)
 	}
 }
@@ -305,7 +305,7 @@ func (s *State) scheduled(p *event.NodeScheduled) error {
 	n := s.node(p.Node)
 	n.Visits, n.Status = p.Visit, NodeScheduled
 	n.Failure = nil
-	v := &Visit{Node: p.Node, Visit: p.Visit, Status: NodeScheduled, Signal: p.Signal}
+	v := &Visit{Node: p.Node, Visit: p.Visit, Status: NodeScheduled, Signal: p.Signal, Epoch: s.Epoch}
 	if p.Signal != "" {
 		v.Status, n.Status = NodeWaiting, NodeWaiting
 	}
@@ -360,6 +360,27 @@ func (e *Each) open(item int) (attempts int) {
 	attempts = e.Again[i].Attempt
 	e.Again = slices.Delete(e.Again, i, i+1)
 	return attempts
+}
+
+// items returns the items of a foreach that are under way, in their order.
+func (s *State) items(of *Visit) []*Visit {
+	var items []*Visit
+	for _, v := range s.Live {
+		if v.Of == of.Node {
+			items = append(items, v)
+		}
+	}
+	slices.SortFunc(items, func(a, b *Visit) int { return a.Item - b.Item })
+	return items
+}
+
+// close notes that the items under way are given up, to be done again should the
+// foreach go on.
+func (e *Each) close(items []*Visit) {
+	for _, v := range items {
+		e.Open--
+		e.Again = append(e.Again, Redo{v.Item - 1, v.Attempt})
+	}
 }
 
 // visit returns the live visit of a node.
@@ -518,12 +539,10 @@ func (s *State) skipped(p *event.NodeSkipped) error {
 	v.Ordered = false // a child run is cancelled: to go on is to order another
 	s.node(p.Node).Status = NodeSkipped
 	if v.Item > 0 {
-		if parent := s.Live[v.Of]; parent != nil && parent.Each != nil {
-			parent.Each.Open--
-			parent.Each.Again = append(parent.Each.Again, Redo{v.Item - 1, v.Attempt})
-		}
-		s.dropTimers(v)
-		return nil
+		return nil // its foreach was given up before
+	}
+	if v.Each != nil {
+		v.Each.close(s.items(v))
 	}
 	if p.Reason == event.SkipRunEnded {
 		s.Halted = append(s.Halted, v)

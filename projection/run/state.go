@@ -89,6 +89,7 @@ type State struct {
 	Journal []Entry
 	Forked  bool             // a journal is open: several branches are under way
 	Base    Map[event.Value] // Forked: Vars before the journal began
+	Epoch   int              // journals closed so far
 	Done    []Thread         // branches that ended without meeting the others
 
 	// Past returns the fold of this run's events up to and including version v.
@@ -134,6 +135,7 @@ type Visit struct {
 	Tried   int // attempts that count against retry.max
 	Thread  Thread
 	Inputs  []*Token
+	Epoch   int // State.Epoch when it began; the inputs' threads are of that journal
 
 	RetryAt event.Time // the next attempt is due then; 0: none is owed
 	Losses  int        // attempts lost in a row

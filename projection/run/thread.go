@@ -48,6 +48,15 @@ func (t Thread) branch(i, of int) Thread {
 	return Thread{Path: append(slices.Clone(t.Path), i), Seen: slices.Clip(t.Seen)}
 }
 
+// before returns the thread of input i of v as it is to go on with when v gives
+// it back: its own while the journal is still the same, else what v has seen.
+func (s *State) before(v *Visit, i int) Thread {
+	if v.Epoch == s.Epoch {
+		return v.Inputs[i].Thread
+	}
+	return v.Thread.branch(i, len(v.Inputs))
+}
+
 // threads calls f for every thread under way, those of tokens and visits, and of
 // branches that have ended.
 func (s *State) threads(f func(Thread)) {
@@ -214,6 +223,7 @@ func (s *State) closeJournal(t Thread) {
 		s.node(e.Node).Result = e.Result
 	}
 	s.Forked, s.Journal, s.Base = false, nil, nil
+	s.Epoch++
 	for _, n := range s.Nodes {
 		n.Seen = nil
 	}
