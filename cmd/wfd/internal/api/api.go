@@ -82,6 +82,7 @@ func New(o Options) *API {
 	a.runs(h)
 	a.commands(h)
 	a.checkpoints(h)
+	a.forks(h)
 	a.events(h)
 	a.lists(h)
 	a.replay(h)

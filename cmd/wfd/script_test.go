@@ -1,0 +1,191 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"wfd": main})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			home := filepath.Join(e.WorkDir, "home")
+			e.Setenv("HOME", home)
+			e.Setenv("XDG_DATA_HOME", "")
+			e.Setenv("XDG_CONFIG_HOME", "")
+			e.Setenv("WFD_DATA", filepath.Join(e.WorkDir, "data"))
+			e.Values[daemonKey{}] = map[string]*daemon{}
+			return os.MkdirAll(home, 0o755)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"code": code, "capture": capture, "daemon": startDaemon, "end": killDaemon,
+			"await": await, "size": size, "raw": raw, "flip": flip, "sleep": sleep,
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond == "root" {
+				return os.Getuid() == 0, nil
+			}
+			return false, fmt.Errorf("unknown condition %q", cond)
+		},
+	})
+}
+
+// code N command... runs a command that must exit with N.
+func code(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: code N command...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	have := 0
+	var exit *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
+		have = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if have != want {
+		ts.Fatalf("exit code %d, want %d", have, want)
+	}
+}
+
+// capture NAME command... sets a variable to the last line of a command's output.
+func capture(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: capture NAME command...")
+	}
+	ts.Check(ts.Exec(args[1], args[2:]...))
+	lines := strings.Split(strings.TrimSpace(ts.ReadFile("stdout")), "\n")
+	first, _, _ := strings.Cut(lines[len(lines)-1], "\t")
+	ts.Setenv(args[0], first)
+}
+
+type daemonKey struct{}
+
+type daemon struct {
+	cmd  *exec.Cmd
+	log  *bytes.Buffer
+	done chan error
+}
+
+// daemon NAME serve|dev flags... starts a daemon on a free port and waits until it
+// is ready; NAME is set to its URL.
+func startDaemon(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: daemon NAME serve|dev flags...")
+	}
+	path, err := exec.LookPath("wfd")
+	ts.Check(err)
+	d := &daemon{cmd: exec.Command(path, append(args[1:], "--addr", "127.0.0.1:0")...), log: &bytes.Buffer{}, done: make(chan error, 1)}
+	d.cmd.Dir, d.cmd.Stderr = ts.Getenv("WORK"), d.log
+	for _, v := range []string{"HOME", "PATH", "WFD_DATA", "WFD_TOKEN", "WFD_REPLIES", "COLOR", "TMPDIR"} {
+		d.cmd.Env = append(d.cmd.Env, v+"="+ts.Getenv(v))
+	}
+	out, err := d.cmd.StdoutPipe()
+	ts.Check(err)
+	ts.Check(d.cmd.Start())
+	ts.Defer(func() { d.cmd.Process.Kill() })
+	url, err := bufio.NewReader(out).ReadString('\n')
+	url = strings.TrimSpace(url)
+	go func() { d.done <- d.cmd.Wait() }()
+	if err != nil {
+		<-d.done
+		ts.Fatalf("no URL: %v\n%s", err, d.log)
+	}
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if resp, err := http.Get(url + "/readyz"); err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == 200 {
+				break
+			}
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("the daemon is not ready\n%s", d.log)
+		}
+	}
+	ts.Value(daemonKey{}).(map[string]*daemon)[args[0]] = d
+	ts.Setenv(args[0], url)
+	ts.Setenv("PID", strconv.Itoa(d.cmd.Process.Pid))
+}
+
+// end NAME KILL|TERM [code] signals a daemon and waits for its end.
+func killDaemon(ts *testscript.TestScript, neg bool, args []string) {
+	d := ts.Value(daemonKey{}).(map[string]*daemon)[args[0]]
+	sig := map[string]syscall.Signal{"KILL": syscall.SIGKILL, "TERM": syscall.SIGTERM, "INT": syscall.SIGINT}[args[1]]
+	ts.Check(d.cmd.Process.Signal(sig))
+	select {
+	case <-d.done:
+	case <-time.After(15 * time.Second):
+		ts.Fatalf("the daemon does not end\n%s", d.log)
+	}
+	ts.Logf("daemon: %s", d.log)
+	if have := d.cmd.ProcessState.ExitCode(); len(args) > 2 && strconv.Itoa(have) != args[2] {
+		ts.Fatalf("the daemon ended with %d, want %s", have, args[2])
+	}
+}
+
+// await TEXT command... repeats a command until its output has a text.
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(30 * time.Millisecond) {
+		err := ts.Exec(args[1], args[2:]...)
+		if strings.Contains(ts.ReadFile("stdout"), args[0]) {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("%q does not come: %v", args[0], err)
+		}
+	}
+}
+
+// size FILE N makes a file of N bytes that begins like a definition.
+func size(ts *testscript.TestScript, neg bool, args []string) {
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	b := append([]byte("name: big\n# "), bytes.Repeat([]byte("x"), n)...)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o644))
+}
+
+// raw FILE TEXT writes a file with Go escapes in its text.
+func raw(ts *testscript.TestScript, neg bool, args []string) {
+	s, err := strconv.Unquote(`"` + strings.ReplaceAll(args[1], `"`, `\"`) + `"`)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(s), 0o644))
+}
+
+// flip FILE TEXT changes a byte of the first place that has TEXT.
+func flip(ts *testscript.TestScript, neg bool, args []string) {
+	name := ts.MkAbs(args[0])
+	b, err := os.ReadFile(name)
+	ts.Check(err)
+	i := bytes.Index(b, []byte(args[1]))
+	if i < 0 {
+		ts.Fatalf("%s has no %q", args[0], args[1])
+	}
+	for ; i >= 0; i = bytes.Index(b, []byte(args[1])) {
+		b[i] ^= 0x20
+	}
+	ts.Check(os.WriteFile(name, b, 0o600))
+}
+
+func sleep(ts *testscript.TestScript, neg bool, args []string) {
+	d, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	time.Sleep(d)
+}
