@@ -3,6 +3,7 @@ package eventlog
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"runtime/debug"
@@ -10,10 +11,15 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/wfd-dev/wfd/eventlog/boltfile"
 	bolt "go.etcd.io/bbolt"
 )
 
 // This file is the only one that knows bbolt.
+
+// pageSize is that of every file, whatever the machine's is. It is on disk: it
+// never changes.
+const pageSize = 4096
 
 // flockWait is how long bbolt tries to lock a file. The data directory's own
 // lock is held by then; what can be in the way for a moment is a child that has
@@ -91,6 +97,20 @@ func checkFile(path string, deep bool) error {
 	}
 	defer f.Close()
 	return checkPages(f, st.Size(), deep)
+}
+
+// checkPages proves that bbolt can walk a file without harm. With deep false the
+// leaves are not read.
+func checkPages(r io.ReaderAt, size int64, deep bool) error {
+	m, err := boltfile.ReadMeta(r, pageSize)
+	if err != nil {
+		return err
+	}
+	depth := boltfile.Branches
+	if deep {
+		depth = boltfile.Leaves
+	}
+	return m.Check(r, size, depth)
 }
 
 func boltOpen(path, name string, readOnly bool, mapSize int) (s *store, err error) {
@@ -185,8 +205,8 @@ func (s *store) unchanged(id int) bool {
 		return false
 	}
 	defer f.Close()
-	m, both, err := readMeta(f)
-	return err == nil && both && m.txid+1 == uint64(id)
+	m, err := boltfile.ReadMeta(f, pageSize)
+	return err == nil && m.Both && m.Tx+1 == uint64(id)
 }
 
 // storeTx is a transaction.

@@ -2,6 +2,7 @@ package eventlog
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"flag"
 	"math"
@@ -291,7 +292,7 @@ func FuzzPages(f *testing.F) {
 	f.Fuzz(func(t *testing.T, at uint32, v uint64, size uint32) {
 		b := bytes.Clone(whole)
 		if n := int(at) % len(b); n+8 <= len(b) {
-			le.PutUint64(b[n:], v)
+			binary.LittleEndian.PutUint64(b[n:], v)
 		}
 		b = b[:min(int(size), len(b))]
 		checkPages(bytes.NewReader(b), int64(len(b)), true)

@@ -68,9 +68,10 @@
 // Files of the package by concept: log.go and validate.go are the contract;
 // db.go opens and closes; append.go, writer.go and rotate.go write; read.go
 // reads; segment.go, catalog.go, index.go, bloom.go, chunk.go, record.go and
-// blob.go are what is on disk; merkle.go and tree.go are the tree; pages.go,
-// bolt.go and pool.go stand between us and bbolt; check.go and sweep.go look
-// after the whole. Package audit proves to others what is in the log.
+// blob.go are what is on disk; merkle.go and tree.go are the tree; bolt.go and
+// pool.go, with package boltfile, stand between us and bbolt; check.go and
+// sweep.go look after the whole. Package audit proves to others what is in the
+// log.
 //
 // # What it assumes
 //

@@ -181,11 +181,12 @@ func TestDamage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &pageFile{r: bytes.NewReader(whole)}
-	if err := p.readMeta(); err != nil {
+	m, err := readHead(bytes.NewReader(whole))
+	if err != nil {
 		t.Fatal(err)
 	}
-	whole = whole[:p.hwm*uint64(p.size)]
+	pages, size := int(m.Pages), m.PageSize
+	whole = whole[:pages*size]
 	rng := rand.New(rand.NewPCG(1, 2))
 	ways := map[string]func(page []byte){
 		"zeros": func(page []byte) { clear(page) },
@@ -198,17 +199,17 @@ func TestDamage(t *testing.T) {
 		"head":            func(page []byte) { page[rng.IntN(16)] ^= byte(1 + rng.IntN(255)) },
 		"elements":        func(page []byte) { page[16+rng.IntN(64)] ^= byte(1 + rng.IntN(255)) },
 		"fewer elements":  func(page []byte) { page[10]-- },
-		"another's place": func(page []byte) { copy(page, whole[rng.IntN(int(p.hwm))*p.size:][:p.size]) },
+		"another's place": func(page []byte) { copy(page, whole[rng.IntN(pages)*size:][:size]) },
 	}
 	log := w.log
 	rebuilt, kept := 0, 0
-	for id := range int(p.hwm) {
+	for id := range pages {
 		for name, way := range ways {
 			if testing.Short() && rng.IntN(4) > 0 {
 				continue
 			}
 			b := bytes.Clone(whole)
-			way(b[id*p.size : (id+1)*p.size])
+			way(b[id*size : (id+1)*size])
 			d := t.TempDir()
 			if err := os.WriteFile(filepath.Join(d, viewsFile), b, 0o600); err != nil {
 				t.Fatal(err)
@@ -231,7 +232,7 @@ func TestDamage(t *testing.T) {
 			closed(t, v)
 		}
 	}
-	t.Logf("%d pages: %d files thrown away, %d kept", p.hwm, rebuilt, kept)
+	t.Logf("%d pages: %d files thrown away, %d kept", pages, rebuilt, kept)
 	if rebuilt == 0 {
 		t.Error("no damage was found")
 	}
