@@ -141,3 +141,13 @@ func (s *segment) nodes(dst [][32]byte, level int, from, to uint64) ([][32]byte,
 	}
 	return dst, nil
 }
+
+// FileOf returns the path within the data directory of the segment with the
+// event, or with the place where it would be.
+func (d *DB) FileOf(seq Seq) string {
+	segs := *d.segs.Load()
+	if i := segmentOf(segs, seq); i >= 0 {
+		return segs[i].name
+	}
+	return catalogName
+}
