@@ -166,26 +166,28 @@ func (d *decider) visits(id string) int {
 }
 
 // giveUp skips what could still reach n: a join that fires early does not wait.
+// Tokens go first: without the visits behind them, the nodes that hold them could
+// start.
 func (d *decider) giveUp(n *workflow.Node) {
-	var ids []string
-	for _, id := range d.s.LiveIDs() {
-		if v := d.s.Live[id]; v.Item == 0 && d.w.Blocks(d.w.Node(id).Index, n.Index) {
-			ids = append(ids, id)
-		}
-	}
-	slices.SortStableFunc(ids, d.order)
-	for _, id := range ids {
-		d.skip(id, event.SkipJoined)
-	}
 	var at []string
 	for _, t := range d.s.Tokens {
 		if d.w.Blocks(d.w.Node(t.To).Index, n.Index) && !slices.Contains(at, t.To) {
 			at = append(at, t.To)
 		}
 	}
-	slices.SortStableFunc(at, d.order)
+	slices.SortFunc(at, d.order)
 	for _, id := range at {
 		d.emit(&event.NodeSkipped{Node: id, Reason: event.SkipJoined})
+	}
+	var ids []string
+	for id, v := range d.s.Live {
+		if v.Item == 0 && d.w.Blocks(d.w.Node(id).Index, n.Index) {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, d.order)
+	for _, id := range ids {
+		d.skip(id, event.SkipJoined)
 	}
 }
 

@@ -269,6 +269,17 @@ func resultOf(n *run.Node) string {
 	return value(n.Result)
 }
 
+// briefs shows the whole history.
+func (h *history) briefs() string {
+	var b strings.Builder
+	for _, e := range h.events {
+		if p, err := event.Decode(e.Kind, e.Payload); err == nil {
+			fmt.Fprintf(&b, "v%d %s\n", e.Version, brief(p))
+		}
+	}
+	return b.String()
+}
+
 // checkCompleted wants exactly one node.completed for every node and visit, and
 // visits that are numbered without gaps.
 func (h *history) checkCompleted() {
@@ -283,7 +294,7 @@ func (h *history) checkCompleted() {
 		case *event.NodeCompleted:
 			id := visit(p.Node, p.Visit, 0)
 			if v, twice := done[id]; twice {
-				h.t.Fatalf("%s completed at version %d and at version %d", id, v, e.Version)
+				h.t.Fatalf("%s completed at version %d and at version %d:\n%s", id, v, e.Version, h.briefs())
 			}
 			done[id] = e.Version
 		case *event.NodeScheduled:

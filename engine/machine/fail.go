@@ -125,7 +125,7 @@ func (d *decider) passOn(n *workflow.Node, v *run.Visit) {
 			at = 0 // at once: a time is left to Wake
 		}
 		d.emit(&event.NodeRetried{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt + 1, At: at})
-		d.touch(v.Node)
+		d.touchNext(v.Node)
 	case event.ThenOnError:
 		take(event.OutcomeError)
 	case event.ThenOnTimeout:

@@ -17,6 +17,10 @@ type program struct {
 	turns map[string]int // by deciding node: how many ways, or turns, it has
 	loops map[string]bool
 	keys  []string // nodes that append to state.seen
+	wide  bool     // more kinds than actions
+	joins int      // where forks meet: 0 at any node, 1 at a converge, 2 at an action
+	loose bool     // how often nodes fire depends on who is first
+	fails map[string]bool
 }
 
 // block is a piece of workflow with one way in and one way out.
@@ -48,9 +52,22 @@ const execSpec = "exec: {command: [x]}"
 
 type action struct{ id string }
 
+// specs are what an action may be in a wide program.
+var specs = []string{
+	"human: {prompt: x}, timeout: 1h",
+	"wait: 5s",
+	"wait: {signal: go}",
+	"workflow: child",
+	"foreach: {items: [1, 2, 3], max_parallel: 2, do: {exec: [x]}}",
+	"foreach: {items: [1, 2], workflow: child}",
+}
+
 func (a *action) emit(p *program) (string, string) {
 	a.id = p.id("a")
 	spec := execSpec
+	if p.wide && p.rng.IntN(2) == 0 {
+		spec = specs[p.rng.IntN(len(specs))]
+	}
 	if p.rng.IntN(3) == 0 {
 		spec += fmt.Sprintf(", set: {seen: \"${['%s']}\", last: \"%s\"}", a.id, a.id)
 		p.keys = append(p.keys, a.id)
@@ -99,7 +116,7 @@ func (f *fork) emit(p *program) (string, string) {
 		p.edge(f.id, first, "")
 		p.edge(last, f.join, "")
 	}
-	if p.rng.IntN(2) == 0 {
+	if p.joins == 1 || p.joins == 0 && p.rng.IntN(2) == 0 {
 		p.node(f.join, "converge: {}")
 	} else {
 		p.node(f.join, execSpec)
@@ -113,6 +130,62 @@ func (f *fork) walk(p *program, n map[string]int) {
 		b.walk(p, n)
 	}
 	n[f.join]++
+}
+
+// race joins with the first branch, or with some.
+type race struct{ fork }
+
+func (r *race) emit(p *program) (string, string) {
+	r.id, r.join, p.loose = p.id("f"), p.id("j"), true
+	p.node(r.id, "parallel: {}")
+	for _, b := range r.parts {
+		first, last := b.emit(p)
+		p.edge(r.id, first, "")
+		p.edge(last, r.join, "")
+	}
+	join := []string{"join: any", "join: {quorum: 2}", "on_failure: fail_fast", "join: any, on_failure: continue"}
+	p.node(r.join, "converge: {}, "+join[p.rng.IntN(len(join))])
+	return r.id, r.join
+}
+
+// lenient is a fork of which one branch fails and is not missed.
+type lenient struct {
+	fork
+	bad string
+}
+
+func (l *lenient) emit(p *program) (string, string) {
+	first, last := l.fork.emit(p)
+	l.bad = p.id("e")
+	p.fails[l.bad] = true
+	p.nodes = p.nodes[:len(p.nodes)-1] // the join
+	p.node(l.bad, execSpec)
+	p.node(last, "converge: {}, on_failure: continue")
+	p.edge(first, l.bad, "")
+	p.edge(l.bad, last, "")
+	return first, last
+}
+
+// fallback is a node that fails, and what stands in for it.
+type fallback struct {
+	id, meet string
+	other    block
+}
+
+func (f *fallback) emit(p *program) (string, string) {
+	f.id, f.meet = p.id("e"), p.id("m")
+	p.fails[f.id] = true
+	first, last := f.other.emit(p)
+	p.node(f.id, execSpec+", on_error: "+first)
+	p.node(f.meet, execSpec)
+	p.edge(f.id, f.meet, "")
+	p.edge(last, f.meet, "")
+	return f.id, f.meet
+}
+
+func (f *fallback) walk(p *program, n map[string]int) {
+	f.other.walk(p, n)
+	n[f.meet]++
 }
 
 type choice struct {
@@ -195,6 +268,20 @@ func (p *program) value(id string, visit int) int {
 }
 
 func (p *program) block(depth int) block {
+	if p.wide && depth > 0 {
+		switch p.rng.IntN(8) {
+		case 0:
+			return &fallback{other: p.block(depth - 1)}
+		case 1:
+			if p.joins == 0 {
+				return &lenient{fork: fork{parts: p.blocks(depth-1, 2)}}
+			}
+		case 2:
+			if p.joins == 0 {
+				return &race{fork{parts: p.blocks(depth-1, 3)}}
+			}
+		}
+	}
 	switch k := p.rng.IntN(10); {
 	case depth == 0 || k < 3:
 		return &action{}
@@ -224,7 +311,11 @@ func (p *program) blocks(depth, n int) []block {
 // newProgram returns a random workflow as YAML, and how often each node must
 // complete.
 func newProgram(seed uint64, depth int) (p *program, source string, visits map[string]int) {
-	p = &program{rng: rand.New(rand.NewPCG(seed, 1)), turns: map[string]int{}, loops: map[string]bool{}}
+	return (&program{rng: rand.New(rand.NewPCG(seed, 1))}).build(depth)
+}
+
+func (p *program) build(depth int) (_ *program, source string, visits map[string]int) {
+	p.turns, p.loops, p.fails = map[string]int{}, map[string]bool{}, map[string]bool{}
 	b := &sequence{[]block{&action{}, p.block(depth), p.block(depth)}}
 	b.emit(p)
 	visits = map[string]int{}

@@ -111,6 +111,10 @@ func (d *decider) emit(p event.Payload) {
 // touch puts a visit on the list of those to look at.
 func (d *decider) touch(id string) { d.todo = append(d.todo, id) }
 
+// touchNext puts a visit before all others on the list: what has changed while it
+// was looked at goes on before the next, as it would for [Continue].
+func (d *decider) touchNext(id string) { d.todo = slices.Insert(d.todo, 0, id) }
+
 // touchAll puts every visit on the list, in the order of the definition, but for
 // those whose next attempt has a time: they are started last, see startQueued.
 func (d *decider) touchAll() {

@@ -52,7 +52,7 @@ func (d *decider) carry(n *workflow.Node, v *run.Visit) {
 // again looks at v once more if it has ended.
 func (d *decider) again(v *run.Visit) {
 	if v.Status == run.NodeCompleted || v.Status == run.NodeFailed {
-		d.touch(v.Node)
+		d.touchNext(v.Node)
 	}
 }
 

@@ -250,10 +250,14 @@ func (s *State) unfail(v *Visit) []*Visit {
 		return []*Visit{v} // its edges are owed
 	}
 	if v.Attempt == 0 && (v.Then == event.ThenRun || v.Then == event.ThenConverge) {
-		if again := s.unfailInputs(v); len(again) > 0 {
+		if again, found := s.unfailInputs(v); found {
 			s.unconsume(v, false)
 			return again
 		}
+	}
+	if v.Stale {
+		s.renew(v)
+		return nil
 	}
 	if v.Then != "" { // what made it fail is not looked at again
 		v.Status, v.Result = NodeScheduled, nil
@@ -272,16 +276,17 @@ func (s *State) unfail(v *Visit) []*Visit {
 	return []*Visit{v}
 }
 
-// unfailInputs makes ready again what made the branches fail that v joined.
-func (s *State) unfailInputs(v *Visit) []*Visit {
-	var again []*Visit
+// unfailInputs makes ready again what made the branches fail that v joined, if any
+// did.
+func (s *State) unfailInputs(v *Visit) (again []*Visit, found bool) {
 	for i, t := range v.Inputs {
 		if t.Source != nil {
 			t.Source.Thread = s.before(v, i)
 			again = append(again, s.unfail(t.Source)...)
+			found = true
 		}
 	}
-	return again
+	return again, found
 }
 
 // unconsume gives back the tokens that v began with, those of branches that

@@ -41,6 +41,7 @@ func (s *State) restored(p *event.RunRestored) error {
 	for _, id := range s.LiveIDs() {
 		s.rewind(s.Live[id])
 	}
+	stale(s.Tokens)
 	s.Status = Running
 	if p.Pause {
 		s.Status, s.Reason = Paused, "restored to a checkpoint"
@@ -57,9 +58,14 @@ func (s *State) rewind(v *Visit) {
 	}
 	s.dropTimers(v)
 	delete(s.Live, v.Node)
+	if v.Item == 0 { // the foreach sees to its items
+		s.renew(v)
+	}
+}
+
+// renew makes a visit that is no longer under way begin anew.
+func (s *State) renew(v *Visit) {
 	switch {
-	case v.Item > 0:
-		return // the foreach sees to its items
 	case v.Each != nil:
 		v.Each.rewind()
 		s.node(v.Node).Kept = &Visit{Each: v.Each}
@@ -68,6 +74,17 @@ func (s *State) rewind(v *Visit) {
 	}
 	s.unconsume(v, true)
 	s.node(v.Node).Status = NodeScheduled // as soon as the run goes on
+}
+
+// stale notes that a retry cannot take up the visits that failed the branches of
+// ts under the numbers they had.
+func stale(ts []*Token) {
+	for _, t := range ts {
+		if t.Source != nil {
+			t.Source.Stale = true
+			stale(t.Source.Inputs)
+		}
+	}
 }
 
 // rewind makes the items that were under way, or had failed, to be done again.

@@ -135,7 +135,8 @@ type Visit struct {
 	Tried   int // attempts that count against retry.max
 	Thread  Thread
 	Inputs  []*Token
-	Epoch   int // State.Epoch when it began; the inputs' threads are of that journal
+	Epoch   int  // State.Epoch when it began; the inputs' threads are of that journal
+	Stale   bool // it failed before a position that was restored: its number is used up
 
 	RetryAt event.Time // the next attempt is due then; 0: none is owed
 	Losses  int        // attempts lost in a row
