@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/wfd-dev/wfd/engine/workflow"
@@ -134,4 +135,12 @@ func (r *Replies) run(ctx context.Context, t *Task) Answer {
 		return interrupted(ctx, t, "the reply")
 	}
 	return reply.Answer()
+}
+
+// yamlKey writes a node's id as a key of a YAML map.
+func yamlKey(id string) string {
+	if strings.Trim(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_") == "" {
+		return id
+	}
+	return strconv.Quote(id)
 }

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/engine/workflow/expr"
+	"github.com/wfd-dev/wfd/engine/workflow/source"
 	"github.com/wfd-dev/wfd/projection/event"
 )
 
@@ -20,53 +20,43 @@ var classes = []string{
 	event.ClassBudget, event.ClassAuth, event.ClassNotFound, event.ClassCancelled, event.ClassInternal,
 }
 
+// replyWords are what is said of a file that cannot be read.
+var replyWords = source.Words{
+	Content:   "replies",
+	Empty:     "write `default: some text`, or `nodes:` with an entry for each node",
+	Documents: "put the replies into one",
+	Syntax:    true,
+}
+
 // ParseReplies reads a file of scripted answers, YAML or JSON. The error, a
 // workflow.Problems, holds everything that is wrong with it.
 func ParseReplies(file string, src []byte) (*Replies, error) {
-	p := &replyParser{file: file}
-	if len(src) > workflow.MaxFile {
-		p.add(workflow.CodeLimit, nil, fmt.Sprintf("the file has %d bytes, the limit is %d", len(src), workflow.MaxFile), "")
-		return nil, p.problems
+	text, t, problem := source.Read(file, src, replyWords)
+	if problem != nil {
+		return nil, workflow.Problems{*problem}
 	}
-	src = bytes.TrimPrefix(src, []byte("\ufeff"))
-	p.lines = strings.Split(string(src), "\n")
-	var r *Replies
-	if t := p.read(src); t != nil {
-		r = p.replies(t)
-	}
+	p := &replyParser{text: text}
+	r := p.replies(t)
 	if p.problems.HasErrors() {
-		slices.SortStableFunc(p.problems, func(a, b workflow.Problem) int {
-			return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
-		})
-		return nil, p.problems
+		return nil, p.problems.Sorted()
 	}
 	return r, nil
 }
 
 type replyParser struct {
-	file     string
-	lines    []string
+	text     *source.File
 	problems workflow.Problems
 }
 
-// add notes a problem with t; nil is the file as a whole.
-func (p *replyParser) add(code string, t *tree, msg, hint string) {
-	x := workflow.Problem{Severity: workflow.Error, Code: code, Message: msg, Hint: hint, File: p.file}
-	if t != nil && t.line >= 1 && t.line <= len(p.lines) {
-		x.Line, x.Column, x.Width = t.line, t.col, 1
-		line := []rune(strings.TrimRight(p.lines[t.line-1], "\r"))
-		const window = 160 // characters of a long line that are shown
-		if len(line) > window {
-			x.Shift = min(max(t.col-1-window/2, 0), len(line)-window)
-			line = line[x.Shift : x.Shift+window]
-		}
-		x.Source = string(line)
-	}
+// add notes a problem where t begins.
+func (p *replyParser) add(code string, t *source.Tree, msg, hint string) {
+	x := workflow.Problem{Severity: workflow.Error, Code: code, Message: msg, Hint: hint}
+	p.text.Locate(&x, source.Place{Line: t.Place.Line, Column: t.Place.Column})
 	p.problems = append(p.problems, x)
 }
 
-func (p *replyParser) unknown(key *tree, what string, names []string) {
-	name := key.scalar.(string)
+func (p *replyParser) unknown(key *source.Tree, what string, names []string) {
+	name := key.Value.(string)
 	p.add(workflow.CodeUnknownField, key, fmt.Sprintf("%s has no field %s", what, strconv.Quote(name)), meant(name, names, "there is "+strings.Join(names, ", ")))
 }
 
@@ -79,28 +69,28 @@ func meant(name string, names []string, other string) string {
 	return other
 }
 
-func (p *replyParser) replies(t *tree) *Replies {
-	r := &Replies{file: p.file, nodes: map[string]entry{}}
-	if t.shape != aMap {
-		p.add(workflow.CodeType, t, "the file is "+t.kind()+", not an object", "write `nodes:` with an entry for each node, and `default:` for the others")
+func (p *replyParser) replies(t *source.Tree) *Replies {
+	r := &Replies{file: p.text.Name, nodes: map[string]entry{}}
+	if t.Kind != source.Map {
+		p.add(workflow.CodeType, t, "the file is "+t.What()+", not an object", "write `nodes:` with an entry for each node, and `default:` for the others")
 		return r
 	}
-	for i, key := range t.keys {
-		v := t.items[i]
-		switch key.scalar {
+	for i, key := range t.Keys {
+		v := t.Items[i]
+		switch key.Value {
 		case "nodes":
-			if v.shape != aMap {
-				p.add(workflow.CodeType, v, "nodes is "+v.kind()+", not an object", "write one `<node>: <reply>` per line under it")
+			if v.Kind != source.Map {
+				p.add(workflow.CodeType, v, "nodes is "+v.What()+", not an object", "write one `<node>: <reply>` per line under it")
 				continue
 			}
-			for i, id := range v.keys {
-				r.ids = append(r.ids, id.scalar.(string))
-				r.nodes[id.scalar.(string)] = p.entry(id, v.items[i])
+			for i, id := range v.Keys {
+				r.ids = append(r.ids, id.Value.(string))
+				r.nodes[id.Value.(string)] = p.entry(id, v.Items[i])
 			}
 		case "default":
 			r.fallback = p.entry(key, v)
 		default:
-			name := key.scalar.(string)
+			name := key.Value.(string)
 			hint := meant(name, []string{"nodes", "default"}, "entries of nodes stand under nodes:")
 			p.add(workflow.CodeUnknownField, key, fmt.Sprintf("a replies file has no field %s", strconv.Quote(name)), hint)
 		}
@@ -110,25 +100,25 @@ func (p *replyParser) replies(t *tree) *Replies {
 
 // entry reads the replies of a node: one, or a list by visit, of which each may
 // be a list by attempt.
-func (p *replyParser) entry(key, t *tree) entry {
-	e := entry{line: key.line, col: key.col}
-	if t.shape != aList {
+func (p *replyParser) entry(key, t *source.Tree) entry {
+	e := entry{line: key.Place.Line, col: key.Place.Column}
+	if t.Kind != source.List {
 		e.visits = [][]Reply{{p.reply(t)}}
 		return e
 	}
-	if len(t.items) == 0 {
+	if len(t.Items) == 0 {
 		p.add(workflow.CodeRange, t, "the list of replies is empty", "give one reply per visit; the last one goes on")
 	}
-	for _, visit := range t.items {
-		if visit.shape != aList {
+	for _, visit := range t.Items {
+		if visit.Kind != source.List {
 			e.visits = append(e.visits, []Reply{p.reply(visit)})
 			continue
 		}
-		if len(visit.items) == 0 {
+		if len(visit.Items) == 0 {
 			p.add(workflow.CodeRange, visit, "the list of replies to a visit is empty", "give one reply per attempt; the last one goes on")
 		}
 		var attempts []Reply
-		for _, x := range visit.items {
+		for _, x := range visit.Items {
 			attempts = append(attempts, p.reply(x))
 		}
 		e.visits = append(e.visits, attempts)
@@ -138,35 +128,35 @@ func (p *replyParser) entry(key, t *tree) entry {
 
 var replyFields = []string{"text", "result", "set", "fail", "message", "delay", "usage"}
 
-func (p *replyParser) reply(t *tree) Reply {
+func (p *replyParser) reply(t *source.Tree) Reply {
 	var r Reply
-	if s, ok := t.scalar.(string); ok && t.shape == aScalar {
+	if s, ok := t.Value.(string); ok && t.Kind == source.Scalar {
 		r.Text = s
 		return r
 	}
-	if t.shape != aMap {
+	if t.Kind != source.Map {
 		hint := "text needs quotes here; another result is written {result: …}"
-		if t.shape == aList {
+		if t.Kind == source.List {
 			hint = "lists are by visit, lists in them by attempt, and no deeper; a list as the result is written {result: […]}"
 		}
-		p.add(workflow.CodeType, t, "a reply is text or an object, not "+t.kind(), hint)
+		p.add(workflow.CodeType, t, "a reply is text or an object, not "+t.What(), hint)
 		return r
 	}
-	at := map[string]*tree{}
-	for i, key := range t.keys {
-		v := t.items[i]
-		at[key.scalar.(string)] = key
-		switch key.scalar {
+	at := map[string]*source.Tree{}
+	for i, key := range t.Keys {
+		v := t.Items[i]
+		at[key.Value.(string)] = key
+		switch key.Value {
 		case "text":
 			r.Text = p.string(key, v)
 		case "result":
-			r.Result, r.Results = v.plain(), true
+			r.Result, r.Results = v.Plain(), true
 		case "set":
-			if v.shape != aMap {
-				p.add(workflow.CodeType, v, "set is "+v.kind()+", not an object", "write set: {key: value}")
+			if v.Kind != source.Map {
+				p.add(workflow.CodeType, v, "set is "+v.What()+", not an object", "write set: {key: value}")
 				continue
 			}
-			r.Set, _ = v.plain().(map[string]any)
+			r.Set, _ = v.Plain().(map[string]any)
 		case "fail":
 			r.Fail = p.class(key, v)
 		case "message":
@@ -196,20 +186,20 @@ func (p *replyParser) reply(t *tree) Reply {
 	return r
 }
 
-func (p *replyParser) string(key, v *tree) string {
-	s, ok := v.scalar.(string)
-	if !ok || v.shape != aScalar {
+func (p *replyParser) string(key, v *source.Tree) string {
+	s, ok := v.Value.(string)
+	if !ok || v.Kind != source.Scalar {
 		hint := "put it in quotes"
-		if v.shape != aScalar {
+		if v.Kind != source.Scalar {
 			hint = "a value that is no text is written {result: …}"
 		}
-		p.add(workflow.CodeType, v, fmt.Sprintf("%s is %s, not text", key.scalar, v.kind()), hint)
+		p.add(workflow.CodeType, v, fmt.Sprintf("%s is %s, not text", key.Value, v.What()), hint)
 	}
 	return s
 }
 
-func (p *replyParser) class(key, v *tree) string {
-	s, ok := v.scalar.(string)
+func (p *replyParser) class(key, v *source.Tree) string {
+	s, ok := v.Value.(string)
 	if !ok {
 		p.string(key, v)
 		return ""
@@ -221,8 +211,8 @@ func (p *replyParser) class(key, v *tree) string {
 	return s
 }
 
-func (p *replyParser) delay(t *tree) time.Duration {
-	s, ok := t.scalar.(string)
+func (p *replyParser) delay(t *source.Tree) time.Duration {
+	s, ok := t.Value.(string)
 	if ok {
 		d, err := workflow.ParseDuration(s)
 		if err == nil {
@@ -235,20 +225,20 @@ func (p *replyParser) delay(t *tree) time.Duration {
 
 var usageFields = []string{"input_tokens", "output_tokens"}
 
-func (p *replyParser) usage(t *tree) *event.Usage {
-	if t.shape != aMap {
-		p.add(workflow.CodeType, t, "usage is "+t.kind()+", not an object", "write usage: {input_tokens: 100, output_tokens: 20}")
+func (p *replyParser) usage(t *source.Tree) *event.Usage {
+	if t.Kind != source.Map {
+		p.add(workflow.CodeType, t, "usage is "+t.What()+", not an object", "write usage: {input_tokens: 100, output_tokens: 20}")
 		return nil
 	}
 	u := &event.Usage{}
-	for i, key := range t.keys {
-		v := t.items[i]
-		n, ok := v.scalar.(int64)
-		if slices.Contains(usageFields, key.scalar.(string)) && (!ok || n < 0) {
-			p.add(workflow.CodeType, v, fmt.Sprintf("%s is a whole number, 0 or more", key.scalar), "")
+	for i, key := range t.Keys {
+		v := t.Items[i]
+		n, ok := v.Value.(int64)
+		if slices.Contains(usageFields, key.Value.(string)) && (!ok || n < 0) {
+			p.add(workflow.CodeType, v, fmt.Sprintf("%s is a whole number, 0 or more", key.Value), "")
 			continue
 		}
-		switch key.scalar {
+		switch key.Value {
 		case "input_tokens":
 			u.InputTokens = n
 		case "output_tokens":

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/wfd-dev/wfd/engine/workflow/expr"
+	"github.com/wfd-dev/wfd/engine/workflow/source"
 )
 
 // checkReads looks at what expressions refer to.
@@ -81,7 +82,7 @@ func (c *compiler) checkNodeRead(steps []string, r read, id string) {
 		if near := expr.Closest(steps[1], c.nodeIDs()); hint == "" && near != "" {
 			hint = "did you mean " + near + "?"
 		}
-		c.add(Error, CodeUnknownNode, r.mark, r.path, id, fmt.Sprintf("there is no node %q to read from", clip(steps[1])), hint)
+		c.add(Error, CodeUnknownNode, r.mark, r.path, id, fmt.Sprintf("there is no node %q to read from", source.Clip(steps[1])), hint)
 		return
 	}
 	if len(steps) > 2 && !slices.Contains(nodeParts, steps[2]) {
@@ -208,7 +209,7 @@ func (c *compiler) spins(head int, loop bitset) bool {
 
 func (c *compiler) checkConverge(n *Node) {
 	if n.Join.Mode == JoinQuorum && n.Join.N > len(n.In) {
-		path := join(join("nodes", n.ID), "join")
+		path := source.Join(source.Join("nodes", n.ID), "join")
 		c.fail(CodeRange, path, n.ID, fmt.Sprintf("%s waits for %d inputs and has %d", n.ID, n.Join.N, len(n.In)), "")
 	}
 	if len(n.In) < 2 {
@@ -271,11 +272,11 @@ func (c *compiler) checkWriters() {
 					return // a large graph: enough has been looked at
 				}
 				if c.w.graph.concurrent(a, b, c.forks) {
-					path := join(join("nodes", c.w.Nodes[b].ID), "set")
-					if c.src.markOf(join(path, k.Name), true).line > 0 {
-						path = join(path, k.Name)
+					path := source.Join(source.Join("nodes", c.w.Nodes[b].ID), "set")
+					if c.src.PlaceOf(source.Join(path, k.Name), true).Line > 0 {
+						path = source.Join(path, k.Name)
 					}
-					c.add(Warning, CodeWriters, c.src.markOf(path, true), path, c.w.Nodes[b].ID,
+					c.add(Warning, CodeWriters, c.src.PlaceOf(path, true), path, c.w.Nodes[b].ID,
 						fmt.Sprintf("%s and %s may run at once and both set %s: the last in branch order wins", c.w.Nodes[a].ID, c.w.Nodes[b].ID, k.Name),
 						"give "+k.Name+" a reduce: under state:")
 					break pairs

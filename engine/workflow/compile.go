@@ -5,6 +5,7 @@ import (
 	"sort"
 
 	"github.com/wfd-dev/wfd/engine/workflow/expr"
+	"github.com/wfd-dev/wfd/engine/workflow/source"
 )
 
 // Compile makes a definition ready to run: expressions compiled, graph analysed,
@@ -22,7 +23,7 @@ func Compile(d *Definition) (*Workflow, Problems) {
 	c.checkShape()
 	c.checkWriters()
 	c.checkConditions()
-	problems := c.problems.sorted()
+	problems := c.problems.Sorted()
 	if problems.HasErrors() {
 		return nil, problems
 	}
@@ -33,7 +34,7 @@ func Compile(d *Definition) (*Workflow, Problems) {
 
 type compiler struct {
 	def      *Definition
-	src      *source
+	src      *source.File
 	w        *Workflow
 	problems Problems
 	paths    []string // by edge: where it is written
@@ -52,35 +53,35 @@ type read struct {
 	node int  // that reads, -1 = the definition's output
 	own  bool // after the node is done: its own result may be read
 	cond bool // in a condition
-	mark mark
+	mark source.Place
 	path string
 }
 
-func (c *compiler) add(s Severity, code string, m mark, path, node, msg, hint string) {
+func (c *compiler) add(s Severity, code string, m source.Place, path, node, msg, hint string) {
 	p := Problem{Severity: s, Code: code, Message: msg, Hint: hint, Path: path, Node: node}
-	c.src.put(&p, m)
+	c.src.Locate(&p, m)
 	c.problems = append(c.problems, p)
 }
 
 func (c *compiler) fail(code, path, node, msg, hint string) {
-	c.add(Error, code, c.src.markOf(path, false), path, node, msg, hint)
+	c.add(Error, code, c.src.PlaceOf(path, false), path, node, msg, hint)
 }
 
 func (c *compiler) warn(code, path, node, msg, hint string) {
-	c.add(Warning, code, c.src.markOf(path, false), path, node, msg, hint)
+	c.add(Warning, code, c.src.PlaceOf(path, false), path, node, msg, hint)
 }
 
 // onNode reports at the key of a node.
 func (c *compiler) onNode(s Severity, code, id, msg, hint string) {
-	path := join("nodes", id)
-	c.add(s, code, c.src.markOf(path, true), path, id, msg, hint)
+	path := source.Join("nodes", id)
+	c.add(s, code, c.src.PlaceOf(path, true), path, id, msg, hint)
 }
 
 func (c *compiler) nodes() {
 	for i, def := range c.def.Nodes {
 		n := &Node{Index: i, ID: def.ID, Kind: def.Kind, Def: def, MaxVisits: def.MaxVisits, Timeout: def.Timeout, OnFailure: def.OnFailure}
 		if _, ok := c.w.byID[def.ID]; ok {
-			c.onNode(Error, CodeDuplicateID, def.ID, fmt.Sprintf("the node %q is there twice", clip(def.ID)), "")
+			c.onNode(Error, CodeDuplicateID, def.ID, fmt.Sprintf("the node %q is there twice", source.Clip(def.ID)), "")
 		}
 		c.w.byID[def.ID] = i
 		if n.MaxVisits == 0 {
@@ -144,7 +145,7 @@ func (c *compiler) target(id, path, node, what string) int {
 	} else if len(ids) <= 12 {
 		hint = "nodes are " + list(ids, "and")
 	}
-	c.fail(CodeUnknownNode, path, node, fmt.Sprintf("%s: there is no node %q", what, clip(id)), hint)
+	c.fail(CodeUnknownNode, path, node, fmt.Sprintf("%s: there is no node %q", what, source.Clip(id)), hint)
 	return -1
 }
 
@@ -156,10 +157,10 @@ func (c *compiler) edges() {
 		}
 		key := fmt.Sprint(from, " ", to, " ", e.Role, " ", text)
 		if first, ok := seen[key]; ok {
-			m := c.src.markOf(first, true)
+			m := c.src.PlaceOf(first, true)
 			hint := "remove one"
-			if m.line > 0 {
-				hint = fmt.Sprintf("the first is at line %d; remove one", m.line)
+			if m.Line > 0 {
+				hint = fmt.Sprintf("the first is at line %d; remove one", m.Line)
 			}
 			c.fail(CodeDuplicateEdge, path, c.w.Nodes[from].ID, fmt.Sprintf("the edge from %s to %s is there twice", c.w.Nodes[from].ID, c.w.Nodes[to].ID), hint)
 			return
@@ -180,14 +181,14 @@ func (c *compiler) edges() {
 		c.w.Nodes[to].In = append(c.w.Nodes[to].In, e)
 	}
 	for i, x := range c.def.Edges {
-		path := join("edges", i)
-		from := c.target(x.From, join(path, "from"), x.From, "from")
-		to := c.target(x.To, join(path, "to"), x.From, "to")
+		path := source.Join("edges", i)
+		from := c.target(x.From, source.Join(path, "from"), x.From, "from")
+		to := c.target(x.To, source.Join(path, "to"), x.From, "to")
 		e := &Edge{Default: x.Default}
 		if x.If != "" {
-			e.If = c.condition(x.If, join(path, "if"), from, x.From)
+			e.If = c.condition(x.If, source.Join(path, "if"), from, x.From)
 			if x.Default {
-				c.fail(CodeContradiction, join(path, "default"), x.From, "an edge has a condition or is the default, not both", "the default is taken when no condition is met")
+				c.fail(CodeContradiction, source.Join(path, "default"), x.From, "an edge has a condition or is the default, not both", "the default is taken when no condition is met")
 			}
 			if e.If == nil {
 				e.If = neverMet // keeps the edge conditional for the checks that follow
@@ -200,8 +201,8 @@ func (c *compiler) edges() {
 	}
 	for i, n := range c.def.Nodes {
 		for j, id := range n.Needs {
-			path := join(join("nodes", n.ID), "needs")
-			if at := join(path, j); c.src.marks[at].line > 0 {
+			path := source.Join(source.Join("nodes", n.ID), "needs")
+			if at := source.Join(path, j); c.src.Values[at].Line > 0 {
 				path = at
 			}
 			link(c.target(id, path, n.ID, "needs"), i, &Edge{}, "", path)
@@ -209,11 +210,11 @@ func (c *compiler) edges() {
 	}
 	for i, n := range c.def.Nodes {
 		if n.OnError != "" {
-			path := join(join("nodes", n.ID), "on_error")
+			path := source.Join(source.Join("nodes", n.ID), "on_error")
 			link(i, c.target(n.OnError, path, n.ID, "on_error"), &Edge{Role: OnError}, "", path)
 		}
 		if n.OnTimeout != "" {
-			path := join(join("nodes", n.ID), "on_timeout")
+			path := source.Join(source.Join("nodes", n.ID), "on_timeout")
 			link(i, c.target(n.OnTimeout, path, n.ID, "on_timeout"), &Edge{Role: OnTimeout}, "", path)
 		}
 	}
@@ -277,7 +278,7 @@ func (c *compiler) keys() {
 	c.declared = map[string]bool{}
 	for _, k := range c.def.State {
 		if c.declared[k.Name] {
-			c.fail(CodeDuplicateKey, join("state", k.Name), "", fmt.Sprintf("the state key %q is declared twice", k.Name), "")
+			c.fail(CodeDuplicateKey, source.Join("state", k.Name), "", fmt.Sprintf("the state key %q is declared twice", k.Name), "")
 			continue
 		}
 		c.declared[k.Name] = true
@@ -299,7 +300,7 @@ func (c *compiler) keys() {
 	known := sortedKeys(c.declared)
 	c.known = known
 	for _, n := range c.def.Nodes {
-		c.setKeys(n, join("nodes", n.ID), known)
+		c.setKeys(n, source.Join("nodes", n.ID), known)
 	}
 }
 
@@ -309,12 +310,12 @@ func (c *compiler) setKeys(n *NodeDef, path string, known []string) {
 		if c.declared[s.Key] {
 			continue
 		}
-		at := join(join(path, "set"), s.Key)
+		at := source.Join(source.Join(path, "set"), s.Key)
 		hint := "declare it under state:"
 		if near := expr.Closest(s.Key, known); near != "" {
 			hint = "did you mean " + near + "? Otherwise declare it under state:"
 		}
-		c.add(Warning, CodeUnknownKey, c.src.markOf(at, true), at, n.ID, fmt.Sprintf("node %s sets the state key %s, which is not declared", n.ID, s.Key), hint)
+		c.add(Warning, CodeUnknownKey, c.src.PlaceOf(at, true), at, n.ID, fmt.Sprintf("node %s sets the state key %s, which is not declared", n.ID, s.Key), hint)
 		c.declared[s.Key] = true
 		c.w.Keys = append(c.w.Keys, StateKey{Name: s.Key})
 	}
@@ -340,7 +341,7 @@ func (c *compiler) graph() {
 			}
 		}
 		if len(c.w.Entry) == 0 && len(c.w.Nodes) > 0 {
-			c.add(Error, CodeEntry, c.src.markOf("nodes", true), "nodes", "", "no node to start with: each has an incoming edge", "name one, such as entry: "+c.w.Nodes[0].ID)
+			c.add(Error, CodeEntry, c.src.PlaceOf("nodes", true), "nodes", "", "no node to start with: each has an incoming edge", "name one, such as entry: "+c.w.Nodes[0].ID)
 		}
 	}
 	if len(c.w.Entry) == 0 {

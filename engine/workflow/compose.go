@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/wfd-dev/wfd/engine/workflow/source"
 )
 
 // Compose joins two definitions: where a would end, b starts. Every exit of a
@@ -34,7 +36,7 @@ func Compose(a, b *Definition, joinCondition string) (*Definition, error) {
 	d := &Definition{
 		Name: clipName(a.Name + " + " + b.Name), Description: strings.TrimSpace(a.Description + "\n" + b.Description),
 		Input: x.Input, Output: y.Output, HasOutput: y.HasOutput, Entry: x.Entry, Timeout: x.Timeout + y.Timeout, Budget: sum(x.Budget, y.Budget),
-		Nodes: append(x.Nodes, y.Nodes...), Metadata: merge(x.Metadata, y.Metadata), Extra: merge(x.Extra, y.Extra), src: newSource("", ""),
+		Nodes: append(x.Nodes, y.Nodes...), Metadata: merge(x.Metadata, y.Metadata), Extra: merge(x.Extra, y.Extra), src: source.NewFile("", ""),
 	}
 	if x.Timeout == 0 || y.Timeout == 0 {
 		d.Timeout = 0
@@ -80,7 +82,7 @@ func (d *Definition) copied() (*Definition, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, problems := Parse(d.src.file, text)
+	c, problems := Parse(d.src.Name, text)
 	if err := problems.Err(); err != nil {
 		return nil, err
 	}

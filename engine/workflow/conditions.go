@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/wfd-dev/wfd/engine/workflow/expr"
+	"github.com/wfd-dev/wfd/engine/workflow/source"
 )
 
 // maxCases bounds how many combinations of values are tried for a node, maxWork
@@ -131,9 +132,9 @@ func (c *compiler) reportOverlaps(n *Node, conds []*Edge, met [][]int, refs []st
 		switch {
 		case len(refs) == 0:
 		case !ever[i]:
-			c.warn(CodeShadowed, join(c.paths[e.Index], "if"), n.ID, "this edge is never taken: no value meets its condition", "")
+			c.warn(CodeShadowed, source.Join(c.paths[e.Index], "if"), n.ID, "this edge is never taken: no value meets its condition", "")
 		case !alone[i]:
-			c.warn(CodeShadowed, join(c.paths[e.Index], "if"), n.ID, "this edge is never taken: where its condition is met, so is an earlier one", "the first condition that is met decides")
+			c.warn(CodeShadowed, source.Join(c.paths[e.Index], "if"), n.ID, "this edge is never taken: where its condition is met, so is an earlier one", "the first condition that is met decides")
 		}
 	}
 	for a := range conds {
@@ -148,7 +149,7 @@ func (c *compiler) reportOverlaps(n *Node, conds []*Edge, met [][]int, refs []st
 			case !shareKey(conds[a], conds[b]): // about different things: the order is meant
 				continue
 			}
-			c.warn(CodeOverlap, join(c.paths[conds[b].Index], "if"), n.ID,
+			c.warn(CodeOverlap, source.Join(c.paths[conds[b].Index], "if"), n.ID,
 				fmt.Sprintf("if %s, both this condition and `%s` are met", describe(refs, values, k), conds[a].If.Text()),
 				fmt.Sprintf("the first edge wins and leads to %s", c.w.Nodes[conds[a].To].ID))
 		}

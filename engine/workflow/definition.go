@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/wfd-dev/wfd/engine/workflow/source"
 )
 
 // Definition is a workflow as written, in one form for all its spellings. It is
@@ -29,7 +31,7 @@ type Definition struct {
 	Metadata    map[string]any // kept, not interpreted
 	Extra       map[string]any // fields called x-…, likewise
 
-	src *source // where it came from; never nil
+	src *source.File // where it came from; never nil
 }
 
 // KeyDef declares a key of the state.
@@ -128,7 +130,7 @@ func (d *Definition) Node(id string) *NodeDef {
 }
 
 // File is the name of the file the definition came from, "" if from none.
-func (d *Definition) File() string { return d.src.file }
+func (d *Definition) File() string { return d.src.Name }
 
 // entries is an object in a fixed order.
 type entries []entry
@@ -362,7 +364,7 @@ func ParseDuration(s string) (time.Duration, error) {
 	if i := strings.IndexByte(s, 'd'); i > 0 {
 		n, err := strconv.ParseUint(s[:i], 10, 31)
 		if err != nil || n > 36500 {
-			return 0, fmt.Errorf("%q is no duration", clip(s))
+			return 0, fmt.Errorf("%q is no duration", source.Clip(s))
 		}
 		days, rest = time.Duration(n)*24*time.Hour, s[i+1:]
 		if rest == "" {
@@ -371,7 +373,7 @@ func ParseDuration(s string) (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(rest)
 	if err != nil || d < 0 || d > 36500*24*time.Hour-days {
-		return 0, fmt.Errorf("%q is no duration", clip(s))
+		return 0, fmt.Errorf("%q is no duration", source.Clip(s))
 	}
 	return days + d, nil
 }
@@ -382,7 +384,7 @@ func (d *Definition) YAML() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return yamlText(canonical)
+	return source.YAML(canonical)
 }
 
 // Hash is the definition's identity: the SHA-256 of its canonical form.
@@ -405,7 +407,7 @@ func ParseHash(s string) (Hash, error) {
 	var h Hash
 	b, err := hex.DecodeString(s)
 	if err != nil || len(b) != len(h) {
-		return Hash{}, fmt.Errorf("%q is no definition hash: it has %d hexadecimal digits", clip(s), 2*len(h))
+		return Hash{}, fmt.Errorf("%q is no definition hash: it has %d hexadecimal digits", source.Clip(s), 2*len(h))
 	}
 	copy(h[:], b)
 	return h, nil

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/wfd-dev/wfd/engine/workflow/source"
 )
 
 func compiled(t testing.TB, text string) *Workflow {
@@ -276,11 +278,11 @@ func TestSchemaAndParserAgree(t *testing.T) {
 		t.Error("draft")
 	}
 	plain := func(text string) any {
-		src, tree, problem := readTree("f", []byte(text))
+		src, tree, problem := source.Read("f", []byte(text), words)
 		if problem != nil {
 			t.Fatal(src, problem)
 		}
-		return tree.plain()
+		return tree.Plain()
 	}
 	for file, text := range examples(t) {
 		if err := schema.Validate(plain(string(text))); err != nil {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/wfd-dev/wfd/engine/workflow/expr"
+	"github.com/wfd-dev/wfd/engine/workflow/source"
 )
 
 // Import reads a JSON template of the original engine and compiles what it
@@ -32,26 +33,26 @@ func ImportStrict(file string, text []byte) (*Definition, Problems) {
 }
 
 func importTemplate(file string, text []byte, strict bool) (*Definition, Problems) {
-	src, t, problem := readTree(file, text)
+	src, t, problem := source.Read(file, text, words)
 	if problem != nil {
 		return nil, Problems{*problem}
 	}
 	m := &importer{parser: parser{src: src, def: &Definition{src: src}}, strict: strict, ids: map[string]int{}}
-	if t.shape != aMap {
-		m.fail(CodeType, t.mark, "", "", "a template is an object, but this is "+t.kind(), "")
+	if t.Kind != source.Map {
+		m.fail(CodeType, t.Place, "", "", "a template is an object, but this is "+t.What(), "")
 		return nil, m.problems
 	}
-	src.marks[""] = mark{line: t.mark.line, col: t.mark.col, width: 1}
-	if nodes := t.get("nodes"); t.get("entry_node") == nil && nodes != nil && nodes.shape == aMap {
-		m.fail(CodeTemplate, t.mark, "", "", "this is a definition already, not a template of the original engine", "wfd workflow apply takes it")
+	src.Values[""] = source.Place{Line: t.Place.Line, Column: t.Place.Column, Width: 1}
+	if nodes := t.Get("nodes"); t.Get("entry_node") == nil && nodes != nil && nodes.Kind == source.Map {
+		m.fail(CodeTemplate, t.Place, "", "", "this is a definition already, not a template of the original engine", "wfd workflow apply takes it")
 		return nil, m.problems
 	}
 	m.template(t)
 	_, more := Compile(m.def)
 	if m.problems.HasErrors() {
-		more = more.beyond(m.problems)
+		more = beyond(m.problems, more)
 	}
-	return m.def, append(m.problems, more...).sorted()
+	return m.def, append(m.problems, more...).Sorted()
 }
 
 type importer struct {
@@ -67,39 +68,39 @@ type imported struct {
 	def      *NodeDef
 	kind     string // action, decision, …
 	path     string // in the template: nodes[3]
-	tree     *tree
+	tree     *source.Tree
 	next     []string
-	nextMark mark
+	nextMark source.Place
 	hasNext  bool
-	fallback *tree
+	fallback *source.Tree
 }
 
-func (m *importer) note(mk mark, path, node, msg, hint string) {
+func (m *importer) note(mk source.Place, path, node, msg, hint string) {
 	m.add(Note, CodeImport, mk, path, node, msg, hint)
 }
 
 // kept puts a field the format does not have under x-<name>.
-func (m *importer) kept(extra *map[string]any, k, v *tree, path, node string) {
-	name := k.scalar.(string)
+func (m *importer) kept(extra *map[string]any, k, v *source.Tree, path, node string) {
+	name := k.Value.(string)
 	if m.strict {
-		m.fail(CodeUnknownField, k.mark, join(path, name), node, fmt.Sprintf("the template format has no field %q", clip(name)), "")
+		m.fail(CodeUnknownField, k.Place, source.Join(path, name), node, fmt.Sprintf("the template format has no field %q", source.Clip(name)), "")
 		return
 	}
 	if *extra == nil {
 		*extra = map[string]any{}
 	}
-	(*extra)["x-"+name] = v.plain()
-	m.note(k.mark, join(path, name), node, fmt.Sprintf("the field %q has no meaning here", clip(name)), "kept as x-"+clip(name))
+	(*extra)["x-"+name] = v.Plain()
+	m.note(k.Place, source.Join(path, name), node, fmt.Sprintf("the field %q has no meaning here", source.Clip(name)), "kept as x-"+source.Clip(name))
 }
 
-func (m *importer) template(t *tree) {
+func (m *importer) template(t *source.Tree) {
 	d := m.def
-	var entry, nodes, edges *tree
-	for i, k := range t.keys {
-		v, name := t.items[i], k.scalar.(string)
-		m.src.keys[name] = k.mark
-		m.src.bind(name, v)
-		if v.isNull() {
+	var entry, nodes, edges *source.Tree
+	for i, k := range t.Keys {
+		v, name := t.Items[i], k.Value.(string)
+		m.src.Keys[name] = k.Place
+		m.src.Bind(name, v)
+		if v.IsNull() {
 			continue
 		}
 		switch name {
@@ -110,16 +111,16 @@ func (m *importer) template(t *tree) {
 		case "entry_node", "entry_node_id":
 			entry = v
 			d.Entry = m.importID(v)
-			m.src.keys["entry"], m.src.marks["entry"] = k.mark, v.mark
+			m.src.Keys["entry"], m.src.Values["entry"] = k.Place, v.Place
 		case "nodes":
 			nodes = v
 		case "edges":
 			edges = v
 		case "metadata":
-			if v.shape == aMap {
-				d.Metadata = v.plain().(map[string]any)
+			if v.Kind == source.Map {
+				d.Metadata = v.Plain().(map[string]any)
 			} else {
-				d.Metadata = map[string]any{"metadata": v.plain()}
+				d.Metadata = map[string]any{"metadata": v.Plain()}
 			}
 		case "timeout", "timeout_seconds", "timeout_ms":
 			d.Timeout = m.seconds(v, name, name, "")
@@ -130,9 +131,9 @@ func (m *importer) template(t *tree) {
 	for _, f := range []struct {
 		name string
 		have bool
-	}{{"name", t.get("name") != nil}, {"entry_node", entry != nil}, {"nodes", nodes != nil}} {
+	}{{"name", t.Get("name") != nil}, {"entry_node", entry != nil}, {"nodes", nodes != nil}} {
 		if !f.have {
-			m.fail(CodeMissingField, m.src.marks[""], "", "", "the template lacks "+f.name, "")
+			m.fail(CodeMissingField, m.src.Values[""], "", "", "the template lacks "+f.name, "")
 		}
 	}
 	if nodes != nil {
@@ -148,24 +149,24 @@ func (m *importer) template(t *tree) {
 func escape(s string) string { return strings.ReplaceAll(s, "${", "$${") }
 
 // importID reads an id, which old schemas also write as a number.
-func (m *importer) importID(t *tree) string {
-	switch s := t.scalar.(type) {
+func (m *importer) importID(t *source.Tree) string {
+	switch s := t.Value.(type) {
 	case string:
 		return s
 	case int64:
 		return fmt.Sprintf("n%d", s)
 	}
-	m.fail(CodeType, t.mark, "", "", "an id is "+t.kind()+", but should be text", "")
+	m.fail(CodeType, t.Place, "", "", "an id is "+t.What()+", but should be text", "")
 	return ""
 }
 
 // seconds reads a time given as a number of seconds, or as a duration.
-func (m *importer) seconds(t *tree, name, path, node string) time.Duration {
+func (m *importer) seconds(t *source.Tree, name, path, node string) time.Duration {
 	unit := time.Second
 	if strings.HasSuffix(name, "_ms") {
 		unit = time.Millisecond
 	}
-	switch s := t.scalar.(type) {
+	switch s := t.Value.(type) {
 	case int64:
 		if s > 0 && s < int64(100*365*24*time.Hour/unit) {
 			return time.Duration(s) * unit
@@ -177,7 +178,7 @@ func (m *importer) seconds(t *tree, name, path, node string) time.Duration {
 	case string:
 		return m.duration(t, path, node, name)
 	}
-	m.fail(CodeDuration, t.mark, path, node, name+" is no time", "write a number of seconds")
+	m.fail(CodeDuration, t.Place, path, node, name+" is no time", "write a number of seconds")
 	return 0
 }
 
@@ -185,40 +186,40 @@ var importKinds = map[string]Kind{
 	"action": Agent, "decision": Decision, "human_input": Human, "subgraph": Sub, "parallel": Parallel, "converge": Converge,
 }
 
-func (m *importer) importNodes(t *tree) {
-	if t.shape != aList {
+func (m *importer) importNodes(t *source.Tree) {
+	if t.Kind != source.List {
 		m.wrong(t, "nodes", "", "nodes", "a list of nodes")
 		return
 	}
-	if len(t.items) > MaxNodes {
-		m.fail(CodeLimit, m.src.markOf("nodes", true), "nodes", "", fmt.Sprintf("the template has %d nodes, the limit is %d", len(t.items), MaxNodes), "")
+	if len(t.Items) > MaxNodes {
+		m.fail(CodeLimit, m.src.PlaceOf("nodes", true), "nodes", "", fmt.Sprintf("the template has %d nodes, the limit is %d", len(t.Items), MaxNodes), "")
 		return
 	}
-	for i, x := range t.items {
-		path := join("nodes", i)
-		if x.shape != aMap {
+	for i, x := range t.Items {
+		path := source.Join("nodes", i)
+		if x.Kind != source.Map {
 			m.wrong(x, path, "", "a node", "an object")
 			continue
 		}
-		id := x.get("id")
+		id := x.Get("id")
 		if id == nil {
-			id = x.get("node_id")
+			id = x.Get("node_id")
 		}
-		if id == nil || id.isNull() {
-			m.fail(CodeMissingField, x.mark, path, "", "a node has no id", "")
+		if id == nil || id.IsNull() {
+			m.fail(CodeMissingField, x.Place, path, "", "a node has no id", "")
 			continue
 		}
 		n := &imported{def: &NodeDef{ID: m.importID(id), Fields: map[string]any{}}, path: path, tree: x}
 		if first, ok := m.ids[n.def.ID]; ok {
-			m.fail(CodeDuplicateID, id.mark, path, n.def.ID, fmt.Sprintf("the node %q is there twice", clip(n.def.ID)), fmt.Sprintf("the first is at line %d", m.nodes[first].tree.mark.line))
+			m.fail(CodeDuplicateID, id.Place, path, n.def.ID, fmt.Sprintf("the node %q is there twice", source.Clip(n.def.ID)), fmt.Sprintf("the first is at line %d", m.nodes[first].tree.Place.Line))
 			continue
 		}
 		if why := badID(n.def.ID, true); why != "" {
-			m.fail(CodeID, id.mark, path, n.def.ID, fmt.Sprintf("the node id %q %s", clip(n.def.ID), why), "ids are letters a-z, digits, _ and -")
+			m.fail(CodeID, id.Place, path, n.def.ID, fmt.Sprintf("the node id %q %s", source.Clip(n.def.ID), why), "ids are letters a-z, digits, _ and -")
 		}
 		m.ids[n.def.ID] = len(m.nodes)
 		m.nodes = append(m.nodes, n)
-		m.src.keys[join("nodes", n.def.ID)] = id.mark
+		m.src.Keys[source.Join("nodes", n.def.ID)] = id.Place
 		m.importNode(n)
 		m.def.Nodes = append(m.def.Nodes, n.def)
 	}
@@ -226,20 +227,20 @@ func (m *importer) importNodes(t *tree) {
 
 func (m *importer) importNode(n *imported) {
 	def, id := n.def, n.def.ID
-	at := join("nodes", id) // where it stands in the definition
-	here := func(field string, k, v *tree) {
-		m.src.keys[join(at, field)] = k.mark
-		m.src.bind(join(at, field), v)
+	at := source.Join("nodes", id) // where it stands in the definition
+	here := func(field string, k, v *source.Tree) {
+		m.src.Keys[source.Join(at, field)] = k.Place
+		m.src.Bind(source.Join(at, field), v)
 	}
-	typ := n.tree.get("type")
+	typ := n.tree.Get("type")
 	if typ == nil {
-		typ = n.tree.get("node_type")
+		typ = n.tree.Get("node_type")
 	}
 	if typ == nil {
-		m.fail(CodeMissingField, n.tree.mark, n.path, id, fmt.Sprintf("the node %s has no type", id), "")
+		m.fail(CodeMissingField, n.tree.Place, n.path, id, fmt.Sprintf("the node %s has no type", id), "")
 		return
 	}
-	s, _ := typ.scalar.(string)
+	s, _ := typ.Value.(string)
 	n.kind = strings.ReplaceAll(strings.ToLower(s), "-", "_")
 	kind, ok := importKinds[n.kind]
 	if !ok {
@@ -248,59 +249,59 @@ func (m *importer) importNode(n *imported) {
 		if near := suggest(n.kind, names); near != "" {
 			hint = "did you mean " + strings.ToUpper(near) + "? Types are " + strings.ToUpper(list(names, "and"))
 		}
-		m.fail(CodeKind, typ.mark, join(n.path, "type"), id, fmt.Sprintf("the node %s has the type %q, which does not exist", id, clip(s)), hint)
+		m.fail(CodeKind, typ.Place, source.Join(n.path, "type"), id, fmt.Sprintf("the node %s has the type %q, which does not exist", id, source.Clip(s)), hint)
 		return
 	}
 	def.Kind = kind
 	var role, agent, prompt, child string
-	for i, k := range n.tree.keys {
-		v, name := n.tree.items[i], k.scalar.(string)
-		path := join(n.path, name)
-		if v.isNull() {
+	for i, k := range n.tree.Keys {
+		v, name := n.tree.Items[i], k.Value.(string)
+		path := source.Join(n.path, name)
+		if v.IsNull() {
 			continue
 		}
 		switch name {
 		case "id", "node_id", "type", "node_type":
 		case "name":
 			here("name", k, v)
-			def.Name = m.name(v, join(at, "name"), id)
+			def.Name = m.name(v, source.Join(at, "name"), id)
 		case "description":
 			here("description", k, v)
-			def.Description = m.longText(v, join(at, "description"), id, name)
+			def.Description = m.longText(v, source.Join(at, "description"), id, name)
 		case "agent_role", "role":
 			here("role", k, v)
-			role = strings.ToLower(m.text(v, join(at, "role"), id, name))
+			role = strings.ToLower(m.text(v, source.Join(at, "role"), id, name))
 		case "agent_id", "agent", "agent_name":
 			here("agent", k, v)
-			agent = expr.Text(v.scalar)
-			if _, number := v.scalar.(int64); number {
+			agent = expr.Text(v.Value)
+			if _, number := v.Value.(int64); number {
 				if agent == "0" { // the old schema's "none"
 					agent = ""
 					continue
 				}
-				m.note(v.mark, path, id, "the agent is given as a number", fmt.Sprintf("an agent called %q is needed", agent))
+				m.note(v.Place, path, id, "the agent is given as a number", fmt.Sprintf("an agent called %q is needed", agent))
 			}
 		case "action_prompt", "prompt":
 			here("prompt", k, v)
-			prompt = escape(m.longText(v, join(at, "prompt"), id, name))
+			prompt = escape(m.longText(v, source.Join(at, "prompt"), id, name))
 		case "next_nodes":
-			n.hasNext, n.nextMark = true, v.mark
-			m.src.keys[join(at, name)] = k.mark
+			n.hasNext, n.nextMark = true, v.Place
+			m.src.Keys[source.Join(at, name)] = k.Place
 			m.nextNodes(n, v, path)
 		case "fallback", "fallback_node", "fallback_node_id":
 			n.fallback = v
 		case "timeout", "timeout_seconds", "timeout_ms":
 			here("timeout", k, v)
-			def.Timeout = m.seconds(v, name, join(at, "timeout"), id)
+			def.Timeout = m.seconds(v, name, source.Join(at, "timeout"), id)
 		case "max_retries", "retries":
 			here("retry", k, v)
-			def.Retry = &Retry{Max: 1 + int(m.count(v, &field{name: name, max: MaxAttempts - 1}, join(at, "retry"), id))}
+			def.Retry = &Retry{Max: 1 + int(m.count(v, &field{name: name, max: MaxAttempts - 1}, source.Join(at, "retry"), id))}
 		case "max_visits", "max_iterations":
 			here("max_visits", k, v)
-			def.MaxVisits = int(m.count(v, &field{name: name, min: 1, max: MaxVisitLimit}, join(at, "max_visits"), id))
+			def.MaxVisits = int(m.count(v, &field{name: name, min: 1, max: MaxVisitLimit}, source.Join(at, "max_visits"), id))
 		case "workflow", "workflow_name", "workflow_id", "subgraph", "subgraph_id", "subgraph_name":
 			here("workflow", k, v)
-			child = expr.Text(v.scalar)
+			child = expr.Text(v.Value)
 		default:
 			m.kept(&def.Extra, k, v, n.path, id)
 		}
@@ -319,13 +320,13 @@ func (m *importer) importNode(n *imported) {
 		set("prompt", prompt)
 		switch {
 		case kind == Agent && role == "" && agent == "":
-			m.fail(CodeMissingField, m.src.markOf(at, true), n.path, id, fmt.Sprintf("the ACTION %s has no agent_role and no agent", id), "")
+			m.fail(CodeMissingField, m.src.PlaceOf(at, true), n.path, id, fmt.Sprintf("the ACTION %s has no agent_role and no agent", id), "")
 		case kind == Converge && prompt == "":
 			delete(def.Fields, "role")
 			delete(def.Fields, "agent")
 		case kind == Converge && role == "" && agent == "":
 			def.Fields["role"] = "orchestrator"
-			m.note(m.src.markOf(join(at, "prompt"), true), n.path, id, fmt.Sprintf("the CONVERGE %s has a prompt and no role", id), "the role orchestrator combines its inputs")
+			m.note(m.src.PlaceOf(source.Join(at, "prompt"), true), n.path, id, fmt.Sprintf("the CONVERGE %s has a prompt and no role", id), "the role orchestrator combines its inputs")
 		}
 	case Human:
 		if prompt == "" {
@@ -338,19 +339,19 @@ func (m *importer) importNode(n *imported) {
 	case Sub:
 		set("workflow", child)
 		if child == "" {
-			m.fail(CodeMissingField, m.src.markOf(at, true), n.path, id, fmt.Sprintf("the SUBGRAPH %s does not name a workflow", id), "")
+			m.fail(CodeMissingField, m.src.PlaceOf(at, true), n.path, id, fmt.Sprintf("the SUBGRAPH %s does not name a workflow", id), "")
 		}
 	}
 }
 
-func (m *importer) nextNodes(n *imported, v *tree, path string) {
-	switch v.shape {
-	case aScalar:
-		m.add(Note, CodeNextNodes, v.mark, path, n.def.ID, "next_nodes is text, not a list", "taken as a list of one")
+func (m *importer) nextNodes(n *imported, v *source.Tree, path string) {
+	switch v.Kind {
+	case source.Scalar:
+		m.add(Note, CodeNextNodes, v.Place, path, n.def.ID, "next_nodes is text, not a list", "taken as a list of one")
 		n.next = append(n.next, m.importID(v))
-	case aList:
-		for _, x := range v.items {
-			if x.shape == aScalar {
+	case source.List:
+		for _, x := range v.Items {
+			if x.Kind == source.Scalar {
 				n.next = append(n.next, m.importID(x))
 			} else {
 				m.wrong(x, path, n.def.ID, "a next node", "an id")

@@ -6,38 +6,39 @@ import (
 	"strings"
 
 	"github.com/wfd-dev/wfd/engine/workflow/expr"
+	"github.com/wfd-dev/wfd/engine/workflow/source"
 )
 
-func (m *importer) importEdges(t *tree) {
+func (m *importer) importEdges(t *source.Tree) {
 	if t == nil {
 		return
 	}
-	if t.shape != aList {
+	if t.Kind != source.List {
 		m.wrong(t, "edges", "", "edges", "a list of edges")
 		return
 	}
-	if len(t.items) > MaxEdges {
-		m.fail(CodeLimit, m.src.markOf("edges", true), "edges", "", fmt.Sprintf("the template has %d edges, the limit is %d", len(t.items), MaxEdges), "")
+	if len(t.Items) > MaxEdges {
+		m.fail(CodeLimit, m.src.PlaceOf("edges", true), "edges", "", fmt.Sprintf("the template has %d edges, the limit is %d", len(t.Items), MaxEdges), "")
 		return
 	}
 	type ordered struct {
 		EdgeDef
-		tree     *tree
-		cond     *tree
+		tree     *source.Tree
+		cond     *source.Tree
 		priority int64
 	}
 	var edges []ordered
 	prioritised := false
-	for i, x := range t.items {
-		path := join("edges", i)
-		if x.shape != aMap {
+	for i, x := range t.Items {
+		path := source.Join("edges", i)
+		if x.Kind != source.Map {
 			m.wrong(x, path, "", "an edge", "an object with from and to")
 			continue
 		}
 		e := ordered{tree: x}
-		for j, k := range x.keys {
-			v, name := x.items[j], k.scalar.(string)
-			if v.isNull() {
+		for j, k := range x.Keys {
+			v, name := x.Items[j], k.Value.(string)
+			if v.IsNull() {
 				continue
 			}
 			switch name {
@@ -47,21 +48,21 @@ func (m *importer) importEdges(t *tree) {
 				e.To = m.importID(v)
 			case "condition":
 				e.cond = v
-				e.If = m.importCondition(v, join(path, "condition"), e.From)
+				e.If = m.importCondition(v, source.Join(path, "condition"), e.From)
 			case "is_default", "default":
-				if i, ok := v.scalar.(int64); ok {
+				if i, ok := v.Value.(int64); ok {
 					e.Default = i != 0
 				} else {
-					e.Default = m.flag(v, join(path, name), e.From, name)
+					e.Default = m.flag(v, source.Join(path, name), e.From, name)
 				}
 			case "priority":
-				e.priority, prioritised = m.count(v, &field{name: name, min: -1 << 31}, join(path, name), e.From), true
+				e.priority, prioritised = m.count(v, &field{name: name, min: -1 << 31}, source.Join(path, name), e.From), true
 			default:
 				m.kept(&e.Extra, k, v, path, e.From)
 			}
 		}
 		if e.From == "" || e.To == "" {
-			m.fail(CodeMissingField, x.mark, path, e.From, "an edge needs from and to", "")
+			m.fail(CodeMissingField, x.Place, path, e.From, "an edge needs from and to", "")
 			continue
 		}
 		edges = append(edges, e)
@@ -82,27 +83,27 @@ func (m *importer) importEdges(t *tree) {
 		}
 	}
 	for i, e := range edges {
-		path := join("edges", i)
-		m.src.bind(path, e.tree)
+		path := source.Join("edges", i)
+		m.src.Bind(path, e.tree)
 		for old, field := range map[string]string{"from_node": "from", "from_node_id": "from", "to_node": "to", "to_node_id": "to", "is_default": "default"} {
-			if v := e.tree.get(old); v != nil {
-				m.src.bind(join(path, field), v)
+			if v := e.tree.Get(old); v != nil {
+				m.src.Bind(source.Join(path, field), v)
 			}
 		}
 		if e.cond != nil {
-			m.src.bind(join(path, "if"), e.cond)
+			m.src.Bind(source.Join(path, "if"), e.cond)
 		}
 		m.def.Edges = append(m.def.Edges, e.EdgeDef)
 	}
 }
 
-func (m *importer) importCondition(v *tree, path, node string) string {
+func (m *importer) importCondition(v *source.Tree, path, node string) string {
 	s := m.condition(v, path, node)
 	if len(s) > expr.MaxCondition {
 		return s // refused when it is compiled
 	}
 	if r := expr.RewriteInfix(s); r != s {
-		m.note(v.mark, path, node, fmt.Sprintf("the condition %q is written with an infix operator", clip(s)), "imported as "+r)
+		m.note(v.Place, path, node, fmt.Sprintf("the condition %q is written with an infix operator", source.Clip(s)), "imported as "+r)
 		return r
 	}
 	return s
@@ -117,14 +118,14 @@ func (m *importer) reconcile(haveEdges bool) {
 		}
 	}
 	for _, n := range m.nodes {
-		id, path := n.def.ID, join(n.path, "next_nodes")
+		id, path := n.def.ID, source.Join(n.path, "next_nodes")
 		have := out[id]
 		add := func(s Severity, msg, hint string) { m.add(s, CodeNextNodes, n.nextMark, path, id, msg, hint) }
 		switch {
 		case !n.hasNext:
 		case len(have) == 0:
 			for _, to := range n.next {
-				m.src.bind(join(join("edges", len(m.def.Edges)), "to"), &tree{scalar: to, mark: n.nextMark})
+				m.src.Bind(source.Join(source.Join("edges", len(m.def.Edges)), "to"), &source.Tree{Value: to, Place: n.nextMark})
 				m.def.Edges = append(m.def.Edges, EdgeDef{From: id, To: to})
 			}
 			if haveEdges && len(n.next) > 0 {
@@ -183,9 +184,9 @@ func (m *importer) fallbacks() {
 		if n.fallback == nil {
 			continue
 		}
-		id, at := n.def.ID, join("nodes", n.def.ID)
+		id, at := n.def.ID, source.Join("nodes", n.def.ID)
 		to := ""
-		switch s := n.fallback.scalar.(type) {
+		switch s := n.fallback.Value.(type) {
 		case string:
 			to = s
 		case int64:
@@ -200,12 +201,12 @@ func (m *importer) fallbacks() {
 		}
 		if chooses {
 			if none {
-				to = m.normalEnd(n.fallback.mark)
+				to = m.normalEnd(n.fallback.Place)
 			}
-			path := join("edges", len(m.def.Edges))
-			m.src.bind(join(path, "to"), &tree{scalar: to, mark: n.fallback.mark})
+			path := source.Join("edges", len(m.def.Edges))
+			m.src.Bind(source.Join(path, "to"), &source.Tree{Value: to, Place: n.fallback.Place})
 			m.def.Edges = append(m.def.Edges, EdgeDef{From: id, To: to, Default: true})
-			m.note(n.fallback.mark, join(n.path, "fallback"), id, "the fallback is the default edge", "")
+			m.note(n.fallback.Place, source.Join(n.path, "fallback"), id, "the fallback is the default edge", "")
 		}
 		if none {
 			continue
@@ -213,16 +214,16 @@ func (m *importer) fallbacks() {
 		switch {
 		case n.def.Kind == Human && !chooses:
 			n.def.OnTimeout = to
-			m.src.bind(join(at, "on_timeout"), n.fallback)
+			m.src.Bind(source.Join(at, "on_timeout"), n.fallback)
 		case n.def.Kind != Decision && n.def.Kind != Human && n.def.Kind != Parallel:
 			n.def.OnError = to
-			m.src.bind(join(at, "on_error"), n.fallback)
+			m.src.Bind(source.Join(at, "on_error"), n.fallback)
 		}
 	}
 }
 
 // normalEnd returns the node that a fallback of "none" leads to.
-func (m *importer) normalEnd(mk mark) string {
+func (m *importer) normalEnd(mk source.Place) string {
 	if m.ends == "" {
 		m.ends = "finished"
 		for i := 2; ; i++ {
@@ -233,7 +234,7 @@ func (m *importer) normalEnd(mk mark) string {
 		}
 		m.ids[m.ends] = len(m.nodes)
 		m.def.Nodes = append(m.def.Nodes, &NodeDef{ID: m.ends, Kind: End, Fields: map[string]any{"end": "completed"}})
-		m.src.keys[join("nodes", m.ends)] = mk
+		m.src.Keys[source.Join("nodes", m.ends)] = mk
 	}
 	return m.ends
 }
@@ -283,7 +284,7 @@ func (m *importer) declare() {
 	}
 	for _, key := range order {
 		if why, ok := expr.ReservedKey(key); ok {
-			m.fail(CodeReservedKey, m.src.marks[""], "", "", fmt.Sprintf("a condition reads the key %q, but that %s", key, why), "rename it in the template")
+			m.fail(CodeReservedKey, m.src.Values[""], "", "", fmt.Sprintf("a condition reads the key %q, but that %s", key, why), "rename it in the template")
 			continue
 		}
 		k := KeyDef{Name: key}

@@ -1,10 +1,8 @@
 package workflow
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/wfd-dev/wfd/engine/workflow/expr"
+	"github.com/wfd-dev/wfd/engine/workflow/source"
 )
 
 // Load parses and compiles a definition. The workflow is nil if there are
@@ -23,131 +22,79 @@ func Load(file string, src []byte) (*Workflow, Problems) {
 		// a dangling edge. Only what the first look missed is added.
 		if d != nil && len(d.Nodes) > 0 {
 			_, more := Compile(d)
-			problems = append(problems, more.beyond(problems)...).sorted()
+			problems = append(problems, beyond(problems, more)...).Sorted()
 		}
 		return nil, problems
 	}
 	w, more := Compile(d)
-	return w, append(problems, more...).sorted()
-}
-
-// beyond returns the errors of p that are not likely consequences of earlier
-// ones: those on other lines.
-func (p Problems) beyond(earlier Problems) Problems {
-	lines := map[int]bool{}
-	for i := range earlier {
-		lines[earlier[i].Line] = true
-	}
-	var rest Problems
-	for i := range p {
-		if p[i].Severity == Error && !lines[p[i].Line] {
-			rest = append(rest, p[i])
-		}
-	}
-	return rest
+	return w, append(problems, more...).Sorted()
 }
 
 // Parse reads a definition written in YAML or JSON, told apart by the text, not
 // by the file's name. All problems are reported at once; the definition is nil
 // if the text could not be read at all, and must not be run if there are errors.
 func Parse(file string, text []byte) (*Definition, Problems) {
-	src, t, problem := readTree(file, text)
+	src, t, problem := source.Read(file, text, words)
 	if problem != nil {
 		return nil, Problems{*problem}
 	}
 	p := &parser{src: src, def: &Definition{src: src}}
 	p.definition(t)
-	return p.def, p.problems.sorted()
-}
-
-// readTree checks what is common to all files and picks the syntax.
-func readTree(file string, text []byte) (*source, *tree, *Problem) {
-	if len(text) > MaxFile {
-		return nil, nil, &Problem{Severity: Error, Code: CodeLimit, File: file, Message: fmt.Sprintf("the file has %d bytes, the limit is %d", len(text), MaxFile)}
-	}
-	text = bytes.TrimPrefix(text, []byte("\ufeff"))
-	src := newSource(file, string(text))
-	if !utf8.Valid(text) {
-		line, col := 1, 1
-		for i := 0; i < len(text); {
-			r, w := utf8.DecodeRune(text[i:])
-			if r == utf8.RuneError && w == 1 {
-				break
-			}
-			if col++; r == '\n' {
-				line, col = line+1, 1
-			}
-			i += w
-		}
-		return nil, nil, fault(src, CodeSyntax, mark{line: line, col: col}, "the file is not UTF-8", "save it as UTF-8")
-	}
-	trimmed := bytes.TrimLeft(text, " \t\r\n")
-	if len(trimmed) > 0 && (trimmed[0] == '{' || trimmed[0] == '[') {
-		t, problem := jsonTree(src, string(text))
-		if problem == nil || strings.EqualFold(filepath.Ext(file), ".json") || problem.Code != CodeSyntax {
-			return src, t, problem
-		}
-		if t, other := yamlTree(src, text); other == nil { // YAML's own braces
-			return src, t, nil
-		}
-		return src, nil, problem
-	}
-	t, problem := yamlTree(src, text)
-	return src, t, problem
+	return p.def, p.problems.Sorted()
 }
 
 // parser turns a tree into a Definition.
 type parser struct {
-	src      *source
+	src      *source.File
 	def      *Definition
 	problems Problems
 }
 
-func (p *parser) add(s Severity, code string, m mark, path, node, msg, hint string) {
+func (p *parser) add(s Severity, code string, m source.Place, path, node, msg, hint string) {
 	x := Problem{Severity: s, Code: code, Message: msg, Hint: hint, Path: path, Node: node}
-	p.src.put(&x, m)
+	p.src.Locate(&x, m)
 	p.problems = append(p.problems, x)
 }
 
-func (p *parser) fail(code string, m mark, path, node, msg, hint string) {
+func (p *parser) fail(code string, m source.Place, path, node, msg, hint string) {
 	p.add(Error, code, m, path, node, msg, hint)
 }
 
-func (p *parser) wrong(t *tree, path, node, what, want string) {
-	p.fail(CodeType, t.mark, path, node, fmt.Sprintf("%s is %s, but should be %s", what, t.kind(), want), "")
+func (p *parser) wrong(t *source.Tree, path, node, what, want string) {
+	p.fail(CodeType, t.Place, path, node, fmt.Sprintf("%s is %s, but should be %s", what, t.What(), want), "")
 }
 
 // object checks that t is a map of known fields and hands each to use. Fields
 // called x-… go to the returned map.
-func (p *parser) object(t *tree, path, node, what string, table []field, use func(name string, key, value *tree)) (extra map[string]any) {
-	if t.shape != aMap {
+func (p *parser) object(t *source.Tree, path, node, what string, table []field, use func(name string, key, value *source.Tree)) (extra map[string]any) {
+	if t.Kind != source.Map {
 		p.wrong(t, path, node, what, "an object with "+list(fieldNames(table), "and"))
 		return nil
 	}
-	for i, k := range t.keys {
-		name := k.scalar.(string)
+	for i, k := range t.Keys {
+		name := k.Value.(string)
 		switch {
 		case find(table, name) != nil:
-			use(name, k, t.items[i])
+			use(name, k, t.Items[i])
 		case strings.HasPrefix(name, "x-"):
 			if extra == nil {
 				extra = map[string]any{}
 			}
-			extra[name] = t.items[i].plain()
+			extra[name] = t.Items[i].Plain()
 		default:
-			p.unknown(k, join(path, name), node, what, fieldNames(table))
+			p.unknown(k, source.Join(path, name), node, what, fieldNames(table))
 		}
 	}
 	for _, f := range table {
-		if x := t.get(f.name); f.required && (x == nil || x.isNull()) {
-			p.fail(CodeMissingField, p.src.markOf(path, true), path, node, what+" lacks "+f.name, f.doc)
+		if x := t.Get(f.name); f.required && (x == nil || x.IsNull()) {
+			p.fail(CodeMissingField, p.src.PlaceOf(path, true), path, node, what+" lacks "+f.name, f.doc)
 		}
 	}
 	return extra
 }
 
-func (p *parser) unknown(k *tree, path, node, what string, known []string) {
-	name := k.scalar.(string)
+func (p *parser) unknown(k *source.Tree, path, node, what string, known []string) {
+	name := k.Value.(string)
 	hint := ""
 	switch near := suggest(name, known); {
 	case near != "":
@@ -155,7 +102,7 @@ func (p *parser) unknown(k *tree, path, node, what string, known []string) {
 	case len(known) <= 12:
 		hint = "known are " + list(known, "and")
 	}
-	p.fail(CodeUnknownField, k.mark, path, node, fmt.Sprintf("%s has no field %q", what, clip(name)), hint)
+	p.fail(CodeUnknownField, k.Place, path, node, fmt.Sprintf("%s has no field %q", what, source.Clip(name)), hint)
 }
 
 // meant are words people bring from other systems, and ours.
@@ -193,22 +140,22 @@ func list(words []string, last string) string {
 	return strings.Join(words[:len(words)-1], ", ") + " " + last + " " + words[len(words)-1]
 }
 
-func (p *parser) definition(t *tree) {
-	if t.shape != aMap {
-		p.fail(CodeType, t.mark, "", "", "a definition is an object, but this is "+t.kind(), "it starts with name: and nodes:")
+func (p *parser) definition(t *source.Tree) {
+	if t.Kind != source.Map {
+		p.fail(CodeType, t.Place, "", "", "a definition is an object, but this is "+t.What(), "it starts with name: and nodes:")
 		return
 	}
-	p.src.marks[""] = mark{line: t.mark.line, col: t.mark.col, width: 1}
-	if t.get("entry_node") != nil && t.get("entry") == nil {
-		at := slices.IndexFunc(t.keys, func(k *tree) bool { return k.scalar == "entry_node" })
-		p.fail(CodeTemplate, t.keys[at].mark, "entry_node", "", "this is a template of the original engine, not a definition", "wfd workflow import takes it")
+	p.src.Values[""] = source.Place{Line: t.Place.Line, Column: t.Place.Column, Width: 1}
+	if t.Get("entry_node") != nil && t.Get("entry") == nil {
+		at := slices.IndexFunc(t.Keys, func(k *source.Tree) bool { return k.Value == "entry_node" })
+		p.fail(CodeTemplate, t.Keys[at].Place, "entry_node", "", "this is a template of the original engine, not a definition", "wfd workflow import takes it")
 		return
 	}
 	d := p.def
-	d.Extra = p.object(t, "", "", "a definition", topFields, func(name string, k, v *tree) {
-		p.src.keys[name] = k.mark
-		p.src.bind(name, v)
-		if v.isNull() && name != "output" {
+	d.Extra = p.object(t, "", "", "a definition", topFields, func(name string, k, v *source.Tree) {
+		p.src.Keys[name] = k.Place
+		p.src.Bind(name, v)
+		if v.IsNull() && name != "output" {
 			return
 		}
 		switch name {
@@ -231,26 +178,26 @@ func (p *parser) definition(t *tree) {
 		case "edges":
 			p.edges(v)
 		case "output":
-			d.Output, d.HasOutput = v.plain(), true
+			d.Output, d.HasOutput = v.Plain(), true
 		case "metadata":
-			if v.shape != aMap {
+			if v.Kind != source.Map {
 				p.wrong(v, name, "", name, "an object")
 				return
 			}
-			d.Metadata = v.plain().(map[string]any)
+			d.Metadata = v.Plain().(map[string]any)
 		}
 	})
 }
 
 // name reads a display name.
-func (p *parser) name(t *tree, path, node string) string {
-	s, ok := t.scalar.(string)
-	if !ok || t.shape != aScalar {
+func (p *parser) name(t *source.Tree, path, node string) string {
+	s, ok := t.Value.(string)
+	if !ok || t.Kind != source.Scalar {
 		p.wrong(t, path, node, "name", "text")
 		return ""
 	}
 	if why := badName(s); why != "" {
-		p.fail(CodeName, t.mark, path, node, why, "")
+		p.fail(CodeName, t.Place, path, node, why, "")
 	}
 	return s
 }
@@ -272,45 +219,45 @@ func badName(s string) string {
 	return ""
 }
 
-func (p *parser) text(t *tree, path, node, what string) string {
-	s, ok := t.scalar.(string)
-	if !ok || t.shape != aScalar {
+func (p *parser) text(t *source.Tree, path, node, what string) string {
+	s, ok := t.Value.(string)
+	if !ok || t.Kind != source.Scalar {
 		p.wrong(t, path, node, what, "text")
 		return ""
 	}
 	if i := strings.IndexFunc(s, func(r rune) bool { return r < ' ' && r != '\n' && r != '\r' && r != '\t' || r == 0x7f }); i >= 0 {
-		p.fail(CodeSyntax, p.src.inside(path, s, i, 1), path, node, fmt.Sprintf("%s holds the control character %U", what, s[i]), "")
+		p.fail(CodeSyntax, p.src.Inside(path, s, i, 1), path, node, fmt.Sprintf("%s holds the control character %U", what, s[i]), "")
 	}
 	return s
 }
 
 // longText reads text that may be long, but not endless.
-func (p *parser) longText(t *tree, path, node, what string) string {
+func (p *parser) longText(t *source.Tree, path, node, what string) string {
 	s := p.text(t, path, node, what)
 	if len(s) > MaxText {
-		p.fail(CodeLimit, t.mark, path, node, fmt.Sprintf("%s has %d bytes, the limit is %d", what, len(s), MaxText), "")
+		p.fail(CodeLimit, t.Place, path, node, fmt.Sprintf("%s has %d bytes, the limit is %d", what, len(s), MaxText), "")
 	}
 	return s
 }
 
 // word reads text without ${…}: what must be known before a run.
-func (p *parser) word(t *tree, path, node, what string) string {
+func (p *parser) word(t *source.Tree, path, node, what string) string {
 	s := p.text(t, path, node, what)
 	switch {
 	case strings.Contains(s, "${"):
-		p.fail(CodeType, t.mark, path, node, what+" cannot hold ${…}: it must be known before the run", "")
-	case t.shape == aScalar && s == "" && t.scalar == "":
-		p.fail(CodeType, t.mark, path, node, what+" is empty", "")
+		p.fail(CodeType, t.Place, path, node, what+" cannot hold ${…}: it must be known before the run", "")
+	case t.Kind == source.Scalar && s == "" && t.Value == "":
+		p.fail(CodeType, t.Place, path, node, what+" is empty", "")
 	case utf8.RuneCountInString(s) > MaxName:
-		p.fail(CodeLimit, t.mark, path, node, fmt.Sprintf("%s has more than %d characters", what, MaxName), "")
+		p.fail(CodeLimit, t.Place, path, node, fmt.Sprintf("%s has more than %d characters", what, MaxName), "")
 	}
 	return s
 }
 
 // id reads a reference to a node. Whether the node exists is seen later.
-func (p *parser) id(t *tree, path, node, what string) string {
-	s, ok := t.scalar.(string)
-	if !ok || t.shape != aScalar {
+func (p *parser) id(t *source.Tree, path, node, what string) string {
+	s, ok := t.Value.(string)
+	if !ok || t.Kind != source.Scalar {
 		p.wrong(t, path, node, what, "the id of a node")
 	}
 	return s
@@ -337,41 +284,41 @@ func badID(s string, dash bool) string {
 	return ""
 }
 
-func (p *parser) duration(t *tree, path, node, what string) (d time.Duration) {
-	switch s := t.scalar.(type) {
+func (p *parser) duration(t *source.Tree, path, node, what string) (d time.Duration) {
+	switch s := t.Value.(type) {
 	case string:
 		d, err := ParseDuration(strings.TrimSpace(s))
 		switch {
 		case err != nil:
-			p.fail(CodeDuration, t.mark, path, node, what+": "+err.Error(), "write 90s, 5m, 1h30m or 2d")
+			p.fail(CodeDuration, t.Place, path, node, what+": "+err.Error(), "write 90s, 5m, 1h30m or 2d")
 		case d == 0:
-			p.fail(CodeDuration, t.mark, path, node, what+" must be longer than 0", "leave it out for no bound")
+			p.fail(CodeDuration, t.Place, path, node, what+" must be longer than 0", "leave it out for no bound")
 		}
 		return d
 	case int64:
-		p.fail(CodeDuration, t.mark, path, node, what+" has no unit", fmt.Sprintf("write %ds for seconds", s))
+		p.fail(CodeDuration, t.Place, path, node, what+" has no unit", fmt.Sprintf("write %ds for seconds", s))
 	default:
 		p.wrong(t, path, node, what, "a duration such as 90s, 5m or 2d")
 	}
 	return 0
 }
 
-func (p *parser) count(t *tree, f *field, path, node string) int64 {
-	i, ok := t.scalar.(int64)
+func (p *parser) count(t *source.Tree, f *field, path, node string) int64 {
+	i, ok := t.Value.(int64)
 	switch {
-	case !ok || t.shape != aScalar:
+	case !ok || t.Kind != source.Scalar:
 		p.wrong(t, path, node, f.name, "a whole number")
 	case float64(i) < f.min:
-		p.fail(CodeRange, t.mark, path, node, fmt.Sprintf("%s is %d, but must be at least %v", f.name, i, f.min), "")
+		p.fail(CodeRange, t.Place, path, node, fmt.Sprintf("%s is %d, but must be at least %v", f.name, i, f.min), "")
 	case f.max != 0 && float64(i) > f.max:
-		p.fail(CodeRange, t.mark, path, node, fmt.Sprintf("%s is %d, but may be %v at most", f.name, i, int64(f.max)), "")
+		p.fail(CodeRange, t.Place, path, node, fmt.Sprintf("%s is %d, but may be %v at most", f.name, i, int64(f.max)), "")
 	}
 	return i
 }
 
-func (p *parser) numberIn(t *tree, f *field, path, node string) float64 {
+func (p *parser) numberIn(t *source.Tree, f *field, path, node string) float64 {
 	var v float64
-	switch x := t.scalar.(type) {
+	switch x := t.Value.(type) {
 	case int64:
 		v = float64(x)
 	case float64:
@@ -381,22 +328,22 @@ func (p *parser) numberIn(t *tree, f *field, path, node string) float64 {
 		return 0
 	}
 	if v < f.min || v > f.max {
-		p.fail(CodeRange, t.mark, path, node, fmt.Sprintf("%s is %v, but must be from %v to %v", f.name, v, f.min, f.max), "")
+		p.fail(CodeRange, t.Place, path, node, fmt.Sprintf("%s is %v, but must be from %v to %v", f.name, v, f.min, f.max), "")
 	}
 	return v
 }
 
-func (p *parser) flag(t *tree, path, node, what string) bool {
-	b, ok := t.scalar.(bool)
-	if !ok || t.shape != aScalar {
+func (p *parser) flag(t *source.Tree, path, node, what string) bool {
+	b, ok := t.Value.(bool)
+	if !ok || t.Kind != source.Scalar {
 		p.wrong(t, path, node, what, "true or false")
 	}
 	return b
 }
 
-func (p *parser) choice(t *tree, f *field, path, node string) string {
-	s, ok := t.scalar.(string)
-	if !ok || t.shape != aScalar {
+func (p *parser) choice(t *source.Tree, f *field, path, node string) string {
+	s, ok := t.Value.(string)
+	if !ok || t.Kind != source.Scalar {
 		p.wrong(t, path, node, f.name, list(f.choices, "or"))
 		return ""
 	}
@@ -410,13 +357,13 @@ func (p *parser) choice(t *tree, f *field, path, node string) string {
 	if near := suggest(s, f.choices); near != "" {
 		hint = "did you mean " + near + "?"
 	}
-	p.fail(CodeChoice, t.mark, path, node, fmt.Sprintf("%s cannot be %q", f.name, clip(s)), hint)
+	p.fail(CodeChoice, t.Place, path, node, fmt.Sprintf("%s cannot be %q", f.name, source.Clip(s)), hint)
 	return ""
 }
 
-func (p *parser) schema(t *tree, path, node string) any {
-	v := t.plain()
-	if t.shape != aMap {
+func (p *parser) schema(t *source.Tree, path, node string) any {
+	v := t.Plain()
+	if t.Kind != source.Map {
 		if _, ok := v.(bool); !ok {
 			p.wrong(t, path, node, "the schema", "a JSON Schema, such as {type: object}")
 			return nil
@@ -428,13 +375,13 @@ func (p *parser) schema(t *tree, path, node string) any {
 		if errors.As(err, &faults) && len(faults.Faults) > 0 { // point at the part that is wrong
 			f := faults.Faults[0]
 			for _, step := range strings.Split(f.Path, "/")[1:] {
-				if sub := join(at, step); p.src.marks[sub].line > 0 {
+				if sub := source.Join(at, step); p.src.Values[sub].Line > 0 {
 					at = sub
 				}
 			}
 			err = errors.New("not a JSON Schema: " + list(pathless(faults), "and"))
 		}
-		p.fail(CodeSchema, p.src.markOf(at, at == path), at, node, err.Error(), "")
+		p.fail(CodeSchema, p.src.PlaceOf(at, at == path), at, node, err.Error(), "")
 		return nil
 	}
 	return v
@@ -449,17 +396,17 @@ func pathless(e *SchemaError) []string {
 	return msgs
 }
 
-func (p *parser) words(t *tree, path, node, what string) []string {
-	if t.shape == aScalar && t.scalar != nil {
+func (p *parser) words(t *source.Tree, path, node, what string) []string {
+	if t.Kind == source.Scalar && t.Value != nil {
 		return []string{p.word(t, path, node, what)}
 	}
-	if t.shape != aList {
+	if t.Kind != source.List {
 		p.wrong(t, path, node, what, "a list of names")
 		return nil
 	}
 	var words []string
-	for i, x := range t.items {
-		words = append(words, p.word(x, join(path, i), node, what))
+	for i, x := range t.Items {
+		words = append(words, p.word(x, source.Join(path, i), node, what))
 	}
 	return words
 }

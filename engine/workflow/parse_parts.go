@@ -6,49 +6,50 @@ import (
 	"strings"
 
 	"github.com/wfd-dev/wfd/engine/workflow/expr"
+	"github.com/wfd-dev/wfd/engine/workflow/source"
 )
 
-func (p *parser) state(t *tree) {
-	if t.shape != aMap {
+func (p *parser) state(t *source.Tree) {
+	if t.Kind != source.Map {
 		p.wrong(t, "state", "", "state", "an object of keys")
 		return
 	}
-	for i, k := range t.keys {
-		p.stateKey(k, t.items[i])
+	for i, k := range t.Keys {
+		p.stateKey(k, t.Items[i])
 	}
 }
 
-func (p *parser) stateKey(k, v *tree) {
-	name := k.scalar.(string)
-	path := join("state", name)
+func (p *parser) stateKey(k, v *source.Tree) {
+	name := k.Value.(string)
+	path := source.Join("state", name)
 	if why := badID(name, false); why != "" {
 		hint := "letters a-z, digits and _"
 		if why := badID(strings.ReplaceAll(name, "-", "_"), false); why == "" {
 			hint = "write " + strings.ReplaceAll(name, "-", "_")
 		}
-		p.fail(CodeStateKey, k.mark, path, "", fmt.Sprintf("the state key %q %s", clip(name), why), hint)
+		p.fail(CodeStateKey, k.Place, path, "", fmt.Sprintf("the state key %q %s", source.Clip(name), why), hint)
 		return
 	}
 	if why, ok := expr.ReservedKey(name); ok {
-		p.fail(CodeReservedKey, k.mark, path, "", fmt.Sprintf("a state key cannot be called %q: it %s", name, why), "take another name, such as "+name+"_value")
+		p.fail(CodeReservedKey, k.Place, path, "", fmt.Sprintf("a state key cannot be called %q: it %s", name, why), "take another name, such as "+name+"_value")
 		return
 	}
 	d := KeyDef{Name: name}
 	switch {
-	case v.isNull():
-	case v.shape == aScalar:
+	case v.IsNull():
+	case v.Kind == source.Scalar:
 		d.Type = p.choice(v, find(keyFields, "type"), path, "")
 	default:
-		p.object(v, path, "", "a state key", keyFields, func(name string, fk, fv *tree) {
-			sub := join(path, name)
-			if fv.isNull() {
+		p.object(v, path, "", "a state key", keyFields, func(name string, fk, fv *source.Tree) {
+			sub := source.Join(path, name)
+			if fv.IsNull() {
 				return
 			}
 			switch name {
 			case "type":
 				d.Type = p.choice(fv, find(keyFields, name), sub, "")
 			case "default":
-				d.Default = fv.plain()
+				d.Default = fv.Plain()
 			case "reduce":
 				if s := p.choice(fv, &field{name: "reduce", choices: append([]string{"last"}, find(keyFields, name).choices...)}, sub, ""); s != "last" {
 					d.Reduce = Reduce(s)
@@ -60,10 +61,10 @@ func (p *parser) stateKey(k, v *tree) {
 	}
 	p.def.State = append(p.def.State, d)
 	if d.Default != nil && d.Type != "" && !fits(d.Default, d.Type) {
-		p.fail(CodeDefault, p.src.markOf(join(path, "default"), false), join(path, "default"), "", fmt.Sprintf("the default of %s is %s, but its type is %s", name, typeOf(d.Default), d.Type), "")
+		p.fail(CodeDefault, p.src.PlaceOf(source.Join(path, "default"), false), source.Join(path, "default"), "", fmt.Sprintf("the default of %s is %s, but its type is %s", name, typeOf(d.Default), d.Type), "")
 	}
 	if want := reduceTypes[d.Reduce]; d.Type != "" && want != "" && !strings.Contains(want, d.Type) {
-		p.fail(CodeReduce, p.src.markOf(join(path, "reduce"), false), join(path, "reduce"), "", fmt.Sprintf("reduce: %s needs a key of type %s, but %s is %s", d.Reduce, strings.ReplaceAll(want, " ", " or "), name, d.Type), "")
+		p.fail(CodeReduce, p.src.PlaceOf(source.Join(path, "reduce"), false), source.Join(path, "reduce"), "", fmt.Sprintf("reduce: %s needs a key of type %s, but %s is %s", d.Reduce, strings.ReplaceAll(want, " ", " or "), name, d.Type), "")
 	}
 }
 
@@ -101,10 +102,10 @@ func typeOf(v any) string {
 	return "object"
 }
 
-func (p *parser) budget(t *tree) {
+func (p *parser) budget(t *source.Tree) {
 	b := &Budget{}
-	p.object(t, "budget", "", "budget", budgetFields, func(name string, k, v *tree) {
-		path := join("budget", name)
+	p.object(t, "budget", "", "budget", budgetFields, func(name string, k, v *source.Tree) {
+		path := source.Join("budget", name)
 		switch name {
 		case "usd":
 			b.Micros = int64(math.Round(p.numberIn(v, find(budgetFields, name), path, "") * 1e6))
@@ -114,46 +115,46 @@ func (p *parser) budget(t *tree) {
 			b.OnExceed = p.choice(v, find(budgetFields, name), path, "")
 		}
 	})
-	if t.shape == aMap && b.Micros == 0 && b.Tokens == 0 {
-		p.fail(CodeMissingField, p.src.markOf("budget", true), "budget", "", "a budget needs usd or tokens", "")
+	if t.Kind == source.Map && b.Micros == 0 && b.Tokens == 0 {
+		p.fail(CodeMissingField, p.src.PlaceOf("budget", true), "budget", "", "a budget needs usd or tokens", "")
 	}
 	p.def.Budget = b
 }
 
-func (p *parser) nodes(t *tree) {
-	var keys []*tree
-	items := t.items
-	switch t.shape {
-	case aMap:
-		keys = t.keys
-	case aList: // [{id: a, …}, …]
+func (p *parser) nodes(t *source.Tree) {
+	var keys []*source.Tree
+	items := t.Items
+	switch t.Kind {
+	case source.Map:
+		keys = t.Keys
+	case source.List: // [{id: a, …}, …]
 		seen := map[string]int{}
 		items = nil
-		for i, x := range t.items {
-			id := x.get("id")
-			if id == nil || id.shape != aScalar {
-				p.fail(CodeMissingField, x.mark, join("nodes", i), "", "a node in a list needs an id", "")
+		for i, x := range t.Items {
+			id := x.Get("id")
+			if id == nil || id.Kind != source.Scalar {
+				p.fail(CodeMissingField, x.Place, source.Join("nodes", i), "", "a node in a list needs an id", "")
 				continue
 			}
-			name, ok := id.scalar.(string)
+			name, ok := id.Value.(string)
 			if !ok {
-				p.wrong(id, join("nodes", i), "", "id", "text")
+				p.wrong(id, source.Join("nodes", i), "", "id", "text")
 				continue
 			}
 			if line, ok := seen[name]; ok {
-				p.fail(CodeDuplicateID, id.mark, join("nodes", i), name, fmt.Sprintf("the node %q is there twice", clip(name)), fmt.Sprintf("the first is at line %d", line))
+				p.fail(CodeDuplicateID, id.Place, source.Join("nodes", i), name, fmt.Sprintf("the node %q is there twice", source.Clip(name)), fmt.Sprintf("the first is at line %d", line))
 				continue
 			}
-			seen[name] = id.mark.line
-			rest := &tree{shape: aMap, mark: x.mark}
-			for j, k := range x.keys {
-				if k.scalar != "id" {
-					rest.keys, rest.items = append(rest.keys, k), append(rest.items, x.items[j])
+			seen[name] = id.Place.Line
+			rest := &source.Tree{Kind: source.Map, Place: x.Place}
+			for j, k := range x.Keys {
+				if k.Value != "id" {
+					rest.Keys, rest.Items = append(rest.Keys, k), append(rest.Items, x.Items[j])
 				}
 			}
 			keys, items = append(keys, id), append(items, rest)
-			p.src.keys[join("nodes", name)] = id.mark
-			p.src.bind(join("nodes", name), rest)
+			p.src.Keys[source.Join("nodes", name)] = id.Place
+			p.src.Bind(source.Join("nodes", name), rest)
 		}
 	default:
 		p.wrong(t, "nodes", "", "nodes", "an object of nodes by id")
@@ -161,16 +162,16 @@ func (p *parser) nodes(t *tree) {
 	}
 	switch {
 	case len(items) == 0:
-		p.fail(CodeMissingField, p.src.markOf("nodes", true), "nodes", "", "a definition needs at least one node", "")
+		p.fail(CodeMissingField, p.src.PlaceOf("nodes", true), "nodes", "", "a definition needs at least one node", "")
 	case len(items) > MaxNodes:
-		p.fail(CodeLimit, p.src.markOf("nodes", true), "nodes", "", fmt.Sprintf("the definition has %d nodes, the limit is %d", len(items), MaxNodes), "split it into several workflows")
+		p.fail(CodeLimit, p.src.PlaceOf("nodes", true), "nodes", "", fmt.Sprintf("the definition has %d nodes, the limit is %d", len(items), MaxNodes), "split it into several workflows")
 		return
 	}
 	for i, k := range keys {
-		id := k.scalar.(string)
-		path := join("nodes", id)
+		id := k.Value.(string)
+		path := source.Join("nodes", id)
 		if why := badID(id, true); why != "" {
-			p.fail(CodeID, k.mark, path, id, fmt.Sprintf("the node id %q %s", clip(id), why), "ids are letters a-z, digits, _ and -; a readable name goes into name:")
+			p.fail(CodeID, k.Place, path, id, fmt.Sprintf("the node id %q %s", source.Clip(id), why), "ids are letters a-z, digits, _ and -; a readable name goes into name:")
 		}
 		if n := p.node(id, k, items[i], path, false); n != nil {
 			p.def.Nodes = append(p.def.Nodes, n)
@@ -178,21 +179,21 @@ func (p *parser) nodes(t *tree) {
 	}
 }
 
-func (p *parser) edges(t *tree) {
-	if t.shape != aList {
+func (p *parser) edges(t *source.Tree) {
+	if t.Kind != source.List {
 		p.wrong(t, "edges", "", "edges", "a list of {from, to, if}")
 		return
 	}
-	if len(t.items) > MaxEdges {
-		p.fail(CodeLimit, p.src.markOf("edges", true), "edges", "", fmt.Sprintf("the definition has %d edges, the limit is %d", len(t.items), MaxEdges), "split it into several workflows")
+	if len(t.Items) > MaxEdges {
+		p.fail(CodeLimit, p.src.PlaceOf("edges", true), "edges", "", fmt.Sprintf("the definition has %d edges, the limit is %d", len(t.Items), MaxEdges), "split it into several workflows")
 		return
 	}
-	for i, x := range t.items {
-		path := join("edges", i)
+	for i, x := range t.Items {
+		path := source.Join("edges", i)
 		e := EdgeDef{}
-		e.Extra = p.object(x, path, "", "an edge", edgeFields, func(name string, k, v *tree) {
-			sub := join(path, name)
-			if v.isNull() {
+		e.Extra = p.object(x, path, "", "an edge", edgeFields, func(name string, k, v *source.Tree) {
+			sub := source.Join(path, name)
+			if v.IsNull() {
 				return
 			}
 			switch name {
@@ -206,7 +207,7 @@ func (p *parser) edges(t *tree) {
 				e.Default = p.flag(v, sub, "", name)
 			}
 		})
-		if x.shape == aMap {
+		if x.Kind == source.Map {
 			p.def.Edges = append(p.def.Edges, e)
 		} else {
 			p.def.Edges = append(p.def.Edges, EdgeDef{}) // keeps the numbers of paths
@@ -214,11 +215,11 @@ func (p *parser) edges(t *tree) {
 	}
 }
 
-func (p *parser) condition(t *tree, path, node string) string {
-	switch s := t.scalar.(type) {
+func (p *parser) condition(t *source.Tree, path, node string) string {
+	switch s := t.Value.(type) {
 	case string:
 		if strings.HasPrefix(strings.TrimSpace(s), "${") && strings.HasSuffix(strings.TrimSpace(s), "}") {
-			p.fail(CodeCondition, t.mark, path, node, "a condition is an expression already", "leave out ${ and }")
+			p.fail(CodeCondition, t.Place, path, node, "a condition is an expression already", "leave out ${ and }")
 		}
 		return strings.TrimSpace(s)
 	case bool:

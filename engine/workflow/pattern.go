@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/wfd-dev/wfd/engine/workflow/expr"
+	"github.com/wfd-dev/wfd/engine/workflow/source"
 )
 
 // Params are a pattern's parameters: text, numbers, or lists of text (also
@@ -67,10 +68,10 @@ func Pattern(name string, params Params) (*Definition, error) {
 				known = known || n == k
 			}
 			if !known {
-				return nil, fmt.Errorf("pattern %s has no parameter %q; it takes %s", p.name, clip(k), list(p.params, "and"))
+				return nil, fmt.Errorf("pattern %s has no parameter %q; it takes %s", p.name, source.Clip(k), list(p.params, "and"))
 			}
 		}
-		b := &builder{params: params, def: &Definition{Description: p.doc, src: newSource("", "")}}
+		b := &builder{params: params, def: &Definition{Description: p.doc, src: source.NewFile("", "")}}
 		b.def.Name = b.text("name", p.name)
 		b.def.Input = map[string]any{"type": "object", "required": []any{"task"}, "properties": map[string]any{"task": map[string]any{"type": "string"}}}
 		if p.build(b); b.err != nil {
@@ -82,7 +83,7 @@ func Pattern(name string, params Params) (*Definition, error) {
 	if near := expr.Closest(folded, PatternNames()); near != "" {
 		hint = "; did you mean " + near + "?"
 	}
-	return nil, fmt.Errorf("there is no pattern %q, but %s%s", clip(name), list(PatternNames(), "and"), hint)
+	return nil, fmt.Errorf("there is no pattern %q, but %s%s", source.Clip(name), list(PatternNames(), "and"), hint)
 }
 
 // settled reads the definition back from its own text, so that what was built is
@@ -139,7 +140,7 @@ func (b *builder) list(name string) []string {
 }
 
 func (b *builder) number(name string, other, low, high float64) any {
-	v, err := number(b.text(name, expr.Text(other)))
+	v, err := source.Number(b.text(name, expr.Text(other)))
 	f, ok := v.(float64)
 	if i, whole := v.(int64); whole {
 		f, ok = float64(i), true

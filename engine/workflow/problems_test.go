@@ -83,15 +83,17 @@ func TestProblemsAsRendered(t *testing.T) {
 
 // allCodes reads the codes from their source, so that none goes untested.
 func allCodes(t *testing.T) []string {
-	src, err := os.ReadFile("codes.go")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var codes []string
-	for line := range strings.Lines(string(src)) {
-		if _, rest, ok := strings.Cut(line, `= "`); ok {
-			code, _, _ := strings.Cut(rest, `"`)
-			codes = append(codes, code)
+	for _, file := range []string{"codes.go", "source/codes.go"} {
+		src, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(src)) {
+			if _, rest, ok := strings.Cut(line, `= "`); ok {
+				code, _, _ := strings.Cut(rest, `"`)
+				codes = append(codes, code)
+			}
 		}
 	}
 	if len(codes) < 40 {

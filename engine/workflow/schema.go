@@ -7,6 +7,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
+	"github.com/wfd-dev/wfd/engine/workflow/source"
 	"golang.org/x/text/language"
 	"golang.org/x/text/message"
 )
@@ -180,7 +181,7 @@ func quoted(s []string) string {
 
 func short(v any) any {
 	if s, ok := v.(string); ok {
-		return fmt.Sprintf("%q", clip(s))
+		return fmt.Sprintf("%q", source.Clip(s))
 	}
 	return v
 }

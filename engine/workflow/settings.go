@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/wfd-dev/wfd/engine/workflow/expr"
+	"github.com/wfd-dev/wfd/engine/workflow/source"
 )
 
 // condition compiles the condition of an edge.
@@ -18,7 +19,7 @@ func (c *compiler) condition(text, path string, from int, node string) *expr.Con
 	}
 	if from >= 0 {
 		for _, name := range cond.Refs() {
-			c.reads = append(c.reads, read{name: name, node: from, own: true, cond: true, path: path, mark: c.src.inside(path, text, cond.RefOffset(name), len(refText(name, text[cond.RefOffset(name):])))})
+			c.reads = append(c.reads, read{name: name, node: from, own: true, cond: true, path: path, mark: c.src.Inside(path, text, cond.RefOffset(name), len(refText(name, text[cond.RefOffset(name):])))})
 		}
 	}
 	return cond
@@ -45,7 +46,7 @@ func (c *compiler) expression(err error, path, node, text, what string) {
 	for _, e := range errs {
 		at := path
 		for _, step := range e.Path {
-			at = join(at, step)
+			at = source.Join(at, step)
 		}
 		code := CodeCondition
 		switch {
@@ -54,7 +55,7 @@ func (c *compiler) expression(err error, path, node, text, what string) {
 		case e.Code == "expression-variable" && strings.HasPrefix(e.Message, "`secrets`"):
 			code = CodeSecret
 		}
-		c.add(Error, code, c.src.inside(at, e.Text, e.Offset, e.Length), at, node, what+": "+e.Message, e.Hint)
+		c.add(Error, code, c.src.Inside(at, e.Text, e.Offset, e.Length), at, node, what+": "+e.Message, e.Hint)
 	}
 }
 
@@ -73,7 +74,7 @@ func (c *compiler) template(v any, path string, n *Node, scope expr.Scope, own b
 		steps, offset := t.RefPlace(name)
 		at, text := path, v
 		for _, s := range steps {
-			at = join(at, s)
+			at = source.Join(at, s)
 			switch s := s.(type) {
 			case int:
 				text = text.([]any)[s]
@@ -82,7 +83,7 @@ func (c *compiler) template(v any, path string, n *Node, scope expr.Scope, own b
 			}
 		}
 		whole, _ := text.(string)
-		c.reads = append(c.reads, read{name: name, node: index, own: own, path: at, mark: c.src.inside(at, whole, offset, len(refText(name, whole[min(offset, len(whole)):])))})
+		c.reads = append(c.reads, read{name: name, node: index, own: own, path: at, mark: c.src.Inside(at, whole, offset, len(refText(name, whole[min(offset, len(whole)):])))})
 	}
 	return t
 }
@@ -123,17 +124,17 @@ func (c *compiler) settings() {
 		c.w.Output = c.template(c.def.Output, "output", nil, conditionScope, true)
 	}
 	for _, n := range c.w.Nodes {
-		path := join("nodes", n.ID)
+		path := source.Join("nodes", n.ID)
 		c.nodeSettings(n, path, nil)
 		for _, s := range n.Def.Set {
-			if t := c.template(s.Value, join(join(path, "set"), s.Key), n, conditionScope, true); t != nil {
+			if t := c.template(s.Value, source.Join(source.Join(path, "set"), s.Key), n, conditionScope, true); t != nil {
 				n.Set = append(n.Set, SetExpr{Key: s.Key, Value: t})
 			}
 		}
 		if n.Def.Do != nil {
 			n.Do = &Node{Index: -1, ID: n.ID, Kind: n.Def.Do.Kind, Def: n.Def.Do, Timeout: n.Def.Do.Timeout, MaxVisits: n.MaxVisits, Join: Join{Mode: JoinAll}, OnFailure: FailWait}
 			c.attempts(n.Do)
-			c.nodeSettings(n.Do, join(path, "do"), n)
+			c.nodeSettings(n.Do, source.Join(path, "do"), n)
 		}
 	}
 }
@@ -141,10 +142,10 @@ func (c *compiler) settings() {
 func (c *compiler) nodeSettings(n *Node, path string, each *Node) {
 	def := n.Def
 	if def.Expect != nil {
-		n.Expect = c.schema(def.Expect, join(path, "expect"), n.ID)
+		n.Expect = c.schema(def.Expect, source.Join(path, "expect"), n.ID)
 	}
 	if f, ok := def.Fields["form"]; ok {
-		n.Form = c.schema(f, join(path, "form"), n.ID)
+		n.Form = c.schema(f, source.Join(path, "form"), n.ID)
 	}
 	scope := settingsScope(n.Kind, each)
 	reader := n
@@ -158,7 +159,7 @@ func (c *compiler) nodeSettings(n *Node, path string, each *Node) {
 		if n.Kind == Foreach && name == "input" {
 			s = settingsScope(n.Kind, n)
 		}
-		t := c.template(v, join(path, name), reader, s, false)
+		t := c.template(v, source.Join(path, name), reader, s, false)
 		if t == nil {
 			continue
 		}
@@ -173,7 +174,7 @@ func (c *compiler) nodeSettings(n *Node, path string, each *Node) {
 			n.WaitFor = t
 		case name == "until":
 			n.WaitTill = t
-			c.until(t, join(path, name), n.ID)
+			c.until(t, source.Join(path, name), n.ID)
 		case name == "input" && (n.Kind == Sub || n.Kind == Foreach):
 			n.Child = t
 		case name == "form", name == "outputs":
@@ -192,7 +193,7 @@ func (c *compiler) until(t *expr.Template, path, id string) {
 	}
 	s, _ := v.(string)
 	if _, err := time.Parse(time.RFC3339, s); err != nil {
-		c.fail(CodeDuration, path, id, fmt.Sprintf("%q is no time", clip(s)), "write it as 2026-01-31T09:00:00Z")
+		c.fail(CodeDuration, path, id, fmt.Sprintf("%q is no time", source.Clip(s)), "write it as 2026-01-31T09:00:00Z")
 	}
 }
 
@@ -202,18 +203,18 @@ func (c *compiler) literals(n *Node, path string) {
 		if u, ok := n.Settings["url"]; ok {
 			if v, ok := u.Literal(); ok {
 				if s := strings.ToLower(v.(string)); !strings.HasPrefix(s, "http://") && !strings.HasPrefix(s, "https://") {
-					c.fail(CodeType, join(path, "url"), n.ID, fmt.Sprintf("%q is no URL", clip(v.(string))), "it starts with https:// or http://")
+					c.fail(CodeType, source.Join(path, "url"), n.ID, fmt.Sprintf("%q is no URL", source.Clip(v.(string))), "it starts with https:// or http://")
 				}
 			}
 		}
 		if m := n.Def.Text("method"); m != "" && strings.Trim(strings.ToUpper(m), "ABCDEFGHIJKLMNOPQRSTUVWXYZ-") != "" {
-			c.fail(CodeChoice, join(path, "method"), n.ID, fmt.Sprintf("%q is no HTTP method", clip(m)), "")
+			c.fail(CodeChoice, source.Join(path, "method"), n.ID, fmt.Sprintf("%q is no HTTP method", source.Clip(m)), "")
 		}
 	}
 	if n.Kind == Foreach && n.Items != nil {
 		if v, ok := n.Items.Literal(); ok {
 			if _, ok := v.([]any); !ok {
-				c.fail(CodeType, join(path, "items"), n.ID, "items is no list", "write ${…} to take a list from the run")
+				c.fail(CodeType, source.Join(path, "items"), n.ID, "items is no list", "write ${…} to take a list from the run")
 			}
 		}
 	}

@@ -1,6 +1,10 @@
 package workflow
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/wfd-dev/wfd/engine/workflow/source"
+)
 
 // Unsupported names what is valid in a definition but has no engine yet: chat
 // and plan nodes. The engine refuses to start such a workflow with these words.
@@ -10,12 +14,12 @@ func (w *Workflow) Unsupported() Problems {
 		if n.Kind != Chat && n.Kind != Plan {
 			continue
 		}
-		path := join("nodes", n.ID)
+		path := source.Join("nodes", n.ID)
 		p := Problem{Severity: Error, Code: CodeUnsupported, Path: path, Node: n.ID,
 			Message: fmt.Sprintf("%s is %s, which this version cannot run yet", n.ID, nodeWords(n.Kind)),
 			Hint:    "agent nodes with a loop can stand in for it"}
-		w.Def.src.put(&p, w.Def.src.markOf(path, true))
+		w.Def.src.Locate(&p, w.Def.src.PlaceOf(path, true))
 		problems = append(problems, p)
 	}
-	return problems.sorted()
+	return problems.Sorted()
 }

@@ -1,4 +1,4 @@
-package workflow
+package source
 
 import (
 	"bytes"
@@ -19,7 +19,7 @@ import (
 // which takes quadratic time for wide ones.
 
 // yamlTree parses YAML.
-func yamlTree(src *source, text []byte) (*tree, *Problem) {
+func yamlTree(src *File, text []byte) (*Tree, *Problem) {
 	loader, err := yaml.NewLoader(bytes.NewReader(text))
 	if err != nil {
 		return nil, yamlProblem(src, err)
@@ -27,19 +27,19 @@ func yamlTree(src *source, text []byte) (*tree, *Problem) {
 	var doc, more yaml.Node
 	if err := loader.Load(&doc); err != nil {
 		if errors.Is(err, io.EOF) {
-			return nil, fault(src, CodeSyntax, mark{}, "the file is empty", "a definition starts with name: and nodes:")
+			return nil, src.fault(CodeSyntax, Place{Line: 1, Column: 1}, "the file is empty", src.words.Empty)
 		}
 		return nil, yamlProblem(src, err)
 	}
 	if err := loader.Load(&more); err == nil {
-		return nil, fault(src, CodeSyntax, mark{line: max(1, more.Line), col: 1}, "the file holds more than one document", "put each definition into a file of its own")
+		return nil, src.fault(CodeSyntax, Place{Line: max(1, more.Line), Column: 1}, "the file holds more than one document", src.words.Documents)
 	} else if !errors.Is(err, io.EOF) {
 		return nil, yamlProblem(src, err)
 	}
 	n := &doc
 	if doc.Kind == yaml.DocumentNode {
 		if len(doc.Content) == 0 {
-			return nil, fault(src, CodeSyntax, mark{}, "the file is empty", "a definition starts with name: and nodes:")
+			return nil, src.fault(CodeSyntax, Place{Line: 1, Column: 1}, "the file is empty", src.words.Empty)
 		}
 		n = doc.Content[0]
 	}
@@ -51,39 +51,32 @@ func yamlTree(src *source, text []byte) (*tree, *Problem) {
 	return t, nil
 }
 
-// fault is an error of the text itself.
-func fault(src *source, code string, m mark, msg, hint string) *Problem {
-	p := &Problem{Severity: Error, Code: code, Message: msg, Hint: hint}
-	src.put(p, m)
-	return p
-}
-
 var valueNote = regexp.MustCompile(`^control characters are not allowed`)
 
-func yamlProblem(src *source, err error) *Problem {
+func yamlProblem(src *File, err error) *Problem {
 	var le *yaml.LoadError
 	if !errors.As(err, &le) {
-		return fault(src, CodeSyntax, mark{}, strings.TrimPrefix(err.Error(), "yaml: "), "")
+		return src.syntaxFault("YAML", Place{}, strings.TrimPrefix(err.Error(), "yaml: "), "")
 	}
-	m := mark{line: le.Mark.Line, col: le.Mark.Column}
+	m := Place{Line: le.Mark.Line, Column: le.Mark.Column}
 	msg, hint := le.Message, ""
 	switch {
 	case valueNote.MatchString(msg):
 		for i, l := range src.lines {
 			at := strings.IndexFunc(l, func(r rune) bool { return r < ' ' && r != '\t' && r != '\r' || r == 0x7f })
 			if at >= 0 {
-				m = mark{line: i + 1, col: utf8.RuneCountInString(l[:at]) + 1}
+				m = Place{Line: i + 1, Column: utf8.RuneCountInString(l[:at]) + 1}
 				break
 			}
 		}
 		msg = "a control character is not allowed"
 	case strings.Contains(msg, "exceeded max depth"):
-		return fault(src, CodeLimit, m, fmt.Sprintf("lists and objects are nested deeper than the limit of %d", MaxDepth), "")
+		return src.fault(CodeLimit, m, fmt.Sprintf("lists and objects are nested deeper than the limit of %d", MaxDepth), "")
 	case strings.Contains(msg, "cannot start any token"):
 		r := '\t'
-		if m.line <= len(src.lines) && m.line > 0 {
-			if l := []rune(src.lines[m.line-1]); m.col <= len(l) && m.col > 0 {
-				r = l[m.col-1]
+		if m.Line <= len(src.lines) && m.Line > 0 {
+			if l := []rune(src.lines[m.Line-1]); m.Column <= len(l) && m.Column > 0 {
+				r = l[m.Column-1]
 			}
 		}
 		if r == '\t' {
@@ -96,7 +89,7 @@ func yamlProblem(src *source, err error) *Problem {
 	case strings.Contains(msg, "unexpected end of stream"):
 		msg, hint = "this text is never closed", "a quote is missing"
 		if le.ContextMark.Line > 0 {
-			m = mark{line: le.ContextMark.Line, col: le.ContextMark.Column}
+			m = Place{Line: le.ContextMark.Line, Column: le.ContextMark.Column}
 		}
 	case strings.HasPrefix(msg, "did not find expected ',' or"):
 		msg = "not closed: " + strings.TrimPrefix(msg, "did not find ")
@@ -108,26 +101,26 @@ func yamlProblem(src *source, err error) *Problem {
 	case strings.HasPrefix(msg, "unknown anchor"):
 		hint = "an anchor is defined as &name before *name"
 	}
-	return fault(src, CodeSyntax, m, msg, hint)
+	return src.syntaxFault("YAML", m, msg, hint)
 }
 
 type yamlReader struct {
-	src     *source
+	src     *File
 	values  int
 	aliases int
 	bad     *Problem
 }
 
-func (c *yamlReader) fail(code string, n *yaml.Node, msg, hint string) *tree {
+func (c *yamlReader) fail(code string, n *yaml.Node, msg, hint string) *Tree {
 	if c.bad == nil {
-		c.bad = fault(c.src, code, mark{line: n.Line, col: n.Column, width: utf8.RuneCountInString(n.Value)}, msg, hint)
+		c.bad = c.src.fault(code, Place{Line: n.Line, Column: n.Column, Width: utf8.RuneCountInString(n.Value)}, msg, hint)
 	}
-	return &tree{}
+	return &Tree{}
 }
 
-func (c *yamlReader) convert(n *yaml.Node, depth int) *tree {
+func (c *yamlReader) convert(n *yaml.Node, depth int) *Tree {
 	if c.bad != nil {
-		return &tree{}
+		return &Tree{}
 	}
 	c.values++
 	switch {
@@ -136,26 +129,26 @@ func (c *yamlReader) convert(n *yaml.Node, depth int) *tree {
 	case depth > MaxDepth:
 		return c.fail(CodeLimit, n, fmt.Sprintf("lists and objects are nested deeper than the limit of %d", MaxDepth), "")
 	}
-	t := &tree{mark: mark{line: n.Line, col: n.Column, width: 1}}
+	t := &Tree{Place: Place{Line: n.Line, Column: n.Column, Width: 1}}
 	switch n.Kind {
 	case yaml.AliasNode:
 		if c.aliases++; c.aliases > MaxAliases {
 			return c.fail(CodeLimit, n, fmt.Sprintf("the file uses anchors more than %d times", MaxAliases), "")
 		}
 		x := c.convert(n.Alias, depth+1)
-		x.mark = t.mark
+		x.Place = t.Place
 		return x
 	case yaml.SequenceNode:
 		c.tag(n, "!!seq")
-		t.shape = aList
+		t.Kind = List
 		for _, x := range n.Content {
-			t.items = append(t.items, c.convert(x, depth+1))
+			t.Items = append(t.Items, c.convert(x, depth+1))
 		}
 	case yaml.MappingNode:
 		c.tag(n, "!!map")
-		t.shape = aMap
+		t.Kind = Map
 		if len(n.Content)/2 > MaxKeys {
-			return c.fail(CodeLimit, n, fmt.Sprintf("an object has %d keys, the limit is %d", len(n.Content)/2, MaxKeys), "")
+			return c.fail(CodeLimit, n, fmt.Sprintf("an object has more than %d keys", MaxKeys), "")
 		}
 		seen := make(map[string]int, len(n.Content)/2)
 		for i := 0; i+1 < len(n.Content); i += 2 {
@@ -164,35 +157,35 @@ func (c *yamlReader) convert(n *yaml.Node, depth int) *tree {
 				return c.fail(CodeSyntax, k, "a key must be plain text", "")
 			}
 			if k.Value == "<<" && k.Style == 0 {
-				return c.fail(CodeSyntax, k, "merge keys (<<) are not supported", "repeat the fields, or use an alias for a whole value")
+				return c.fail(CodeSyntax, k, "merge keys (<<) are not supported: a key must be plain text", "repeat the fields, or use an alias for a whole value")
 			}
 			if first, ok := seen[k.Value]; ok {
-				return c.fail(CodeDuplicateKey, k, fmt.Sprintf("the key %q is there twice", clip(k.Value)), fmt.Sprintf("the first is at line %d", first))
+				return c.fail(CodeDuplicateKey, k, fmt.Sprintf("the key %q is there twice", Clip(k.Value)), fmt.Sprintf("the first is at line %d", first))
 			}
 			seen[k.Value] = k.Line
 			c.values++
-			key := &tree{scalar: k.Value, mark: c.scalarMark(k)}
-			t.keys = append(t.keys, key)
-			t.items = append(t.items, c.convert(n.Content[i+1], depth+1))
+			key := &Tree{Value: k.Value, Place: c.scalarMark(k)}
+			t.Keys = append(t.Keys, key)
+			t.Items = append(t.Items, c.convert(n.Content[i+1], depth+1))
 		}
 	case yaml.ScalarNode:
-		t.mark = c.scalarMark(n)
-		t.scalar = c.scalar(n)
+		t.Place = c.scalarMark(n)
+		t.Value = c.scalar(n)
 	}
 	return t
 }
 
-func (c *yamlReader) scalarMark(n *yaml.Node) mark {
-	m := mark{line: n.Line, col: n.Column, width: utf8.RuneCountInString(n.Value)}
+func (c *yamlReader) scalarMark(n *yaml.Node) Place {
+	m := Place{Line: n.Line, Column: n.Column, Width: utf8.RuneCountInString(n.Value)}
 	switch {
 	case n.Style&yaml.LiteralStyle != 0:
-		m.style, m.width = '|', 1
+		m.style, m.Width = '|', 1
 	case n.Style&yaml.FoldedStyle != 0:
-		m.style, m.width = '>', 1
+		m.style, m.Width = '>', 1
 	case n.Style&yaml.DoubleQuotedStyle != 0:
-		m.style, m.width = '"', m.width+2
+		m.style, m.Width = '"', m.Width+2
 	case n.Style&yaml.SingleQuotedStyle != 0:
-		m.style, m.width = '\'', m.width+2
+		m.style, m.Width = '\'', m.Width+2
 	}
 	return m
 }
@@ -232,19 +225,19 @@ func (c *yamlReader) scalar(n *yaml.Node) any {
 	}
 	switch strings.ToLower(strings.TrimLeft(s, "+-")) {
 	case ".inf", ".nan":
-		c.fail(CodeSyntax, n, "infinity and NaN are no values of a definition", "")
+		c.fail(CodeSyntax, n, "infinity and NaN are no values", "")
 		return nil
 	}
 	switch {
 	case yamlBased.MatchString(s):
 		i, err := strconv.ParseInt(s, 0, 64)
 		if err != nil {
-			c.fail(CodeSyntax, n, "the number "+clip(s)+" does not fit 64 bits", "put it in quotes if it is text")
+			c.fail(CodeSyntax, n, "the number "+Clip(s)+" does not fit 64 bits", "put it in quotes if it is text")
 		}
 		return i
 	case yamlInt.MatchString(s), yamlFloat.MatchString(s):
 		s = strings.TrimPrefix(s, "+")
-		v, err := number(s)
+		v, err := Number(s)
 		if err != nil {
 			c.fail(CodeSyntax, n, err.Error(), "put it in quotes if it is text")
 		}
@@ -253,8 +246,8 @@ func (c *yamlReader) scalar(n *yaml.Node) any {
 	return s
 }
 
-// yamlText writes canonical JSON as YAML, keeping the order of its keys.
-func yamlText(canonical []byte) ([]byte, error) {
+// YAML writes canonical JSON as YAML, keeping the order of its keys.
+func YAML(canonical []byte) ([]byte, error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal(canonical, &doc); err != nil {
 		return nil, err
@@ -276,7 +269,7 @@ func yamlText(canonical []byte) ([]byte, error) {
 
 // needsQuotes reports whether text would read as something else without them.
 func needsQuotes(s string) bool {
-	c := &yamlReader{src: newSource("", "")}
+	c := &yamlReader{src: NewFile("", "")}
 	_, text := c.scalar(&yaml.Node{Kind: yaml.ScalarNode, Value: s}).(string)
 	return !text || c.bad != nil
 }

@@ -1,4 +1,4 @@
-package workflow
+package source
 
 import (
 	"fmt"
@@ -9,14 +9,14 @@ import (
 )
 
 // jsonTree parses JSON, keeping order and places, which encoding/json does not.
-func jsonTree(src *source, text string) (*tree, *Problem) {
+func jsonTree(src *File, text string) (*Tree, *Problem) {
 	p := &jsonReader{src: src, text: text, line: 1, col: 1}
 	p.blank()
 	t := p.value(0)
 	if p.bad == nil {
 		p.blank()
 		if p.at < len(p.text) {
-			p.fail(CodeSyntax, "text goes on after the end of the definition", "")
+			p.bad = src.fault(CodeSyntax, p.here(), "something follows the end of the "+src.words.Content, "")
 		}
 	}
 	if p.bad != nil {
@@ -26,7 +26,7 @@ func jsonTree(src *source, text string) (*tree, *Problem) {
 }
 
 type jsonReader struct {
-	src       *source
+	src       *File
 	text      string
 	at        int
 	line, col int
@@ -34,13 +34,17 @@ type jsonReader struct {
 	bad       *Problem
 }
 
-func (p *jsonReader) here() mark { return mark{line: p.line, col: p.col, width: 1} }
+func (p *jsonReader) here() Place { return Place{Line: p.line, Column: p.col, Width: 1} }
 
 func (p *jsonReader) fail(code, msg, hint string) { p.failAt(code, p.here(), msg, hint) }
 
-func (p *jsonReader) failAt(code string, m mark, msg, hint string) {
+func (p *jsonReader) failAt(code string, m Place, msg, hint string) {
 	if p.bad == nil {
-		p.bad = fault(p.src, code, m, msg, hint)
+		if code == CodeSyntax {
+			p.bad = p.src.syntaxFault("JSON", m, msg, hint)
+		} else {
+			p.bad = p.src.fault(code, m, msg, hint)
+		}
 		p.at = len(p.text)
 	}
 }
@@ -67,7 +71,7 @@ func (p *jsonReader) blank() {
 		p.skip(1)
 	}
 	if strings.HasPrefix(p.text[p.at:], "//") || strings.HasPrefix(p.text[p.at:], "/*") {
-		p.fail(CodeSyntax, "JSON has no comments", "write the definition as YAML to have comments")
+		p.fail(CodeSyntax, "JSON has no comments", "write the "+p.src.words.Content+" as YAML to have comments")
 	}
 }
 
@@ -78,8 +82,8 @@ func (p *jsonReader) next() byte {
 	return 0
 }
 
-func (p *jsonReader) value(depth int) *tree {
-	t := &tree{mark: p.here()}
+func (p *jsonReader) value(depth int) *Tree {
+	t := &Tree{Place: p.here()}
 	if p.bad != nil {
 		return t
 	}
@@ -98,15 +102,15 @@ func (p *jsonReader) value(depth int) *tree {
 	case c == '[':
 		p.list(t, depth)
 	case c == '"':
-		t.scalar, t.mark = p.string()
+		t.Value, t.Place = p.string()
 	case c == '-' || c >= '0' && c <= '9':
 		p.number(t)
 	default:
 		word := p.word()
-		t.mark.width = max(1, len(word))
+		t.Place.Width = max(1, len(word))
 		switch word {
 		case "true", "false":
-			t.scalar = word == "true"
+			t.Value = word == "true"
 		case "null":
 		case "":
 			msg, hint := "a value is missing", ""
@@ -125,7 +129,7 @@ func (p *jsonReader) value(depth int) *tree {
 			} else if l == "none" || l == "nil" || l == "undefined" {
 				hint = "write null"
 			}
-			p.failAt(CodeSyntax, t.mark, "`"+clip(word)+"` is no JSON value", hint)
+			p.failAt(CodeSyntax, t.Place, "`"+Clip(word)+"` is no JSON value", hint)
 			return t
 		}
 		p.skip(len(word))
@@ -141,8 +145,8 @@ func (p *jsonReader) word() string {
 	return p.text[p.at:end]
 }
 
-func (p *jsonReader) object(t *tree, depth int) {
-	t.shape = aMap
+func (p *jsonReader) object(t *Tree, depth int) {
+	t.Kind = Map
 	open := p.here()
 	p.skip(1)
 	seen := map[string]int{}
@@ -173,10 +177,10 @@ func (p *jsonReader) object(t *tree, depth int) {
 			return
 		}
 		if line, ok := seen[key]; ok {
-			p.failAt(CodeDuplicateKey, m, fmt.Sprintf("the key %q is there twice", clip(key)), fmt.Sprintf("the first is at line %d", line))
+			p.failAt(CodeDuplicateKey, m, fmt.Sprintf("the key %q is there twice", Clip(key)), fmt.Sprintf("the first is at line %d", line))
 			return
 		}
-		if seen[key] = m.line; len(seen) > MaxKeys {
+		if seen[key] = m.Line; len(seen) > MaxKeys {
 			p.failAt(CodeLimit, open, fmt.Sprintf("an object has more than %d keys", MaxKeys), "")
 			return
 		}
@@ -188,16 +192,16 @@ func (p *jsonReader) object(t *tree, depth int) {
 		}
 		p.skip(1)
 		p.blank()
-		t.keys = append(t.keys, &tree{scalar: key, mark: m})
-		t.items = append(t.items, p.value(depth+1))
+		t.Keys = append(t.Keys, &Tree{Value: key, Place: m})
+		t.Items = append(t.Items, p.value(depth+1))
 		if p.bad != nil || p.end('}', open) {
 			return
 		}
 	}
 }
 
-func (p *jsonReader) list(t *tree, depth int) {
-	t.shape = aList
+func (p *jsonReader) list(t *Tree, depth int) {
+	t.Kind = List
 	open := p.here()
 	p.skip(1)
 	for first := true; ; first = false {
@@ -215,7 +219,7 @@ func (p *jsonReader) list(t *tree, depth int) {
 			p.failAt(CodeSyntax, open, "this `[` is never closed", "")
 			return
 		}
-		t.items = append(t.items, p.value(depth+1))
+		t.Items = append(t.Items, p.value(depth+1))
 		if p.bad != nil || p.end(']', open) {
 			return
 		}
@@ -223,7 +227,7 @@ func (p *jsonReader) list(t *tree, depth int) {
 }
 
 // end moves over what follows an entry; it reports whether that was the last.
-func (p *jsonReader) end(closer byte, open mark) bool {
+func (p *jsonReader) end(closer byte, open Place) bool {
 	p.blank()
 	switch c := p.next(); {
 	case p.bad != nil:
@@ -242,32 +246,32 @@ func (p *jsonReader) end(closer byte, open mark) bool {
 	return true
 }
 
-func (p *jsonReader) number(t *tree) {
+func (p *jsonReader) number(t *Tree) {
 	end := p.at
 	for end < len(p.text) && strings.IndexByte("+-0123456789.eE", p.text[end]) >= 0 {
 		end++
 	}
 	s := p.text[p.at:end]
 	digits := strings.TrimPrefix(s, "-")
-	t.mark.width = len(s)
+	t.Place.Width = len(s)
 	if len(digits) > 1 && digits[0] == '0' && digits[1] >= '0' && digits[1] <= '9' {
-		p.failAt(CodeSyntax, t.mark, "a number cannot start with 0", "")
+		p.failAt(CodeSyntax, t.Place, "a number cannot start with 0", "")
 		return
 	}
-	v, err := number(s)
+	v, err := Number(s)
 	if err != nil || strings.HasPrefix(digits, ".") || strings.HasSuffix(digits, ".") || strings.Contains(digits, ".e") {
-		msg := "`" + clip(s) + "` is no number"
+		msg := "`" + Clip(s) + "` is no number"
 		if err != nil && digits != "" && digits[0] >= '0' && digits[0] <= '9' {
 			msg = err.Error()
 		}
-		p.failAt(CodeSyntax, t.mark, msg, "put it in quotes if it is text")
+		p.failAt(CodeSyntax, t.Place, msg, "put it in quotes if it is text")
 		return
 	}
-	t.scalar = v
+	t.Value = v
 	p.skip(len(s))
 }
 
-func (p *jsonReader) string() (string, mark) {
+func (p *jsonReader) string() (string, Place) {
 	m := p.here()
 	m.style = '"'
 	startCol := p.col
@@ -282,7 +286,7 @@ func (p *jsonReader) string() (string, mark) {
 		switch {
 		case c == '"':
 			p.skip(1)
-			m.width = p.col - startCol
+			m.Width = p.col - startCol
 			return b.String(), m
 		case c < ' ':
 			p.fail(CodeSyntax, "a control character is not allowed in text", `write it as \t, \n or \u00XX`)
