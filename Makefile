@@ -1,0 +1,45 @@
+# wfd: see README.md. Every campaign is bounded; its bounds can be set on the
+# command line, as in `make crash KILLS=1000`.
+
+GO        ?= go
+KILLS     ?= 200
+FUZZTIME  ?= 20s
+BENCHTIME ?= 1s
+
+.PHONY: help build demo test lint race bench crash fuzz
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/wfd: one static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/wfd ./cmd/wfd
+
+demo: build ## run a real workflow, kill -9 the daemon in the middle, and watch it finish
+	./examples/demo.sh bin/wfd
+
+test: lint race demo ## everything that must pass: gofmt, vet, staticcheck, all tests with -race, the demo
+
+lint: ## gofmt, vet and staticcheck
+	@files=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go' | while read -r f; do [ -e "$$f" ] && echo "$$f"; done)); \
+	if [ -n "$$files" ]; then echo "gofmt these files:"; echo "$$files"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+race: ## all tests with the race detector, and a short round of kills
+	$(GO) test -race -timeout 15m ./...
+
+bench: ## the log beside the raw disk, a run's life beside the bare commit, replay
+	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) ./eventlog/... ./projection/... ./engine/... ./replay/...
+
+crash: ## kill the daemon KILLS times and look whether it kept its word
+	$(GO) test -count=1 -timeout 60m -v -run 'TestKill|TestNoticesLoss' ./cmd/wfd/internal/crash -kills $(KILLS)
+	$(GO) test -count=1 -timeout 10m -v -run 'TestCrash$$' ./eventlog
+
+fuzz: ## every fuzz target for FUZZTIME
+	@set -e; for pkg in $$($(GO) list ./...); do \
+		dir=$$($(GO) list -f '{{.Dir}}' $$pkg); \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$dir/*_test.go 2>/dev/null); do \
+			echo "$$pkg $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
