@@ -80,7 +80,7 @@ else the directory ` + "$XDG_DATA_HOME/wfd" + `.`,
 		a.serve(), a.dev(),
 		a.runCommand(), a.ls(), a.show(), a.events(), a.watch(), a.state(), a.inbox(),
 		a.signal(), a.answer(), a.pause(), a.resume(), a.cancel(), a.retry(), a.checkpoint(),
-		a.verify(), a.why(),
+		a.verify(), a.whatif(), a.diff(), a.replay(), a.why(),
 		a.workflow(), a.schema(), a.check(), a.checkLog(), a.version(),
 	)
 	for _, c := range root.Commands() {

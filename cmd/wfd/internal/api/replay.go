@@ -3,12 +3,13 @@ package api
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/projection/run"
 	"github.com/wfd-dev/wfd/replay"
 )
 
@@ -21,6 +22,8 @@ type whyInput struct {
 func (a *API) replay(h huma.API) {
 	const tag = "replay"
 	defs := replay.Registered(a.o.Log)
+	a.lookBack(h, defs)
+	a.whatIf(h, defs)
 	register(h, operation{method: "GET", path: "/v1/runs/{id}/verify", id: "verify-run", tag: tag,
 		summary: "Decide a run again and name the first event that does not follow from its facts"},
 		func(_ context.Context, in *OfRun) (*answer[replay.Verdict], error) {
@@ -51,6 +54,124 @@ func (a *API) replay(h huma.API) {
 		})
 }
 
+type replayInput struct {
+	OfRun
+	From  eventlog.Seq `query:"from" doc:"begin with the first event at or after this seq: 0, or next_cursor of the page before"`
+	Limit int          `query:"limit" minimum:"1" maximum:"10000" default:"100" doc:"events per page"`
+}
+
+// Replay is a page of what the events of a run, and of the runs under it, changed.
+type Replay struct {
+	List[replay.Frame]
+	// Graphs are the graphs of the definitions of the runs on this page, by run.
+	Graphs map[string]replay.Graph `json:"graphs"`
+}
+
+type diffInput struct {
+	OfRun
+	At   string `query:"at" doc:"compare the run as it stood there: a seq, a version (v12) or a visit (node#2); absent: now"`
+	With string `query:"with" required:"true" doc:"another run, or the same at another position: RUN or RUN@POSITION"`
+}
+
+func (a *API) lookBack(h huma.API, defs replay.Definitions) {
+	const tag = "replay"
+	register(h, operation{method: "GET", path: "/v1/runs/{id}/replay", id: "replay-run", tag: tag,
+		summary: "The events of a run and of the runs under it, each with what it changed"},
+		func(_ context.Context, in *replayInput) (*answer[Replay], error) {
+			id, err := in.existing(a.o.Log)
+			if err != nil {
+				return nil, err
+			}
+			after := in.From
+			if after > 0 {
+				after--
+			}
+			frames, err := replay.Frames(a.o.Log, id, after, in.Limit+1)
+			if err != nil {
+				return nil, err
+			}
+			return a.replayPage(defs, frames, in.Limit)
+		})
+	register(h, operation{method: "GET", path: "/v1/runs/{id}/tree", id: "get-tree", tag: tag,
+		summary: "The state of a run and of the runs under it, now or at any position of the run's history"},
+		func(_ context.Context, in *stateInput) (*answer[List[run.View]], error) {
+			id, err := in.existing(a.o.Log)
+			if err != nil {
+				return nil, err
+			}
+			at, err := positionAt(in.At)
+			if err != nil {
+				return nil, err
+			}
+			seq := at.Seq
+			if at.Version != 0 || at.Node != "" {
+				s, err := replay.State(a.o.Log, id, at)
+				if err != nil {
+					return nil, err
+				}
+				seq = s.Seq
+			}
+			states, err := replay.Tree(a.o.Log, id, seq)
+			views := make([]run.View, len(states))
+			for i, s := range states {
+				views[i] = s.View()
+			}
+			return listOf(views, "", err)
+		})
+	register(h, operation{method: "GET", path: "/v1/runs/{id}/diff", id: "diff-runs", tag: tag,
+		summary: "How two runs differ, or one at two positions: the first divergence, then all"},
+		func(_ context.Context, in *diffInput) (*answer[replay.Diff], error) {
+			id, err := in.existing(a.o.Log)
+			if err != nil {
+				return nil, err
+			}
+			at, err := positionAt(in.At)
+			if err != nil {
+				return nil, err
+			}
+			name, position, _ := strings.Cut(in.With, "@")
+			with, err := OfRun{name}.existing(a.o.Log)
+			if err != nil {
+				return nil, err
+			}
+			there, err := positionAt(position)
+			if err != nil {
+				return nil, err
+			}
+			return answered(replay.Compare(a.o.Log, id, at, with, there))
+		})
+}
+
+// replayPage is a page of frames, of which there is one more if there is a next.
+func (a *API) replayPage(defs replay.Definitions, frames []replay.Frame, limit int) (*answer[Replay], error) {
+	out := Replay{List: List[replay.Frame]{Items: frames}, Graphs: map[string]replay.Graph{}}
+	if len(frames) > limit {
+		out.Items, out.Next = frames[:limit], strconv.FormatUint(uint64(frames[limit].Event.Seq), 10)
+	}
+	if out.Items == nil {
+		out.Items = []replay.Frame{}
+	}
+	for _, f := range out.Items {
+		if _, ok := out.Graphs[f.Event.Run]; ok {
+			continue
+		}
+		id, err := eventlog.ParseRunID(f.Event.Run)
+		if err != nil {
+			return nil, err
+		}
+		s, err := replay.State(a.o.Log, id, replay.Position{Version: 1})
+		if err != nil {
+			return nil, err
+		}
+		w, err := defs.ByHash(s.Hash)
+		if err != nil {
+			continue // what happened can be told without the graph
+		}
+		out.Graphs[f.Event.Run] = replay.GraphOf(w)
+	}
+	return &answer[Replay]{out}, nil
+}
+
 // positionAt reads a position; "" is the newest end.
 func positionAt(at string) (replay.Position, error) {
 	if at == "" {
@@ -68,16 +189,4 @@ func answered[T any](v T, err error) (*answer[T], error) {
 		return nil, err
 	}
 	return &answer[T]{v}, nil
-}
-
-// afterSeq reads a cursor that is a seq.
-func afterSeq(cursor string) (eventlog.Seq, error) {
-	if cursor == "" {
-		return 0, nil
-	}
-	n, err := strconv.ParseUint(cursor, 10, 64)
-	if err != nil {
-		return 0, problem("invalid", fmt.Sprintf("%q is not a seq", cursor), "use the next_cursor of the page before")
-	}
-	return eventlog.Seq(n), nil
 }

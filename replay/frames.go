@@ -1,0 +1,178 @@
+package replay
+
+import (
+	"bytes"
+	"maps"
+
+	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/projection/event"
+	"github.com/wfd-dev/wfd/projection/run"
+)
+
+// Frame is one event and what it changed in its run.
+type Frame struct {
+	Event   event.View `json:"event"`
+	Changes Changes    `json:"changes"`
+}
+
+// Changes are what one event changed. Each says what was and what is, so that a
+// reader can go forwards and backwards.
+type Changes struct {
+	Status *StatusChange          `json:"status,omitempty"` // of the run
+	Nodes  map[string]NodeChange  `json:"nodes,omitempty"`
+	State  map[string]ValueChange `json:"state,omitempty"`
+	Tokens map[string]TokenChange `json:"tokens,omitempty"` // that wait, by node
+}
+
+// StatusChange is the change of a run's status.
+type StatusChange struct {
+	From run.Status `json:"from"`
+	To   run.Status `json:"to"`
+}
+
+// NodeChange is the change of a node's status; "" is a node that was not come to.
+type NodeChange struct {
+	From  run.NodeStatus `json:"from"`
+	To    run.NodeStatus `json:"to"`
+	Visit int            `json:"visit"`
+}
+
+// ValueChange is the change of a key of the state; one that is absent was not set.
+type ValueChange struct {
+	From event.Value `json:"from,omitempty"`
+	To   event.Value `json:"to,omitempty"`
+}
+
+// TokenChange is the change of how many tokens wait at a node.
+type TokenChange struct {
+	From int `json:"from"`
+	To   int `json:"to"`
+}
+
+// Frames returns up to limit frames of a run and the runs under it after an event
+// of the log, in the log's order. What can be folded no further, because a
+// payload was erased, has no changes.
+func Frames(log eventlog.Log, id eventlog.RunID, after eventlog.Seq, limit int) ([]Frame, error) {
+	folds := map[eventlog.RunID]*folding{}
+	var frames []Frame
+	for e, err := range tree(log, id) {
+		if err != nil {
+			return nil, err
+		}
+		f := folds[e.Run]
+		if f == nil {
+			f = &folding{s: newState(log, e.Run)}
+			folds[e.Run] = f
+		}
+		if e.Seq <= after {
+			if err := f.apply(e); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if len(frames) == limit {
+			break
+		}
+		changes, err := f.changes(e)
+		if err != nil {
+			return nil, err
+		}
+		v, err := event.ViewOf(e.Event)
+		if err != nil {
+			return nil, err
+		}
+		frames = append(frames, Frame{Event: v, Changes: changes})
+	}
+	return frames, nil
+}
+
+// folding is the fold of one run.
+type folding struct {
+	s      *run.State
+	broken bool // by an event that was erased
+}
+
+func (f *folding) apply(e entry) error {
+	if f.broken = f.broken || e.Erased; f.broken {
+		return nil
+	}
+	return f.s.ApplyPayload(e.Event, e.p)
+}
+
+// changes applies an event and returns what that changed.
+func (f *folding) changes(e entry) (Changes, error) {
+	before := glimpse(f.s, e.p)
+	if err := f.apply(e); err != nil || f.broken {
+		return Changes{}, err
+	}
+	after := glimpse(f.s, e.p)
+	var c Changes
+	if before.status != after.status {
+		c.Status = &StatusChange{before.status, after.status}
+	}
+	for _, id := range sortedKeys(before.nodes, after.nodes) {
+		a, b := before.nodes[id], after.nodes[id]
+		if a != b {
+			set(&c.Nodes, id, NodeChange{a.status, b.status, b.visit})
+		}
+	}
+	for _, k := range sortedKeys(before.vars, after.vars) {
+		if a, b := before.vars[k], after.vars[k]; !bytes.Equal(a, b) {
+			set(&c.State, k, ValueChange{a, b})
+		}
+	}
+	for _, id := range sortedKeys(before.tokens, after.tokens) {
+		if a, b := before.tokens[id], after.tokens[id]; a != b {
+			set(&c.Tokens, id, TokenChange{a, b})
+		}
+	}
+	return c, nil
+}
+
+func set[V any](m *map[string]V, k string, v V) {
+	if *m == nil {
+		*m = map[string]V{}
+	}
+	(*m)[k] = v
+}
+
+// glance is what a frame compares of a state.
+type glance struct {
+	status run.Status
+	nodes  map[string]nodeGlance
+	vars   map[string]event.Value
+	tokens map[string]int
+}
+
+type nodeGlance struct {
+	status run.NodeStatus
+	visit  int
+}
+
+// glimpse looks at what an event may change: one node and one key, or everything.
+func glimpse(s *run.State, p event.Payload) glance {
+	g := glance{status: s.Status, nodes: map[string]nodeGlance{}, tokens: map[string]int{}}
+	node := func(id string) {
+		if n := s.Nodes[id]; n != nil {
+			g.nodes[id] = nodeGlance{n.Status, n.Visits}
+		}
+	}
+	for _, t := range s.Tokens {
+		g.tokens[t.To]++
+	}
+	if set, ok := p.(*event.StateSet); ok {
+		if v, ok := s.Vars[set.Key]; ok {
+			g.vars = map[string]event.Value{set.Key: v}
+		}
+		return g
+	}
+	if k, ok := visitKey(p); ok {
+		node(k.Node)
+		return g
+	}
+	for id := range s.Nodes {
+		node(id)
+	}
+	g.vars = maps.Clone(s.Vars)
+	return g
+}

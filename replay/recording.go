@@ -1,0 +1,168 @@
+package replay
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/wfd-dev/wfd/engine/machine"
+	"github.com/wfd-dev/wfd/engine/workflow"
+	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/projection/event"
+	"github.com/wfd-dev/wfd/projection/run"
+)
+
+// A recording is what came to a run from outside, in order, and where it went.
+type recording struct {
+	s     *run.State // as it stands at its end
+	facts []fact
+	route route
+	// What the run had set its own clock for.
+	timers  map[run.Timer]bool
+	retries map[attemptKey]event.Time
+}
+
+// fact is something from outside, as the command it stands for.
+type fact struct {
+	meta machine.Meta
+	cmd  machine.Command
+	at   eventlog.Version
+	// invalid is set on a result that the definition of the time did not accept, so
+	// that its value is not known.
+	invalid bool
+}
+
+type attemptKey struct {
+	VisitKey
+	attempt int
+}
+
+// errUnplayable: the run's results cannot be played through a definition.
+var errUnplayable = errors.New("cannot be played")
+
+// recordingOf reads a run. old is its definition, nil if that is gone.
+func recordingOf(log eventlog.Log, id eventlog.RunID, defs Definitions) (*recording, error) {
+	rec := &recording{s: newState(log, id), route: newRoute(), timers: map[run.Timer]bool{}, retries: map[attemptKey]event.Time{}}
+	var old *workflow.Workflow
+	var group []entry
+	for events, err := range appends(log, id) {
+		if err != nil {
+			return nil, err
+		}
+		group = group[:0]
+		for _, e := range events {
+			p, err := payload(e)
+			if err != nil {
+				return nil, fmt.Errorf("%w: %w", errUnplayable, err)
+			}
+			group = append(group, entry{e, p})
+		}
+		for i := range group {
+			switch p := group[i].p.(type) {
+			case *event.RunForked:
+				return nil, fmt.Errorf("%w: it is a fork of run %s", errUnplayable, p.From)
+			case *event.RunCreated:
+				if old, err = defs.ByHash(p.Hash); err != nil && !errors.Is(err, ErrNoDefinition) {
+					return nil, err
+				}
+			}
+			if err := rec.note(old, group[i:], i > 0 && follows(group[i-1].p, group[i].p)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return rec, nil
+}
+
+// follows reports whether a run.paused is what a failure or a loss led to.
+func follows(before, p event.Payload) bool {
+	if _, ok := p.(*event.RunPaused); !ok {
+		return false
+	}
+	switch b := before.(type) {
+	case *event.NodeLost:
+		return true
+	case *event.NodeFailed:
+		return b.Then == event.ThenPause
+	}
+	return false
+}
+
+// note takes the first of the events of an append into the recording; the rest
+// says how a command ended that shows only later.
+func (rec *recording) note(old *workflow.Workflow, events []entry, derived bool) error {
+	e := events[0]
+	if !derived && rec.outside(e.p) {
+		meta, cmd, err := commandOf(rec.s, events)
+		if err != nil {
+			return fmt.Errorf("%w: version %d: %w", errUnplayable, e.Version, err)
+		}
+		f := fact{meta: meta, cmd: cmd, at: e.Version}
+		if p, ok := e.p.(*event.NodeFailed); ok {
+			if r, ok := cmd.(machine.Result); ok {
+				f.cmd = rec.hint(old, r, p)
+			}
+			f.invalid = p.Class == event.ClassInvalidOutput
+		}
+		rec.facts = append(rec.facts, f)
+	}
+	if err := rec.s.ApplyPayload(e.Event, e.p); err != nil {
+		return fmt.Errorf("%w: %w", errUnplayable, err)
+	}
+	rec.route.note(e.p)
+	switch p := e.p.(type) {
+	case *event.TimerSet:
+		rec.timers[run.Timer{Node: p.Node, Visit: p.Visit, For: p.For, At: p.At}] = true
+	case *event.NodeRetried:
+		rec.retries[attemptKey{VisitKey{p.Node, p.Visit}, p.Attempt}] = p.At
+	case *event.RunCreated:
+		rec.timers[run.Timer{For: "run", At: p.Deadline}] = true
+	}
+	return nil
+}
+
+// outside reports whether an event stands for something from outside, rather than
+// following from what is before it.
+func (rec *recording) outside(p event.Payload) bool {
+	running := func(node string, visit int) bool {
+		v := rec.s.Live[node]
+		return v != nil && v.Visit == visit && v.Status == run.NodeRunning && v.Each == nil && !v.Ordered && v.Attempt > 0
+	}
+	late := func(node string, visit int) bool {
+		v := rec.s.Live[node]
+		return v != nil && v.Visit == visit && v.Status == run.NodeScheduled && v.RetryAt != 0
+	}
+	switch p := p.(type) {
+	case *event.NodeCompleted:
+		return running(p.Node, p.Visit) || late(p.Node, p.Visit)
+	case *event.NodeFailed:
+		return running(p.Node, p.Visit) || late(p.Node, p.Visit)
+	case *event.NodeStarted:
+		return late(p.Node, p.Visit)
+	case *event.ChildStarted:
+		return late(p.Node, p.Visit)
+	case *event.NodeSkipped:
+		return false // who cancels or restores is told by the event that says so
+	case *event.RunCreated, *event.NodeLost, *event.SignalReceived, *event.InputReceived, *event.ChildEnded,
+		*event.TimerFired, *event.RunPaused, *event.RunResumed, *event.RunCancelled, *event.RunRestored:
+		return true
+	}
+	return false
+}
+
+// hint takes from a failure what a runner must have said about a further attempt:
+// nothing, unless the definition of the time alone does not explain what followed.
+func (rec *recording) hint(old *workflow.Workflow, r machine.Result, p *event.NodeFailed) machine.Result {
+	if p.Then == event.ThenRetry {
+		return r // it made sense, and would again
+	}
+	r.Again = nil
+	v := rec.s.Live[p.Node]
+	if old == nil || v == nil {
+		return r
+	}
+	if n := machine.NodeOf(old, v); n != nil && v.Tried < n.Retry.Max {
+		no := false
+		r.Again = &no
+	}
+	return r
+}

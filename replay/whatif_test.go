@@ -1,0 +1,184 @@
+package replay
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/projection/run"
+)
+
+func whatIfAll(t testing.TB, m *sim, source string, name string) Report {
+	t.Helper()
+	w := load(t, source)
+	var ids []eventlog.RunID
+	for _, r := range m.runs {
+		if r.wf.Name == name {
+			ids = append(ids, r.s.Run)
+		}
+	}
+	rep, err := WhatIf(context.Background(), m.log, m.defs, w, ids, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rep
+}
+
+// Through their own definition all runs go the same way, whatever happened to them.
+func TestWhatIfOfTheSameDefinition(t *testing.T) {
+	seeds := uint64(150)
+	if testing.Short() {
+		seeds = 40
+	}
+	runs := 0
+	for seed := range seeds {
+		m := zooRun(t, 4000+seed)
+		for name, source := range zoo {
+			rep := whatIfAll(t, m, source, name)
+			if rep.Same != rep.Runs || len(rep.Groups) > 0 || len(rep.Changed) > 0 {
+				t.Fatalf("seed %d, %s: %s", seed, name, jsonOf(rep))
+			}
+			runs += rep.Runs
+		}
+	}
+	t.Logf("%d runs", runs)
+}
+
+// calmLoops are runs of the loop whose reviews score 0.3, 0.5, …, until 0.6.
+func calmLoops(t testing.TB, n int) *sim {
+	m := newSim(t, 9, zoo["loop"])
+	m.calm = true
+	for i := range n {
+		m.answer = func(v *run.Visit) any {
+			if v.Node != "review" {
+				return map[string]any{"v": int64(v.Visit)}
+			}
+			return map[string]any{"score": min(0.9, 0.2*float64(v.Visit)+0.1*float64(i%4))}
+		}
+		m.start("loop", map[string]any{"i": int64(i)})
+		m.drive()
+	}
+	return m
+}
+
+// Each way in which a new definition sends runs elsewhere is named, with the
+// values.
+func TestWhatIfNamesTheReason(t *testing.T) {
+	m := calmLoops(t, 8)
+	for name, c := range map[string]struct {
+		change [2]string // in the definition's text
+		what   string
+		reason string
+		why    string
+		all    bool
+	}{
+		"threshold": {[2]string{"state.score < 0.6", "state.score < 0.65"}, WhatDecision, "review goes to draft instead of publish", "state.score < 0.65 is met (state.score = 0.6", false},
+		"inserted":  {[2]string{"  - {from: draft, to: review}", "  - {from: draft, to: lint}\n  - {from: lint, to: review}"}, WhatResult, "lint has no recorded result", "visit 1 of lint", true},
+		"expect":    {[2]string{"maximum: 0.95", "maximum: 0.45"}, WhatExpect, "the result of review no longer fits", "0.45", true},
+		"end":       {[2]string{"  publish: {exec: {command: [x]}}", "  publish: {end: failed}"}, WhatEnd, "is failed instead of completed", "publish", true},
+		"input":     {[2]string{"name: loop\n", "name: loop\ninput: {type: object, required: [topic]}\n"}, WhatInput, "does not begin: its input no longer fits", "topic", true},
+		"visits":    {[2]string{"max_visits: 6", "max_visits: 1"}, WhatFailure, "review fails", "loop limit", true},
+		"state":     {[2]string{`notes: "${[result.v]}"`, `notes: "${[result.v * 2]}"`}, WhatState, "has another state.notes", "[2", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			source := strings.Replace(zoo["loop"], c.change[0], c.change[1], 1)
+			if name == "inserted" {
+				source = strings.Replace(source, "  publish:", "  lint: {exec: {command: [x]}}\n  publish:", 1)
+			}
+			if source == zoo["loop"] {
+				t.Fatal("nothing was changed")
+			}
+			rep := whatIfAll(t, m, source, "loop")
+			if len(rep.Groups) == 0 {
+				t.Fatalf("no run would go elsewhere: %s", jsonOf(rep))
+			}
+			var g *Group
+			for i := range rep.Groups {
+				if rep.Groups[i].What == c.what && (c.reason == "" || rep.Groups[i].Reason == c.reason) {
+					g = &rep.Groups[i]
+				}
+			}
+			if g == nil || !strings.Contains(g.Example.Why, c.why) {
+				t.Fatalf("%s", jsonOf(rep.Groups))
+			}
+			if rep.Same+rep.Elsewhere != rep.Runs || c.all != (rep.Same == 0) {
+				t.Errorf("%d of %d the same: %s", rep.Same, rep.Runs, jsonOf(rep.Groups))
+			}
+			again := whatIfAll(t, m, source, "loop")
+			if jsonOf(rep) != jsonOf(again) {
+				t.Error("the report is another the second time")
+			}
+		})
+	}
+}
+
+// What is asked of a node differently is said: its recorded results are taken as
+// they are.
+func TestWhatIfNamesChangedWork(t *testing.T) {
+	m := calmLoops(t, 2)
+	source := strings.Replace(zoo["loop"], "publish: {exec: {command: [x]}}", "publish: {exec: {command: [y]}}", 1)
+	rep := whatIfAll(t, m, source, "loop")
+	if rep.Same != 2 || jsonOf(rep.Changed) != `["publish"]` {
+		t.Error(jsonOf(rep))
+	}
+}
+
+// Reports of parts merge to the report of the whole.
+func TestReportsMerge(t *testing.T) {
+	m := calmLoops(t, 12)
+	source := strings.Replace(zoo["loop"], "state.score < 0.6", "state.score < 0.75", 1)
+	whole := whatIfAll(t, m, source, "loop")
+	all := m.runs
+	var merged Report
+	for i := 0; i < len(all); i += 5 {
+		m.runs = all[i:min(len(all), i+5)]
+		merged.Merge(whatIfAll(t, m, source, "loop"))
+	}
+	if jsonOf(whole) != jsonOf(merged) {
+		t.Errorf("\n%s\n%s", jsonOf(whole), jsonOf(merged))
+	}
+}
+
+// tenNodes is a chain of ten nodes with a decision in the middle.
+func tenNodes() string {
+	var b strings.Builder
+	b.WriteString("name: ten\nstate: {score: {type: number}}\nnodes:\n")
+	for i := range 10 {
+		fmt.Fprintf(&b, "  n%d: {exec: {command: [x]}, set: {score: \"${result.score}\"}}\n", i)
+	}
+	b.WriteString("  low: {exec: {command: [x]}}\nedges:\n")
+	for i := range 9 {
+		if i == 4 {
+			b.WriteString("  - {from: n4, to: low, if: \"state.score < 0.2\"}\n  - {from: n4, to: n5, default: true}\n")
+			continue
+		}
+		fmt.Fprintf(&b, "  - {from: n%d, to: n%d}\n", i, i+1)
+	}
+	return b.String()
+}
+
+// BenchmarkWhatIf plays 10,000 runs of ten nodes through another definition.
+func BenchmarkWhatIf(b *testing.B) {
+	m := newSim(b, 3, tenNodes())
+	m.calm = true
+	m.answer = func(v *run.Visit) any { return map[string]any{"score": float64(len(m.runs)%10) / 10} }
+	var ids []eventlog.RunID
+	for range 10_000 {
+		r := m.start("ten", map[string]any{})
+		for !r.s.Status.Terminal() {
+			m.step(r)
+		}
+		ids = append(ids, r.s.Run)
+	}
+	w := load(b, strings.Replace(tenNodes(), "< 0.2", "< 0.4", 1))
+	b.ResetTimer()
+	for range b.N {
+		rep, err := WhatIf(context.Background(), m.log, m.defs, w, ids, nil)
+		if err != nil || rep.Elsewhere != 2000 {
+			b.Fatalf("%v %d", err, rep.Elsewhere)
+		}
+	}
+	b.ReportMetric(float64(len(ids)*b.N)/b.Elapsed().Seconds(), "runs/s")
+}
