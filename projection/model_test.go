@@ -62,6 +62,11 @@ func (w *world) agrees(r *Row, s *run.State) {
 	for _, n := range s.Nodes {
 		completed += n.Completed
 	}
+	if o := s.Origin; o != nil { // a row counts what the run did itself
+		for _, n := range w.foldOf(o.Run, w.byID[o.Run].events[:o.At]).Nodes {
+			completed -= n.Completed
+		}
+	}
 	for _, c := range []struct {
 		what      string
 		got, want any

@@ -41,15 +41,35 @@ func newWorld(t testing.TB, seed uint64) *world {
 	}
 }
 
-func foldOf(t testing.TB, id eventlog.RunID, events []eventlog.Event) *run.State {
+func (w *world) foldOf(id eventlog.RunID, events []eventlog.Event) *run.State {
+	t := w.t
 	s := run.New(id)
-	s.Past = func(v eventlog.Version) (*run.State, error) { return foldOf(t, id, events[:v]), nil }
+	s.Past = func(v eventlog.Version) (*run.State, error) { return w.foldOf(id, events[:v]), nil }
+	s.Other = w.other
 	for _, e := range events {
 		if err := s.Apply(e); err != nil {
 			t.Fatalf("fold of %s: %v", id, err)
 		}
 	}
 	return s
+}
+
+// other folds a run that another was forked off.
+func (w *world) other(id eventlog.RunID, v eventlog.Version) (*run.State, error) {
+	return w.foldOf(id, w.byID[id].events[:v]), nil
+}
+
+// fork begins a run where another stood, if it had not ended there.
+func (w *world) fork(from *life) {
+	at := eventlog.Version(1 + w.rng.IntN(len(from.events)))
+	if w.foldOf(from.id, from.events[:at]).Status.Terminal() {
+		return
+	}
+	p := &event.RunForked{From: from.id, At: at, Workflow: w.pick(workflowNames...), Version: 1, Hash: "hash1", Pause: w.chance(3)}
+	if w.chance(3) {
+		p.Deadline = w.soon()
+	}
+	w.append(w.newLife(), p)
 }
 
 func (w *world) pick(s ...string) string { return s[w.rng.IntN(len(s))] }
@@ -63,6 +83,8 @@ func (w *world) steps(n int) {
 			w.create(nil)
 		case w.chance(60):
 			w.register()
+		case w.chance(60):
+			w.fork(w.runs[w.rng.IntN(len(w.runs))])
 		default:
 			w.act(w.runs[w.rng.IntN(len(w.runs))])
 		}
@@ -72,11 +94,6 @@ func (w *world) steps(n int) {
 var workflowNames = []string{"review-loop", "Review_Loop", "nightly", "weiß", ""}
 
 func (w *world) create(parent *event.Parent) *life {
-	w.ids++
-	l := &life{}
-	binary.BigEndian.PutUint64(l.id[:], 0x0190_0000_0000_0000+uint64(w.rng.Uint32())) // no order but Seq
-	binary.BigEndian.PutUint64(l.id[8:], w.ids)
-	l.state = run.New(l.id)
 	p := &event.RunCreated{
 		Workflow: w.pick(workflowNames...), Version: 1 + w.rng.IntN(3), Hash: fmt.Sprintf("hash%d", w.rng.IntN(9)), Input: event.MustValue("in"),
 		Entry: []string{"a", "human", "wait"}[:1+w.rng.IntN(3)], Parent: parent,
@@ -90,9 +107,20 @@ func (w *world) create(parent *event.Parent) *life {
 	if parent != nil {
 		p.Depth = 1
 	}
+	l := w.newLife()
+	w.append(l, p)
+	return l
+}
+
+func (w *world) newLife() *life {
+	w.ids++
+	l := &life{}
+	binary.BigEndian.PutUint64(l.id[:], 0x0190_0000_0000_0000+uint64(w.rng.Uint32())) // no order but Seq
+	binary.BigEndian.PutUint64(l.id[8:], w.ids)
+	l.state = run.New(l.id)
+	l.state.Other = w.other
 	w.runs = append(w.runs, l)
 	w.byID[l.id] = l
-	w.append(l, p)
 	return l
 }
 
@@ -119,10 +147,10 @@ func (w *world) append(l *life, payloads ...event.Payload) {
 			Seq: w.log.Head() + 1 + eventlog.Seq(i), Run: l.id, Version: l.state.Version + 1, Time: w.clock, Kind: p.Kind(), Payload: event.Encode(p),
 		}
 		if err := l.state.Apply(e); err != nil {
-			l.state = foldOf(w.t, l.id, l.events)
+			l.state = w.foldOf(l.id, l.events)
 			return
 		}
-		l.state.Past = func(v eventlog.Version) (*run.State, error) { return foldOf(w.t, l.id, l.events[:v]), nil }
+		l.state.Past = func(v eventlog.Version) (*run.State, error) { return w.foldOf(l.id, l.events[:v]), nil }
 	}
 	events := w.write(l.id, eventlog.Version(len(l.events)), payloads...)
 	l.events = append(l.events, events...)
