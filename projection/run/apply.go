@@ -75,6 +75,19 @@ func (s *State) apply(p event.Payload) error {
 		return s.restored(p)
 	case *event.RunForked:
 		return s.forked(p)
+	case *event.CheckpointCreated:
+		s.mark(p)
+		s.key(p.Key)
+	case *event.CheckpointPruned, *event.ResultIgnored:
+	default:
+		return s.applyVisit(p)
+	}
+	return nil
+}
+
+// applyVisit folds what happens to visits and to what they wait for.
+func (s *State) applyVisit(p event.Payload) error {
+	switch p := p.(type) {
 	case *event.NodeScheduled:
 		return s.scheduled(p)
 	case *event.NodeStarted:
@@ -145,10 +158,6 @@ func (s *State) apply(p event.Payload) error {
 			v.Result = event.Null
 		}
 		s.moving()
-	case *event.CheckpointCreated:
-		s.mark(p)
-		s.key(p.Key)
-	case *event.CheckpointPruned, *event.ResultIgnored:
 	default:
 		return fmt.Errorf("%w: %T", ErrHistory, p)
 	}
