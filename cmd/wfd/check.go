@@ -63,7 +63,7 @@ views are what the events make them, and that every run folds to a lawful state.
 The log's files are changed in no way. Exit 6 if anything is damaged.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if a.addr != "" {
+			if a.sources["addr"] > a.sources["data"] {
 				return usagef("wfd check works on a directory that no daemon holds: use --data")
 			}
 			dir, err := a.dataDir()

@@ -108,7 +108,14 @@ func (s *session) Close() error {
 // --data, to a daemon at the default address, or to the default directory.
 func (a *app) connect(ctx context.Context, n need) (*session, error) {
 	if a.addr != "" && a.data != "" {
-		return nil, usagef("--addr and --data exclude each other: a daemon has its own directory")
+		switch by := a.sources; {
+		case by["addr"] > by["data"]:
+			a.data = ""
+		case by["addr"] < by["data"]:
+			a.addr = ""
+		default:
+			return nil, usagef("--addr and --data exclude each other: a daemon has its own directory")
+		}
 	}
 	if a.addr == "" && a.data == "" && a.answers(ctx) {
 		a.addr = defaultAddr

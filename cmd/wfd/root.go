@@ -21,7 +21,8 @@ type app struct {
 	output, jq                string
 	logFormat, logLevel       string
 
-	engine engineFlags
+	engine  engineFlags
+	sources map[string]source // of the settings that are set
 }
 
 // run runs the command that args name.
@@ -79,7 +80,7 @@ else the directory ` + "$XDG_DATA_HOME/wfd" + `.`,
 	root.AddCommand(
 		a.serve(), a.dev(),
 		a.runCommand(), a.ls(), a.show(), a.events(), a.watch(), a.state(), a.inbox(),
-		a.signal(), a.answer(), a.pause(), a.resume(), a.cancel(), a.retry(), a.checkpoint(),
+		a.signal(), a.answer(), a.pause(), a.resume(), a.cancel(), a.retry(), a.checkpoint(), a.fork(),
 		a.verify(), a.whatif(), a.diff(), a.replay(), a.why(),
 		a.workflow(), a.schema(), a.check(), a.checkLog(), a.version(),
 	)

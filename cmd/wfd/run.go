@@ -43,7 +43,7 @@ FILE is what has a / or ends in .yaml, .yml or .json.`,
 			}
 			var text []byte
 			if isFile(args[0]) {
-				if text, err = readFile(args[0]); err != nil {
+				if text, err = readDefinition(args[0], false); err != nil {
 					return err
 				}
 			}
@@ -93,6 +93,16 @@ func startBody(b api.StartBody) map[string]any {
 		m["labels"] = b.Labels
 	}
 	return m
+}
+
+// readDefinition reads a definition that has no errors: so nothing is opened, or
+// made, for one that has.
+func readDefinition(file string, template bool) ([]byte, error) {
+	text, err := readFile(file)
+	if err == nil {
+		_, _, err = api.Compile(file, text, template)
+	}
+	return text, err
 }
 
 // apply registers a definition and notes what is worth knowing about it.

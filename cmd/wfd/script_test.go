@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,6 +18,11 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
+
+// The main goroutine keeps the main thread. The log's writer ends the thread it is
+// locked to, and under the race detector a process does not end whose main thread
+// has.
+func init() { runtime.LockOSThread() }
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"wfd": main})
@@ -31,6 +37,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("XDG_DATA_HOME", "")
 			e.Setenv("XDG_CONFIG_HOME", "")
 			e.Setenv("WFD_DATA", filepath.Join(e.WorkDir, "data"))
+			e.Setenv("GORACE", "atexit_sleep_ms=0") // else each command takes a second longer
 			e.Values[daemonKey{}] = map[string]*daemon{}
 			return os.MkdirAll(home, 0o755)
 		},
@@ -95,7 +102,7 @@ func startDaemon(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	d := &daemon{cmd: exec.Command(path, append(args[1:], "--addr", "127.0.0.1:0")...), log: &bytes.Buffer{}, done: make(chan error, 1)}
 	d.cmd.Dir, d.cmd.Stderr = ts.Getenv("WORK"), d.log
-	for _, v := range []string{"HOME", "PATH", "WFD_DATA", "WFD_TOKEN", "WFD_REPLIES", "COLOR", "TMPDIR"} {
+	for _, v := range []string{"HOME", "PATH", "WFD_DATA", "WFD_TOKEN", "WFD_REPLIES", "COLOR", "TMPDIR", "GORACE"} {
 		d.cmd.Env = append(d.cmd.Env, v+"="+ts.Getenv(v))
 	}
 	out, err := d.cmd.StdoutPipe()

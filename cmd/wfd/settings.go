@@ -22,27 +22,48 @@ var fromOutside = []string{
 	"replies", "no-exec", "allow-env", "queue",
 }
 
+// A source is where a setting comes from; the greater one counts.
+type source int
+
+const (
+	nowhere source = iota
+	theFile
+	theEnv
+	aFlag
+)
+
 // settings completes the flags: a flag counts before WFD_*, and that before the
 // file.
 func (a *app) settings(cmd *cobra.Command) error {
 	f := cmd.Flags()
-	if err := fromEnv(f, "config"); err != nil {
+	if _, err := fromEnv(f, "config"); err != nil {
 		return err
 	}
+	a.sources = map[string]source{}
 	file, err := a.readConfig()
 	if err != nil {
 		return err
 	}
 	for _, name := range fromOutside {
-		if err := fromEnv(f, name); err != nil {
-			return err
-		}
 		flag, v := f.Lookup(name), file[name]
-		if flag == nil || flag.Changed || v == nil {
+		if flag == nil {
 			continue
 		}
-		if err := setAll(f, flag, v); err != nil {
-			return usagef("%s: %s: %w", a.config, name, err)
+		if flag.Changed {
+			a.sources[name] = aFlag
+			continue
+		}
+		set, err := fromEnv(f, name)
+		switch {
+		case err != nil:
+			return err
+		case set:
+			a.sources[name] = theEnv
+		case v != nil:
+			if err := setAll(f, flag, v); err != nil {
+				return usagef("%s: %s: %w", a.config, name, err)
+			}
+			a.sources[name] = theFile
 		}
 	}
 	return nil
@@ -52,16 +73,17 @@ func envName(flag string) string {
 	return "WFD_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-func fromEnv(f *pflag.FlagSet, name string) error {
+// fromEnv sets a flag from its variable, if there is one.
+func fromEnv(f *pflag.FlagSet, name string) (bool, error) {
 	flag := f.Lookup(name)
-	v, ok := os.LookupEnv(envName(name))
-	if flag == nil || flag.Changed || !ok || v == "" {
-		return nil
+	v := os.Getenv(envName(name))
+	if flag == nil || flag.Changed || v == "" {
+		return false, nil
 	}
 	if err := f.Set(name, v); err != nil {
-		return usagef("%s=%q: %w", envName(name), v, err)
+		return false, usagef("%s=%q: %w", envName(name), v, err)
 	}
-	return nil
+	return true, nil
 }
 
 // setAll sets a flag from a value of the file; a list sets a repeatable flag.

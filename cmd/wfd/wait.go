@@ -89,9 +89,9 @@ func (a *app) settle(ctx context.Context, s *session, id string, timeout time.Du
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
-	req := client.Request{Path: "/v1/runs/" + id, Query: q}
+	req := client.Request{Path: runPath(id), Query: q}
 	var away time.Time // since when the daemon has been away
-	for {
+	for ctx.Err() == nil {
 		raw, _, err := s.Do(ctx, req)
 		var p *api.Problem
 		switch {
@@ -104,18 +104,7 @@ func (a *app) settle(ctx context.Context, s *session, id string, timeout time.Du
 			if r.Terminal() || r.Status == "paused" || s.inside() && r.Status == "waiting" && onlyPeople(&r) {
 				return raw, nil
 			}
-			continue
 		case ctx.Err() != nil:
-			if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return nil, ctx.Err()
-			}
-			now, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTime)
-			defer cancel()
-			raw, _, lerr := s.Do(now, client.Request{Path: req.Path})
-			if lerr != nil {
-				raw = nil
-			}
-			return raw, &coded{exitTimeout, fmt.Errorf("run %s is not done after %s; it goes on", id, timeout)}
 		case errors.Is(err, client.ErrUnreachable), errors.As(err, &p) && p.Status == http.StatusServiceUnavailable:
 			// A daemon that is restarted takes its runs up.
 			if away.IsZero() {
@@ -132,6 +121,17 @@ func (a *app) settle(ctx context.Context, s *session, id string, timeout time.Du
 			return nil, err
 		}
 	}
+	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return nil, ctx.Err()
+	}
+	late := &coded{exitTimeout, fmt.Errorf("run %s is not done after %s; it goes on", id, timeout)}
+	now, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTime)
+	defer cancel()
+	raw, _, err := s.Do(now, client.Request{Path: req.Path})
+	if err != nil {
+		return nil, late // without the run: the timeout says enough
+	}
+	return raw, late
 }
 
 // onlyPeople reports whether a waiting run waits for nothing that comes by

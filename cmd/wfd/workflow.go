@@ -37,7 +37,7 @@ func (a *app) workflowApply(use, short string, template bool) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			texts := make([][]byte, len(args))
 			for i, file := range args {
-				if texts[i], err = readFile(file); err != nil {
+				if texts[i], err = readDefinition(file, template); err != nil {
 					return err
 				}
 			}

@@ -17,6 +17,9 @@ type inside struct {
 // RoundTrip runs the handler in a goroutine and returns with its headers; the
 // body is read as the handler writes it. Closing the body ends the request.
 func (t inside) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(api.WithActor(r.Context(), t.actor))
 	r = r.Clone(ctx)
 	if r.Body == nil {
