@@ -181,9 +181,6 @@ func (c *conversation) say(line string) []string {
 			return []string{"never"}
 		}
 		return []string{since(at)}
-	case "policy": // what definitions cannot say of a foreach yet
-		c.wf.Node(plain[0]).OnFailure = workflow.OnFailure(plain[1])
-		return nil
 	case "clock":
 		c.at += event.Time(c.span(plain[0]))
 		return nil

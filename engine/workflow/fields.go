@@ -88,7 +88,7 @@ var commonFields = []field{
 	{name: "on_error", form: aNodeID, doc: "The node to go to when this one failed for good."},
 	{name: "on_timeout", form: aNodeID, doc: "The node to go to when the deadline passed."},
 	{name: "join", form: special, doc: "When a converge starts: all, any or {quorum: n}."},
-	{name: "on_failure", form: aChoice, choices: []string{"wait", "fail_fast", "continue"}, doc: "What a converge does about failed branches."},
+	{name: "on_failure", form: aChoice, choices: []string{"wait", "fail_fast", "continue"}, doc: "What a converge does about failed branches, and a foreach about failed items (wait or continue)."},
 	{name: "priority", form: aCount, min: -1000, max: 1000, doc: "Higher runs first when there is a queue."},
 	{name: "queue", form: aWord, doc: "The queue its runner takes tasks from."},
 }

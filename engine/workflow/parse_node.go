@@ -417,11 +417,15 @@ func (p *parser) contradictions(n *NodeDef, given map[string]source.Place, key *
 	case Agent, Converge:
 		both("agent", "role", "an agent has a role already")
 	}
-	if n.Kind != Converge {
-		for _, f := range []string{"join", "on_failure"} {
-			if m, ok := given[f]; ok {
-				p.fail(CodeContradiction, m, source.Join(path, f), n.ID, f+" is for converge nodes, and this is "+nodeWords(n.Kind), "")
-			}
+	if m, ok := given["join"]; ok && n.Kind != Converge {
+		p.fail(CodeContradiction, m, source.Join(path, "join"), n.ID, "join is for converge nodes, and this is "+nodeWords(n.Kind), "")
+	}
+	if m, ok := given["on_failure"]; ok {
+		switch at := source.Join(path, "on_failure"); {
+		case n.Kind != Converge && n.Kind != Foreach:
+			p.fail(CodeContradiction, m, at, n.ID, "on_failure is for converge and foreach nodes, and this is "+nodeWords(n.Kind), "")
+		case n.Kind == Foreach && n.OnFailure == FailFast:
+			p.fail(CodeContradiction, m, at, n.ID, "a foreach cannot fail_fast", "it waits for the items under way (wait), or goes on with the error as the item's result (continue)")
 		}
 	}
 	runs := n.Kind.IsAction() || n.Kind == Converge || n.Kind == Foreach || n.Kind == Plan
