@@ -29,10 +29,8 @@ var _ Log = (*eventlog.DB)(nil)
 
 // Auditor speaks for one log: it signs checkpoints and makes proofs from them.
 // All methods may be called at the same time, and while the log is appended to;
-// none of them is on the way of an append.
-//
-// Three sizes move over it: signed ≤ durable, and what a rotation signed off ≤
-// signed by the next key.
+// none of them is on the way of an append. Its cursor is the size of the last
+// checkpoint: signed ≤ durable.
 type Auditor struct {
 	dir      string
 	db       Log

@@ -139,7 +139,7 @@ func TestIncrementalFinds(t *testing.T) {
 	}
 
 	write(t, good, state)
-	for at := 0; at < len(good); at += 3 {
+	for at := 0; at < len(good); at += 7 {
 		b := bytes.Clone(good)
 		b[at] ^= 1 << (at % 8)
 		write(t, b, state)

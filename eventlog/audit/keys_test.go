@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -161,9 +162,9 @@ func TestRotation(t *testing.T) {
 	if _, err := stranger.keys().Follow(chain); !errors.Is(err, audit.ErrSignature) {
 		t.Errorf("another log's chain: %v", err)
 	}
-	for at := range chain {
+	for at := rand.IntN(5); at < len(chain); at += 5 {
 		b := bytes.Clone(chain)
-		b[at] ^= 1 << (at % 8)
+		b[at] ^= 1 << rand.IntN(8)
 		if k, err := first.Follow(b); err == nil && k != first {
 			t.Fatalf("a changed bit at %d of the chain is accepted", at)
 		}

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -122,7 +123,8 @@ func byHand(t *testing.T, doc []byte, public string) {
 	}
 }
 
-// No bit of a proof can be changed, nor can another form of it pass.
+// No bit of a proof can be changed, of which one byte in three is tried, nor
+// can another form of it pass.
 func TestFlippedProofs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -142,16 +144,16 @@ func TestFlippedProofs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for at := range proof {
+	for at := rand.IntN(3); at < len(proof); at += 3 {
 		b := bytes.Clone(proof)
-		b[at] ^= 1 << (at % 8)
+		b[at] ^= 1 << rand.IntN(8)
 		if _, err := audit.CheckProof(b, keys); err == nil {
 			t.Fatalf("a changed bit at %d is accepted:\n%s", at, b)
 		}
 	}
-	for at := range consistency {
+	for at := rand.IntN(3); at < len(consistency); at += 3 {
 		b := bytes.Clone(consistency)
-		b[at] ^= 1 << (at % 8)
+		b[at] ^= 1 << rand.IntN(8)
 		if _, _, err := audit.CheckConsistency(b, keys); err == nil {
 			t.Fatalf("a changed bit at %d is accepted:\n%s", at, b)
 		}

@@ -99,11 +99,6 @@ func (c *hashCache) block(id blockID) (b [][32]byte, err error) {
 	return b, err
 }
 
-// rootAt returns the root of the tree when it had size leaves.
-func rootAt(t eventlog.Tree, size uint64) ([32]byte, error) {
-	return tlog.TreeHash(int64(size), HashReader(t))
-}
-
 // proveRecord returns the path from leaf index to the root of the tree of size.
 func proveRecord(t eventlog.Tree, size, index uint64) ([]hash, error) {
 	p, err := tlog.ProveRecord(int64(size), int64(index), HashReader(t))
