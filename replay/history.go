@@ -59,30 +59,6 @@ func appends(log eventlog.Log, id eventlog.RunID) iter.Seq2[[]eventlog.Event, er
 	}
 }
 
-// whole reads a run's events up to a position, with their payloads; that of an
-// event that was erased is nil.
-func whole(log eventlog.Log, id eventlog.RunID, at Position) ([]entry, error) {
-	s, err := State(log, id, at)
-	if err != nil {
-		return nil, err
-	}
-	entries := make([]entry, 0, s.Version)
-	for e, err := range history(log, id) {
-		if err != nil {
-			return nil, err
-		}
-		if e.Version > s.Version {
-			break
-		}
-		p, err := payload(e)
-		if err != nil && !errors.Is(err, ErrErased) {
-			return nil, err
-		}
-		entries = append(entries, entry{e, p})
-	}
-	return entries, nil
-}
-
 // entry is an event with what it says.
 type entry struct {
 	eventlog.Event

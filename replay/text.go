@@ -33,13 +33,13 @@ func shown(b []byte) string {
 	return string([]rune(string(b[:min(len(b), 4*maxShown)]))[:maxShown]) + "…"
 }
 
-// viewOf returns e as people see it, nil if it cannot be read.
-func viewOf(e eventlog.Event) *event.View {
+// viewOf returns e in JSON as people see it, none if it cannot be read.
+func viewOf(e eventlog.Event) json.RawMessage {
 	v, err := event.ViewOf(e)
 	if err != nil {
 		return nil
 	}
-	return &v
+	return json.RawMessage(jsonOf(v))
 }
 
 // sortedKeys returns the keys of several maps together, sorted.

@@ -34,8 +34,8 @@ type Difference struct {
 	Fact    eventlog.Version `json:"fact"` // the event that stands for the command
 	Why     string           `json:"why"`  // in one sentence
 	// Recorded is the event there is, Decided the one that follows; nil: none.
-	Recorded *event.View `json:"recorded,omitempty"`
-	Decided  *event.View `json:"decided,omitempty"`
+	Recorded json.RawMessage `json:"recorded,omitempty"`
+	Decided  json.RawMessage `json:"decided,omitempty"`
 }
 
 // Verify decides every decision of a run again and compares what it gives, byte

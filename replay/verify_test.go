@@ -1,7 +1,14 @@
 package replay
 
 import (
+	"errors"
+	"strings"
 	"testing"
+
+	"github.com/wfd-dev/wfd/engine/machine"
+	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/projection/event"
+	"github.com/wfd-dev/wfd/projection/run"
 )
 
 // Every history that the machine decides verifies, whatever happened to the run.
@@ -27,5 +34,74 @@ func TestVerifyRandomRuns(t *testing.T) {
 	t.Logf("%d events", events)
 	if events < int(n)*15 {
 		t.Fatalf("only %d events in %d simulations", events, n)
+	}
+}
+
+// What cannot be verified is said, from which version on, and passes.
+func TestVerifySaysWhatItCannot(t *testing.T) {
+	m := calmLoops(t, 1)
+	id := m.runs[0].s.Run
+	v, err := Verify(m.log, known{}, id)
+	if err != nil || !v.OK || v.NotFrom != 1 || !strings.Contains(v.Why, "definition is gone") {
+		t.Errorf("without its definition: %v %s", err, jsonOf(v))
+	}
+	events := list(m.events(id))
+	at := len(events) - 3
+	events[at].Payload, events[at].Erased = nil, true
+	begin := at
+	for events[begin-1].Append == events[at].Append {
+		begin--
+	}
+	v, err = Verify(events, m.defs, id)
+	if err != nil || !v.OK || int(v.NotFrom) != begin+1 || int(v.Verified) != begin || !strings.Contains(v.Why, "erased") {
+		t.Errorf("erased at version %d: %v %s", at+1, err, jsonOf(v))
+	}
+	if _, err := Why(events, m.defs, id, "publish", 0, Position{Version: eventlog.Version(at)}); err != nil {
+		t.Errorf("why before what was erased: %v", err)
+	}
+	if _, err := Frames(events, id, 0, 1000); err != nil {
+		t.Errorf("frames of a run with an erased event: %v", err)
+	}
+	if _, err := Verify(m.log, m.defs, eventlog.RunID{9}); !errors.Is(err, run.ErrNotFound) {
+		t.Errorf("no such run: %v", err)
+	}
+}
+
+// A fork verifies, is explained by what it was forked from too, and differs from
+// it from there on only.
+func TestForks(t *testing.T) {
+	m := calmLoops(t, 1)
+	origin := m.runs[0]
+	at := eventlog.Version(0)
+	for _, e := range m.events(origin.s.Run) {
+		if e.Kind == event.KindEdgeTaken {
+			at = e.Version // the last of them: to publish
+		}
+	}
+	fork := &simRun{wf: origin.wf, s: newState(m.log, m.id())}
+	m.runs = append(m.runs, fork)
+	m.do(fork, "ann", machine.Fork{From: origin.s.Run, At: at - 1, Set: map[string]event.Value{"score": event.MustValue(0.1)}})
+	m.answer = func(v *run.Visit) any { return map[string]any{"v": int64(7), "score": 0.9} }
+	m.drive()
+	if fork.s.Status != run.Completed {
+		t.Fatalf("the fork is %s", fork.s.Status)
+	}
+	v, err := Verify(m.log, m.defs, fork.s.Run)
+	if err != nil || !v.OK || v.Verified != fork.s.Version {
+		t.Errorf("%v %s", err, jsonOf(v))
+	}
+	x, err := Why(m.log, m.defs, fork.s.Run, "publish", 0, Position{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x.Steps[0].VisitKey != (VisitKey{"draft", 1}) || x.Steps[len(x.Steps)-1].Node != "publish" {
+		t.Errorf("%s", jsonOf(x.Steps))
+	}
+	d, err := Compare(m.log, origin.s.Run, Position{}, fork.s.Run, Position{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.Decision == nil || d.Decision.A[0].To != "publish" || d.Decision.B[0].To != "draft" {
+		t.Errorf("%s", jsonOf(d))
 	}
 }

@@ -22,7 +22,8 @@ func (x *explainer) missing(node string) {
 			continue
 		}
 		seen[id] = true
-		if x.waits(id) {
+		if from := x.waits(id); len(from) > 0 {
+			reached = append(reached, from...)
 			continue
 		}
 		n := x.wf.Node(id)
@@ -44,11 +45,14 @@ func (x *explainer) missing(node string) {
 	x.steps(reached...)
 }
 
-// waits tells of a node that was come to but has not begun.
-func (x *explainer) waits(id string) bool {
-	tokens := x.s.TokensAt(id)
-	if len(tokens) == 0 {
-		return false
+// waits tells of a node that was come to but has not begun, and returns from where.
+func (x *explainer) waits(id string) []VisitKey {
+	var from []VisitKey
+	for _, t := range x.s.TokensAt(id) {
+		from = append(from, VisitKey{t.From, t.Visit})
+	}
+	if len(from) == 0 {
+		return nil
 	}
 	var on []string
 	n := x.wf.Node(id)
@@ -57,15 +61,20 @@ func (x *explainer) waits(id string) bool {
 			on = append(on, v)
 		}
 	}
-	why := fmt.Sprintf("%d of its branches have arrived", len(tokens))
+	why := "one branch has arrived"
+	if len(from) > 1 {
+		why = fmt.Sprintf("%d branches have arrived", len(from))
+	}
 	switch {
 	case len(on) > 0:
 		why += "; it waits for " + strings.Join(on, ", ")
 	case x.s.Status == run.Paused || x.s.Status.Terminal():
 		why += "; the run is " + string(x.s.Status)
+	default:
+		why += "; it is about to begin"
 	}
 	x.out.Missing = append(x.out.Missing, Missing{Node: id, Why: why})
-	return true
+	return from
 }
 
 // notTaken tells why an edge was not taken from the latest visit of its source.

@@ -243,7 +243,7 @@ func (m *model) state(width, height int) []string {
 	for _, k := range slices.Sorted(maps.Keys(s.State)) {
 		text := cut(m.clean(k+" = "+show(s.State[k])), width)
 		if c, ok := fr.Changes.State[k]; ok {
-			text = m.styles.changed.Render(cut(m.clean(fmt.Sprintf("%s = %s   was %s", k, show(s.State[k]), show(c.From))), width))
+			text = m.styles.changed.Render(cut(m.clean(fmt.Sprintf("%s = %s (was %s)", k, show(s.State[k]), show(c.From))), width))
 		}
 		lines = append(lines, text)
 	}
@@ -263,7 +263,7 @@ func show(v event.Value) string {
 
 // cut shortens s to one line of width cells.
 func cut(s string, width int) string {
-	s = strings.Join(strings.Fields(strings.ReplaceAll(s, "\t", " ")), " ")
+	s = strings.NewReplacer("\n", " ", "\t", " ").Replace(s)
 	if lipgloss.Width(s) <= width {
 		return s
 	}
