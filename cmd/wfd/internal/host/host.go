@@ -64,6 +64,12 @@ func Open(o Options) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
+	h.on(log, views, o)
+	return h, nil
+}
+
+// on puts the engine and its API on a log and its views.
+func (h *Host) on(log *eventlog.DB, views *projection.Views, o Options) {
 	h.Log, h.Views = log, views
 	opt := engine.Options{
 		Logger: o.Logger, Runners: runners(o), Queues: o.Queues, Env: engine.EnvAllowed(o.AllowEnv),
@@ -82,7 +88,6 @@ func Open(o Options) (*Host, error) {
 			return nil
 		},
 	})
-	return h, nil
 }
 
 func runners(o Options) map[workflow.Kind]agent.Runner {
