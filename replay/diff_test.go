@@ -40,6 +40,7 @@ func mirrored(d Diff) Diff {
 
 // A run does not differ from itself, and which run comes first makes no difference.
 func TestDiffLaws(t *testing.T) {
+	t.Parallel()
 	differing, decisions := 0, 0
 	for _, name := range []string{"loop", "fan", "race", "people", "tree"} {
 		m := newSim(t, 5, zoo["loop"], zoo["fan"], zoo["race"], zoo["people"], zoo["tree"])

@@ -198,11 +198,9 @@ func facts(t *testing.T, m *sim, id eventlog.RunID) map[int]bool {
 // waited for left out. That the facts are those that were recorded is proven by
 // the log's tree, not by what follows from them.
 func TestVerifyNamesEveryMutation(t *testing.T) {
-	seeds, total, named, free := uint64(25), 0, 0, 0
-	if testing.Short() {
-		seeds = 5
-	}
-	for seed := range seeds {
+	t.Parallel()
+	total, named, free := 0, 0, 0
+	for seed := range seeds(25) {
 		m := zooRun(t, 1000+seed)
 		for _, r := range m.runs[:1] {
 			if r.s.Version > 90 {

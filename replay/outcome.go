@@ -45,7 +45,8 @@ type Outcome struct {
 // it does not.
 func outcomeOf(p *player) (o Outcome, ok bool) {
 	o = Outcome{Run: p.s.Run, Status: p.rec.s.Status, Played: string(p.s.Status)}
-	for _, v := range p.missing() {
+	missing := p.missing()
+	for _, v := range missing {
 		o.Missing = append(o.Missing, VisitKey{v.Node, v.Visit})
 	}
 	if len(o.Missing) > 0 || p.lost != "" {
@@ -60,6 +61,9 @@ func outcomeOf(p *player) (o Outcome, ok bool) {
 		o.What, o.Node, o.Visit = WhatResult, k.Node, k.Visit
 		o.Reason = fmt.Sprintf("%s has no recorded result", k.Node)
 		o.Why = fmt.Sprintf("visit %d of %s has no recorded result", k.Visit, k.Node)
+		if a := missing[0].Attempt; a > 1 {
+			o.Why = fmt.Sprintf("visit %d of %s has no recorded result of attempt %d", k.Visit, k.Node, a)
+		}
 	case p.s.Status != p.rec.s.Status && (p.rec.s.Status.Terminal() || p.s.Status.Terminal()):
 		o.What = WhatEnd
 		o.Reason = fmt.Sprintf("is %s instead of %s", p.s.Status, p.rec.s.Status)

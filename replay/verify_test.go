@@ -13,10 +13,8 @@ import (
 
 // Every history that the machine decides verifies, whatever happened to the run.
 func TestVerifyRandomRuns(t *testing.T) {
-	n := uint64(300)
-	if testing.Short() {
-		n = 60
-	}
+	t.Parallel()
+	n := seeds(300)
 	events := 0
 	for seed := range n {
 		m := zooRun(t, seed)

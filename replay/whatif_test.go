@@ -28,12 +28,9 @@ func whatIfAll(t testing.TB, m *sim, source string, name string) Report {
 
 // Through their own definition all runs go the same way, whatever happened to them.
 func TestWhatIfOfTheSameDefinition(t *testing.T) {
-	seeds := uint64(150)
-	if testing.Short() {
-		seeds = 40
-	}
+	t.Parallel()
 	runs := 0
-	for seed := range seeds {
+	for seed := range seeds(150) {
 		m := zooRun(t, 4000+seed)
 		for name, source := range zoo {
 			rep := whatIfAll(t, m, source, name)
@@ -181,4 +178,40 @@ func BenchmarkWhatIf(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(len(ids)*b.N)/b.Elapsed().Seconds(), "runs/s")
+}
+
+// Any run can be played through any definition: it ends, and each run is either
+// the same or in one group.
+func TestWhatIfOfAnyDefinition(t *testing.T) {
+	t.Parallel()
+	found := map[string]int{}
+	for seed := range seeds(60) {
+		m := zooRun(t, 5000+seed)
+		var ids []eventlog.RunID
+		for _, r := range m.runs {
+			ids = append(ids, r.s.Run)
+		}
+		for name, source := range zoo {
+			source = strings.NewReplacer("max: 2", "max: 3", "quorum: 2", "quorum: 3", "timeout: 2h", "timeout: 1m", "> 2", "> 1").Replace(source)
+			rep, err := WhatIf(context.Background(), m.log, m.defs, load(t, source), ids, nil)
+			if err != nil {
+				t.Fatalf("seed %d, %s: %v", seed, name, err)
+			}
+			total := rep.Same
+			for _, g := range rep.Groups {
+				total += g.Runs
+				found[g.What]++
+				if g.Reason == "" || g.Example.Why == "" || len(g.IDs) != g.Runs {
+					t.Fatalf("seed %d, %s: %s", seed, name, jsonOf(g))
+				}
+			}
+			if total != len(ids) || rep.Same+rep.Elsewhere+rep.Unknown != len(ids) {
+				t.Fatalf("seed %d, %s: %s", seed, name, jsonOf(rep))
+			}
+		}
+	}
+	t.Log(found)
+	if found[WhatResult] == 0 || found[WhatGraph] == 0 {
+		t.Errorf("only %v", found)
+	}
 }

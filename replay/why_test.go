@@ -52,12 +52,10 @@ func checkWhy(t *testing.T, m *sim, r *simRun, x Explanation, k VisitKey) {
 // Every visit of random runs is explained by a chain without gaps, and every node
 // that a run did not come to has a reason.
 func TestWhyCoversEveryNode(t *testing.T) {
-	seeds := uint64(90)
-	if testing.Short() {
-		seeds = 15
-	}
+	t.Parallel()
+	n := seeds(90)
 	reached, missing := 0, 0
-	for seed := range seeds {
+	for seed := range n {
 		m := zooRun(t, 2000+seed)
 		for _, r := range m.runs {
 			moments, _, err := lineage(m.log, r.s.Run, Position{})
@@ -94,7 +92,7 @@ func TestWhyCoversEveryNode(t *testing.T) {
 		}
 	}
 	t.Logf("%d visits, %d nodes that were not reached", reached, missing)
-	if reached < int(seeds)*5 || missing < int(seeds)/3 {
+	if reached < int(n)*5 || missing < int(n)/3 {
 		t.Error("too few")
 	}
 }
