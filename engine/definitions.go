@@ -110,8 +110,8 @@ func (d *definitions) add(ctx context.Context, wf *workflow.Workflow, source, ac
 // exactly returns the newest version of a name, letter for letter.
 func (d *definitions) exactly(ctx context.Context, name string) (projection.Definition, error) {
 	def, err := d.views.Definition(ctx, name, 0)
-	if err == nil && def.Name != name {
-		err = projection.ErrNotFound
+	if (err == nil && def.Name != name) || errors.Is(err, projection.ErrAmbiguous) {
+		err = projection.ErrNotFound // there are others like it; to the letter it would have been found
 	}
 	return def, err
 }

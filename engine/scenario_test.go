@@ -411,3 +411,17 @@ func TestRunnerPanics(t *testing.T) {
 		t.Fatalf("%s %+v", r.Status, r.Error)
 	}
 }
+
+// A name that is like several others can still be registered.
+func TestRegisterAlikeNames(t *testing.T) {
+	e, stop := open(t, t.TempDir(), "default: {text: ok}")
+	defer stop()
+	for _, name := range []string{"code-review", "code-style", "code", "Code_Review", "code review"} {
+		if reg := register(t, e, "name: "+name+"\nnodes:\n  a: {exec: {command: [x]}}\n"); reg.Name != name || reg.Version != 1 {
+			t.Errorf("%s was registered as %s, version %d", name, reg.Name, reg.Version)
+		}
+	}
+	if reg := register(t, e, "name: code\nnodes:\n  b: {exec: {command: [x]}}\n"); reg.Version != 2 {
+		t.Errorf("the second definition of code has version %d", reg.Version)
+	}
+}

@@ -12,6 +12,7 @@ import (
 // system calls of a thread.
 func (d *DB) write() {
 	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	defer close(d.writerDone)
 	for range d.wake {
 		for {

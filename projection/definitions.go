@@ -136,10 +136,14 @@ func (r *reader) definition(key []byte) (Definition, bool, error) {
 }
 
 // Resolve returns the registered name that name stands for: itself, or else the
-// one that differs only in letter case, - and _. ErrAmbiguous lists several,
-// ErrNotFound says that there is none.
+// one that differs only in letter case, -, _ and spaces, or else the one that
+// begins with its words. ErrAmbiguous lists several, ErrNotFound says that there
+// is none.
 func (v *Views) Resolve(ctx context.Context, name string) (string, error) {
 	names, err := v.alike(ctx, name)
+	if err == nil && len(names) == 0 {
+		names, err = v.beginning(ctx, name)
+	}
 	switch {
 	case err != nil:
 		return "", err
@@ -177,3 +181,25 @@ func (v *Views) alike(ctx context.Context, name string) ([]string, error) {
 	})
 	return names, err
 }
+
+// beginning returns the registered names that begin with the words of name:
+// "code-review" stands for "Code Review Workflow". It looks at every name, once
+// there is none that is like it whole.
+func (v *Views) beginning(ctx context.Context, name string) ([]string, error) {
+	words := sameName(name) + "-"
+	var names []string
+	err := v.read(ctx, func(r *reader) error {
+		names = nil
+		return r.scan(bucketNames, nil, nil, func(_, value []byte) (bool, error) {
+			d := decoder{b: value}
+			if full := d.str(); strings.HasPrefix(sameName(full), words) {
+				names = append(names, full)
+			}
+			return len(names) < maxAlike, nil
+		})
+	})
+	return names, err
+}
+
+// maxAlike is how many names an ambiguity lists.
+const maxAlike = 10

@@ -95,5 +95,5 @@ func versionKey(name string, version int) []byte {
 // sameName folds what two names may differ in and still be taken for each other:
 // letter case, - and _.
 func sameName(name string) string {
-	return strings.ReplaceAll(strings.ToLower(name), "_", "-")
+	return strings.NewReplacer("_", "-", " ", "-").Replace(strings.ToLower(name))
 }

@@ -28,7 +28,7 @@ const (
 type runsView struct{}
 
 func (runsView) name() string { return "runs" }
-func (runsView) version() int { return 1 }
+func (runsView) version() int { return 2 }
 func (runsView) buckets() []string {
 	return []string{
 		bucketRuns, bucketAll, bucketByStatus, bucketByWorkflow, bucketByBoth, bucketByLabel, bucketChildren, bucketTotals,
