@@ -278,3 +278,17 @@ func ExampleDecode() {
 	fmt.Printf("%x %+v %v\n", b, p, err)
 	// Output: 93a5706175736501a477616974 &{Node:pause Visit:1 For:wait} <nil>
 }
+
+// A time survives its JSON to the nanosecond.
+func TestTimeJSON(t *testing.T) {
+	for _, want := range []Time{1, 1_700_000_000_123_456_789, -5} {
+		b, err := json.Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got Time
+		if err := json.Unmarshal(b, &got); err != nil || got != want {
+			t.Errorf("%d became %s and then %d: %v", want, b, got, err)
+		}
+	}
+}

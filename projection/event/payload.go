@@ -26,6 +26,16 @@ func (t Time) MarshalJSON() ([]byte, error) {
 	return []byte(t.Std().Format(`"` + time.RFC3339Nano + `"`)), nil
 }
 
+// UnmarshalJSON is the inverse of MarshalJSON.
+func (t *Time) UnmarshalJSON(b []byte) error {
+	var std time.Time
+	if err := std.UnmarshalJSON(b); err != nil {
+		return err
+	}
+	*t = At(std)
+	return nil
+}
+
 // Failure says why an attempt, a node or a run failed.
 type Failure struct {
 	Class   string `json:"class"` // one of the Class constants
