@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -46,8 +47,15 @@ func TestScripts(t *testing.T) {
 			"await": await, "size": size, "raw": raw, "flip": flip, "sleep": sleep,
 		},
 		Condition: func(cond string) (bool, error) {
-			if cond == "root" {
+			switch cond {
+			case "root":
 				return os.Getuid() == 0, nil
+			case "daemonless":
+				c, err := net.Dial("tcp", defaultAddr)
+				if err == nil {
+					c.Close()
+				}
+				return err != nil, nil
 			}
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
