@@ -25,6 +25,8 @@ type Options struct {
 	Engine *engine.Engine
 	Log    eventlog.Log
 	Views  *projection.Views
+	// Audit proves the log to others; nil: it is not offered.
+	Audit Audit
 	// Commit returns a channel that is closed at the next commit of the log.
 	Commit func() <-chan struct{}
 	// Ready returns why commands are not taken yet, nil once they are.
@@ -86,6 +88,7 @@ func New(o Options) *API {
 	a.events(h)
 	a.lists(h)
 	a.replay(h)
+	a.audits(h)
 	spec, err := json.Marshal(h.OpenAPI())
 	if err != nil {
 		panic("api: OpenAPI: " + err.Error()) // made of constants

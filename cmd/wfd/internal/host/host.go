@@ -2,7 +2,8 @@
 // serves them: as a daemon, or inside a CLI command.
 //
 // What was opened is closed in one order: the API takes nothing more, the engine
-// finishes what is being appended, the views are closed, then the log.
+// finishes what is being appended, a daemon signs what is new, the views are closed,
+// then the log.
 package host
 
 import (
@@ -47,6 +48,7 @@ type Host struct {
 	Log    *eventlog.DB
 
 	slog    *slog.Logger
+	audit   *auditing
 	commits bell
 	ready   atomic.Bool
 	close   sync.Once
@@ -78,8 +80,9 @@ func (h *Host) on(log *eventlog.DB, views *projection.Views, o Options) {
 		opt.Replies = o.Replies.Runner()
 	}
 	h.Engine = engine.New(log, views, opt)
+	h.audit = &auditing{dir: o.Dir, log: log, slog: o.Logger}
 	h.API = api.New(api.Options{
-		Engine: h.Engine, Log: log, Views: views, Commit: h.commits.next, Version: o.Version,
+		Engine: h.Engine, Log: log, Views: views, Audit: h.audit, Commit: h.commits.next, Version: o.Version,
 		Token: o.Token, Hosts: o.Hosts, Logger: o.Logger,
 		Ready: func() error {
 			if !h.ready.Load() {
@@ -117,6 +120,7 @@ func (h *Host) Close() error {
 	h.close.Do(func() {
 		h.API.Drain()
 		h.Engine.Stop()
+		h.audit.close(h.Engine.Failed() == nil)
 		h.closed = errors.Join(h.Views.Close(), h.Log.Close())
 	})
 	return h.closed

@@ -75,6 +75,9 @@ func (h *Host) Serve(ctx context.Context, l net.Listener) error {
 			if err != nil && ctx.Err() == nil {
 				why = err
 			}
+			if err == nil {
+				h.audit.start(signEvery)
+			}
 			continue
 		case <-poll.C:
 			if err := h.Engine.Failed(); err != nil {

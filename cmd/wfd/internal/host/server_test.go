@@ -126,7 +126,7 @@ func TestFailure(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := &Host{slog: quiet()}
-	h.on(log, views, Options{Logger: quiet()})
+	h.on(log, views, Options{Dir: dir, Logger: quiet()})
 	l, url := listen(t)
 	served := make(chan error, 1)
 	go func() { served <- h.Serve(t.Context(), l) }()

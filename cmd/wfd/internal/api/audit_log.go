@@ -1,0 +1,126 @@
+package api
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/projection/event"
+)
+
+// Deed is an event that somebody caused, and how he came in.
+type Deed struct {
+	event.View
+	How string `json:"how" doc:"directory: a command on the data directory, by a user of the machine; token: the API, with the token; loopback: the API of a daemon without a token; engine and runner: the daemon itself"`
+}
+
+type deedsInput struct {
+	Cursor string    `query:"cursor" doc:"next_cursor of the page before: the seq after which the page begins"`
+	Limit  int       `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"items per page"`
+	Actor  string    `query:"actor" doc:"only what this actor did; cli: stands for all that begin with it"`
+	Since  time.Time `query:"since" doc:"only what happened then or later"`
+	Kind   []string  `query:"kind" doc:"only these kinds; node. stands for all that begin with it"`
+	Run    string    `query:"run" doc:"only of this run"`
+	All    bool      `query:"all" doc:"also what follows from a command, and what the daemon does by itself"`
+}
+
+// commandKinds are the events that commands leave; what else stands in the log
+// follows from them.
+var commandKinds = map[eventlog.Kind]bool{
+	event.KindDefinitionRegistered: true,
+	event.KindRunCreated:           true,
+	event.KindRunCancelled:         true,
+	event.KindRunPaused:            true,
+	event.KindRunResumed:           true,
+	event.KindRunForked:            true,
+	event.KindRunRestored:          true,
+	event.KindNodeRetried:          true,
+	event.KindSignalReceived:       true,
+	event.KindInputReceived:        true,
+	event.KindCheckpointCreated:    true,
+}
+
+// howOf says how an actor came in.
+func howOf(actor string) string {
+	switch {
+	case strings.HasPrefix(actor, "cli:"):
+		return "directory"
+	case actor == "api:token":
+		return "token"
+	case actor == "api:local":
+		return "loopback"
+	case strings.HasPrefix(actor, "runner:"):
+		return "runner"
+	}
+	return "engine"
+}
+
+func isMachine(actor string) bool {
+	how := howOf(actor)
+	return how == "engine" || how == "runner"
+}
+
+// deeds reads who did what from the events: there is no second record of it
+// that could say something else.
+func (a *API) deeds(_ context.Context, in *deedsInput) (*answer[List[Deed]], error) {
+	after, err := (&EventsInput{Cursor: in.Cursor}).after()
+	if err != nil {
+		return nil, err
+	}
+	kind, err := kindFilter(in.Kind)
+	if err != nil {
+		return nil, err
+	}
+	var f feed = &logFeed{o: a.o, after: after}
+	if in.Run != "" {
+		id, err := OfRun{in.Run}.existing(a.o.Log)
+		if err != nil {
+			return nil, err
+		}
+		if f, err = newRunFeed(a.o, id, after); err != nil {
+			return nil, err
+		}
+	}
+	defer f.close()
+	list := List[Deed]{Items: []Deed{}}
+	views, err := eventPage(&sieve{f, func(e eventlog.Event) bool {
+		switch {
+		case !kind(e.Kind), e.When().Before(in.Since):
+			return false
+		case in.Actor != "" && e.Actor != in.Actor && !(strings.HasSuffix(in.Actor, ":") && strings.HasPrefix(e.Actor, in.Actor)):
+			return false
+		case in.All:
+			return true
+		}
+		return (len(in.Kind) > 0 || commandKinds[e.Kind]) && (in.Actor != "" || !isMachine(e.Actor))
+	}}, func(k eventlog.Kind) bool { return k != unwanted }, in.Limit)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range views.Items {
+		list.Items = append(list.Items, Deed{v, howOf(v.Actor)})
+	}
+	list.Next = views.Next
+	return &answer[List[Deed]]{list}, nil
+}
+
+// unwanted is the kind that a sieve gives to what it holds back: pages stay
+// bounded by what was looked at. No event has it.
+const unwanted eventlog.Kind = 0
+
+// sieve is a feed of which only some events count.
+type sieve struct {
+	feed
+	wanted func(eventlog.Event) bool
+}
+
+func (s *sieve) next(limit int) ([]eventlog.Event, error) {
+	events, err := s.feed.next(limit)
+	for i := range events {
+		if !s.wanted(events[i]) {
+			events[i].Kind = unwanted
+		}
+	}
+	return events, err
+}

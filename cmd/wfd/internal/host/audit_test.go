@@ -1,0 +1,145 @@
+package host
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/eventlog/audit"
+	"github.com/wfd-dev/wfd/projection/event"
+)
+
+// told is a log that can be read while it is written.
+type told struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (w *told) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.b.Write(p)
+}
+
+func (w *told) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.b.String()
+}
+
+func grow(t *testing.T, h *Host) {
+	t.Helper()
+	at := time.Now().UnixNano()
+	_, err := h.Log.Append(t.Context(), eventlog.Append{
+		ID: eventlog.AppendID(at), Run: eventlog.RunID{1, byte(h.Log.Head())},
+		Records: []eventlog.Record{{Time: at, Kind: event.KindRunResumed, Actor: "test", Payload: event.Encode(&event.RunResumed{})}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func await(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !f(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal(what + " does not come")
+		}
+	}
+}
+
+func signedSize(t *testing.T, h *Host) uint64 {
+	t.Helper()
+	a, err := h.audit.Auditor()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, _ := a.Last()
+	return c.Size
+}
+
+// What is new is signed at the start, at intervals and at the end, and a log in
+// which nothing is new is not signed again. A host that is no daemon signs nothing.
+func TestSignsInBackground(t *testing.T) {
+	dir := t.TempDir()
+	open := func(w *told) *Host {
+		t.Helper()
+		h, err := Open(Options{Dir: dir, Logger: slog.New(slog.NewTextHandler(w, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { h.Close() })
+		return h
+	}
+	h := open(&told{})
+	grow(t, h)
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "audit.key")); !os.IsNotExist(err) {
+		t.Errorf("a key was made: %v", err)
+	}
+	backup, err := os.ReadFile(filepath.Join(dir, "log", "00000000000000000001.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	catalog, err := os.ReadFile(filepath.Join(dir, "catalog.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	h = open(&told{})
+	h.audit.start(5 * time.Millisecond)
+	await(t, "the checkpoint of the start", func() bool { return signedSize(t, h) == 1 })
+	grow(t, h)
+	await(t, "the checkpoint of an interval", func() bool { return signedSize(t, h) == 2 })
+	before, err := os.ReadFile(filepath.Join(dir, "checkpoints.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(50 * time.Millisecond)
+	if after, err := os.ReadFile(filepath.Join(dir, "checkpoints.txt")); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("nothing is new, and yet: %v\n%s", err, after)
+	}
+	h.audit.stop()
+	grow(t, h)
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := audit.VerifyDir(dir, audit.VerifyOptions{}); err != nil || r.Err() != nil || r.Signed.Size != 3 {
+		t.Fatalf("after the end: %v, %+v", err, r)
+	}
+
+	// An old backup: it is said, once, and nothing else is the matter.
+	for name, b := range map[string][]byte{"log/00000000000000000001.db": backup, "catalog.db": catalog} {
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "views")); err != nil {
+		t.Fatal(err)
+	}
+	w := &told{}
+	h = open(w)
+	h.audit.start(time.Millisecond)
+	await(t, "the explanation", func() bool { return strings.Contains(w.String(), "an old backup was restored") })
+	grow(t, h)
+	time.Sleep(30 * time.Millisecond)
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(w.String(), "is not what was signed for"); n != 1 {
+		t.Errorf("told %d times:\n%s", n, w)
+	}
+	for _, s := range []string{"truncated", "seq 2 to 3", "the daemon goes on"} {
+		if !strings.Contains(w.String(), s) {
+			t.Errorf("no %q in\n%s", s, w)
+		}
+	}
+}
