@@ -3,6 +3,7 @@ package engine
 import (
 	"container/heap"
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,13 +32,16 @@ func newAlarms(now func() time.Time, wake func(eventlog.RunID, func())) *alarms 
 
 // arm sets the run's moment, replacing an earlier one; without ok it has none.
 func (a *alarms) arm(id eventlog.RunID, at event.Time, ok bool) {
-	if ok && at > event.At(a.now().Add(horizon)) {
-		ok = false
-	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !ok {
+	a.set(id, at, ok)
+}
+
+// set is arm with mu held.
+func (a *alarms) set(id eventlog.RunID, at event.Time, ok bool) {
+	if !ok || at > event.At(a.now().Add(horizon)) {
 		delete(a.at, id)
+		a.compact()
 		return
 	}
 	if a.at[id] == at {
@@ -56,11 +60,20 @@ func (a *alarms) arm(id eventlog.RunID, at event.Time, ok bool) {
 // armFirst sets the run's moment unless it has an earlier one.
 func (a *alarms) armFirst(id eventlog.RunID, at event.Time) {
 	a.mu.Lock()
-	old, armed := a.at[id]
-	a.mu.Unlock()
-	if !armed || at < old {
-		a.arm(id, at, true)
+	defer a.mu.Unlock()
+	if old, armed := a.at[id]; !armed || at < old {
+		a.set(id, at, true)
 	}
+}
+
+// compact drops the moments that no longer count, once they are the most. Called
+// with mu held.
+func (a *alarms) compact() {
+	if len(a.heap) < 2*len(a.at)+1024 {
+		return
+	}
+	a.heap = slices.DeleteFunc(a.heap, func(m alarm) bool { return a.at[m.run] != m.at })
+	heap.Init(&a.heap)
 }
 
 // due takes the runs that are due, and returns how long until the next one.

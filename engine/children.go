@@ -3,53 +3,146 @@ package engine
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/wfd-dev/wfd/engine/machine"
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/projection"
 	"github.com/wfd-dev/wfd/projection/event"
 	"github.com/wfd-dev/wfd/projection/run"
 )
 
-// startChild starts the child run that an event ordered. The child's ID is in
-// the event: ordered again after a crash, it is found and not started twice.
-func (e *Engine) startChild(parent *run.State, p *event.ChildStarted) {
-	from := event.Parent{Run: parent.Run, Node: p.Node, Visit: p.Visit}
-	depth, order := parent.Depth+1, *p
+// What a parent wants of its child runs follows from the parent's state: a child
+// that it waits for is to run, or to pause while the parent is paused; any other
+// is to be cancelled. tend makes it so. It is called whenever the parent's state
+// may want something else, and looks at both runs afresh each time, one call at a
+// time per child: so it does not matter what was lost, doubled or overtaken.
+
+// tend looks after a child run in the background.
+func (e *Engine) tend(parent event.Parent, child eventlog.RunID) {
+	e.children.mu.Lock()
+	defer e.children.mu.Unlock()
+	if again, busy := e.children.tended[child]; busy {
+		*again = true
+		return
+	}
+	if e.children.tended == nil {
+		e.children.tended = map[eventlog.RunID]*bool{}
+	}
+	again := new(bool)
+	e.children.tended[child] = again
 	e.spawn(func() {
-		e.insist(func() error { return e.ensureChild(from, depth, &order) })
+		for {
+			e.insist(func() error { return e.tendOnce(parent, child) })
+			e.children.mu.Lock()
+			if !*again || e.accepting(false) != nil {
+				delete(e.children.tended, child)
+				e.children.mu.Unlock()
+				return
+			}
+			*again = false
+			e.children.mu.Unlock()
+		}
 	})
 }
 
-func (e *Engine) ensureChild(from event.Parent, depth int, p *event.ChildStarted) error {
+// children says which child runs are being tended, and whether once more.
+type children struct {
+	mu     sync.Mutex
+	tended map[eventlog.RunID]*bool
+}
+
+// reasonPaused is why a child is paused with its parent; only such a one is
+// resumed with it.
+const reasonPaused = "the parent run was paused"
+
+func (e *Engine) tendOnce(parent event.Parent, child eventlog.RunID) error {
+	ctx := context.Background()
+	var order *event.ChildStarted
+	paused, depth := false, 0
+	err := e.look(ctx, parent.Run, func(s *run.State, _ *workflow.Workflow) {
+		if v := ordered(s, parent, child); v != nil {
+			order = &event.ChildStarted{Node: v.Node, Visit: v.Visit, Child: child}
+		}
+		paused, depth = s.Status == run.Paused, s.Depth+1
+	})
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	var c Run
+	var ended *run.State
+	err = e.look(ctx, child, func(s *run.State, _ *workflow.Workflow) {
+		c = briefOf(s)
+		if s.Status.Terminal() {
+			ended = &run.State{Run: s.Run, Parent: s.Parent, Status: s.Status, Output: s.Output, Failure: s.Failure}
+		}
+	})
+	m := machine.Meta{At: e.now(), Actor: system}
+	switch {
+	case errors.Is(err, ErrNotFound) && order == nil:
+		return nil
+	case errors.Is(err, ErrNotFound):
+		if order, err = e.order(parent.Run, parent.Node, parent.Visit, child); err != nil {
+			return err
+		}
+		return e.startChild(parent, depth, order)
+	case err != nil:
+		return err
+	case ended != nil && order != nil:
+		return e.runs.do(ctx, parent.Run, &request{meta: m, internal: true, cmd: machine.ChildEnded{
+			Node: parent.Node, Visit: parent.Visit, Child: child, Status: ended.Status, Output: ended.Output, Failure: ended.Failure,
+		}})
+	case ended != nil:
+		return nil
+	case order == nil:
+		return e.runs.do(ctx, child, &request{meta: m, internal: true, cmd: machine.Cancel{Reason: "the parent run gave it up"}})
+	case paused && c.Status != run.Paused:
+		return e.runs.do(ctx, child, &request{meta: m, internal: true, cmd: machine.Pause{Reason: reasonPaused}})
+	case !paused && c.Status == run.Paused && c.reason == reasonPaused:
+		return e.runs.do(ctx, child, &request{meta: m, internal: true, cmd: machine.Resume{Reason: "the parent run was resumed"}})
+	}
+	return nil
+}
+
+// ordered returns the visit of a parent that waits for a child; nil if none does.
+func ordered(s *run.State, p event.Parent, child eventlog.RunID) *run.Visit {
+	v := s.Live[p.Node]
+	if s.Status.Terminal() || v == nil || v.Visit != p.Visit || !v.Ordered || v.Child != child {
+		return nil
+	}
+	return v
+}
+
+// startChild starts the child run that an event ordered. The child's ID is in
+// the event: ordered again after a crash, it is found and not started twice.
+func (e *Engine) startChild(from event.Parent, depth int, p *event.ChildStarted) error {
 	ctx := context.Background()
 	reg, wf, err := e.defs.find(ctx, p.Workflow, p.Version)
 	if err == nil {
 		err = e.supported(wf)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrNotFound), errors.Is(err, projection.ErrAmbiguous), errors.Is(err, ErrUnsupported):
 		return e.childFailed(from, p, event.ClassNotFound, err)
+	case err != nil:
+		return err
 	}
 	env, err := e.env(wf)
 	if err != nil {
 		return e.childFailed(from, p, event.ClassAuth, err)
 	}
-	start := machine.Start{Version: reg.Version, Input: p.Input, Parent: &from, Depth: depth, Env: env}
 	err = e.runs.do(ctx, p.Child, &request{
-		meta: machine.Meta{At: e.now(), Actor: system}, cmd: start, wf: wf, internal: true,
+		meta: machine.Meta{At: e.now(), Actor: system}, internal: true, wf: wf,
+		cmd: machine.Start{Version: reg.Version, Input: p.Input, Parent: &from, Depth: depth, Env: env},
 	})
-	switch {
-	case errors.Is(err, machine.ErrRefused):
-		// It exists. It may have ended while nobody listened.
-		return e.runs.do(ctx, p.Child, &request{view: func(s *run.State, _ *workflow.Workflow) {
-			if s.Status.Terminal() {
-				e.tellParent(s)
-			}
-		}})
-	case errors.Is(err, machine.ErrInvalid):
+	if errors.Is(err, machine.ErrInvalid) {
 		return e.childFailed(from, p, event.ClassInvalidOutput, err)
 	}
+	// The parent may have changed its mind while the child was started, and a child
+	// that was there may have ended while nobody listened: look again.
+	e.tend(from, p.Child)
 	return err
 }
 
@@ -61,48 +154,13 @@ func (e *Engine) childFailed(from event.Parent, p *event.ChildStarted, class str
 	}})
 }
 
-// tellParent reports the end of a run to the run it is the child of.
-func (e *Engine) tellParent(s *run.State) {
-	if s.Parent == nil {
-		return
-	}
-	e.post(s.Parent.Run, machine.Meta{Actor: system}, machine.ChildEnded{
-		Node: s.Parent.Node, Visit: s.Parent.Visit, Child: s.Run, Status: s.Status, Output: s.Output, Failure: s.Failure,
-	})
-}
-
-// tellChildren passes a pause or a resumption on.
-func (e *Engine) tellChildren(s *run.State, c machine.Command) {
+// tendChildren looks after the child runs that a run waits for.
+func (e *Engine) tendChildren(s *run.State) {
 	for _, id := range s.LiveIDs() {
 		if v := s.Live[id]; v.Ordered {
-			e.post(v.Child, machine.Meta{Actor: system}, c)
+			e.tend(event.Parent{Run: s.Run, Node: v.Node, Visit: v.Visit}, v.Child)
 		}
 	}
-}
-
-// takeUp takes up what a run that was just read from disk has under way in other
-// runs.
-func (e *Engine) takeUp(s *run.State) {
-	for _, id := range s.LiveIDs() {
-		if v := s.Live[id]; v.Ordered {
-			e.recoverChild(s, v)
-		}
-	}
-}
-
-// recoverChild makes sure that an ordered child run exists and that its end, if
-// it has ended, is known to its parent.
-func (e *Engine) recoverChild(s *run.State, v *run.Visit) {
-	parent, depth, node, visit, child := s.Run, s.Depth+1, v.Node, v.Visit, v.Child
-	e.spawn(func() {
-		e.insist(func() error {
-			p, err := e.order(parent, node, visit, child)
-			if err != nil {
-				return err
-			}
-			return e.ensureChild(event.Parent{Run: parent, Node: node, Visit: visit}, depth, p)
-		})
-	})
 }
 
 // order finds the event that ordered a child run.

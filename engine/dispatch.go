@@ -32,22 +32,20 @@ func (e *Engine) dispatch(l *loaded, events []machine.Event, fresh bool) {
 		case *event.NodeSkipped:
 			e.sched.cancel(s.Run, p.Node, p.Visit)
 			if child := events[i].Child; !child.IsZero() {
-				e.post(child, machine.Meta{Actor: system}, machine.Cancel{Reason: "the parent run gave it up"})
+				e.tend(event.Parent{Run: s.Run, Node: p.Node, Visit: p.Visit}, child)
 			}
 		case *event.ChildStarted:
-			if v := s.Live[p.Node]; !fresh && v != nil && v.Ordered && v.Child == p.Child {
-				e.startChild(s, p)
-			}
-		case *event.RunPaused:
-			e.tellChildren(s, machine.Pause{Reason: "the parent run was paused"})
-		case *event.RunResumed:
-			e.tellChildren(s, machine.Resume{Reason: "the parent run was resumed"})
+			e.tend(event.Parent{Run: s.Run, Node: p.Node, Visit: p.Visit}, p.Child)
+		case *event.RunPaused, *event.RunResumed:
+			e.tendChildren(s)
 		case *event.RunCompleted, *event.RunFailed, *event.RunCancelled:
-			e.tellParent(s)
+			if s.Parent != nil {
+				e.tend(*s.Parent, s.Run)
+			}
 		}
 	}
 	if fresh {
-		e.takeUp(s)
+		e.tendChildren(s)
 	}
 	if len(events) > 0 || fresh {
 		at, ok := machine.Due(s)

@@ -67,6 +67,7 @@ type Engine struct {
 	clock    *alarms
 	sched    *scheduler
 	watchers watchers
+	children children
 	failed   chan struct{} // closed when the engine has stopped by itself
 	stopped  chan struct{} // closed when commands are no longer accepted
 	stop     sync.Once
@@ -74,7 +75,8 @@ type Engine struct {
 	mu      sync.Mutex
 	failure error // why the engine stopped by itself
 	started bool
-	ended   bool // nothing new runs in the background
+	boot    eventlog.Seq // the log's head when the engine was started
+	ended   bool         // nothing new runs in the background
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup // what runs in the background
 }
@@ -120,7 +122,7 @@ func (e *Engine) Start(ctx context.Context) error {
 		e.mu.Unlock()
 		return errors.New("engine was started before")
 	}
-	e.started = true
+	e.started, e.boot = true, e.log.Head()
 	ctx, e.cancel = context.WithCancel(ctx)
 	e.mu.Unlock()
 	if err := e.views.CatchUp(ctx, nil); err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/wfd-dev/wfd/engine/machine"
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/projection"
 	"github.com/wfd-dev/wfd/projection/event"
 	"github.com/wfd-dev/wfd/projection/run"
 )
@@ -24,6 +25,15 @@ const (
 	recoverPage = 500
 	recoverWide = 16
 )
+
+// taken returns the seq up to which the log was written before this engine was
+// started: a run that has not moved since may have something under way that only
+// the log knows of. It is 0 while the engine is not started.
+func (e *Engine) taken() eventlog.Seq {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.boot
+}
 
 // running reports whether the engine was started: it then does tasks and takes up
 // what it finds under way.
@@ -59,8 +69,9 @@ func (e *Engine) recover(ctx context.Context) error {
 			places <- struct{}{}
 			wg.Go(func() {
 				defer func() { <-places }()
-				if err := e.look(ctx, row.ID, nil); err != nil {
-					e.slog.Error("cannot take up a run; it stands still until this is mended", "run", row.ID.String(), "error", err)
+				if err := e.takeUpRun(ctx, row); err != nil {
+					e.slog.Error("cannot take up a run yet; this is tried again", "run", row.ID.String(), "error", err)
+					e.clock.arm(row.ID, e.now()+event.Time(wakeAgain), true)
 				}
 			})
 			n++
@@ -77,7 +88,40 @@ func (e *Engine) recover(ctx context.Context) error {
 		return err
 	}
 	e.spawn(func() { e.keepAlarms(ctx) })
+	e.spawn(func() { e.tendResting(ctx) })
 	return nil
+}
+
+// takeUpRun has a run that was running taken up: any command does.
+func (e *Engine) takeUpRun(ctx context.Context, row projection.Row) error {
+	if row.Parent != nil {
+		e.tend(*row.Parent, row.ID)
+	}
+	return e.runs.do(ctx, row.ID, &request{meta: machine.Meta{At: e.now(), Actor: system}, cmd: machine.Continue{}, internal: true})
+}
+
+// tendResting looks after the child runs that wait or are paused: their parents may
+// have ended, paused or gone on when nobody could tell them.
+func (e *Engine) tendResting(ctx context.Context) {
+	for _, status := range []run.Status{run.Waiting, run.Paused} {
+		for cursor := ""; ; {
+			rows, next, err := e.views.ByStatus(ctx, status, cursor, recoverPage)
+			if err != nil {
+				if ctx.Err() == nil {
+					e.slog.Error("cannot look after resting child runs", "error", err)
+				}
+				break
+			}
+			for _, row := range rows {
+				if row.Parent != nil {
+					e.tend(*row.Parent, row.ID)
+				}
+			}
+			if cursor = next; cursor == "" {
+				break
+			}
+		}
+	}
 }
 
 // look has the run loaded and calls view, if any, with its state.

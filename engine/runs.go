@@ -21,6 +21,8 @@ const (
 	// maxBatch is how many records a batch of commands may reach before it is
 	// appended; a single command may go beyond.
 	maxBatch = 4096
+	// maxBatchBytes likewise.
+	maxBatchBytes = 16 << 20
 	// loadPage is how many events are read at once.
 	loadPage = 1024
 )
@@ -64,6 +66,24 @@ type request struct {
 	internal bool
 	// answered is called once with what became of the request, on the run's owner.
 	answered func(error)
+
+	mu   sync.Mutex // guards gone, and with it what view writes to
+	gone bool       // nobody waits any more
+}
+
+// show calls view, unless whoever asked has gone.
+func (q *request) show(s *run.State, wf *workflow.Workflow) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.view != nil && !q.gone {
+		q.view(s, wf)
+	}
+}
+
+func (q *request) leave() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.gone = true
 }
 
 func newRuns(e *Engine) *runs {
@@ -82,6 +102,7 @@ func (r *runs) do(ctx context.Context, id eventlog.RunID, q *request) error {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
+		q.leave()
 		return fmt.Errorf("gave up waiting for run %s: %w", id, ctx.Err())
 	}
 }
@@ -134,7 +155,7 @@ func (r *runs) own(l *loaded) {
 // rest keeps an idle run in the cache and drops the one idle longest. Called with
 // mu held.
 func (r *runs) rest(l *loaded) {
-	if l.state == nil || l.state.Status.Terminal() {
+	if l.state == nil || l.state.Status == run.Pending || l.state.Status.Terminal() {
 		delete(r.byID, l.id)
 		return
 	}
@@ -164,41 +185,34 @@ func (r *runs) serve(l *loaded, batch []*request) {
 // append decides requests from the front of batch until there is enough for one
 // append, appends, dispatches and answers. It returns how many it took.
 func (r *runs) append(l *loaded, batch []*request) int {
-	fresh := l.state == nil
 	if err := r.load(l, batch[0].wf); err != nil {
 		batch[0].answered(err)
 		return 1
 	}
 	from := l.state.Version
-	var events []machine.Event
-	if fresh = fresh && from > 0 && r.e.running(); fresh {
+	var d decided
+	fresh := r.fresh(l, batch)
+	if fresh {
 		lost, err := r.e.lost(l)
 		if err != nil {
 			return r.broken(l, batch, err)
 		}
-		events = lost
+		d.add(lost)
 	}
 	answers := make([]error, 0, len(batch))
 	for _, q := range batch {
-		if len(events) >= maxBatch {
+		if d.enough() {
 			break
 		}
-		var err error
-		if q.cmd != nil {
-			if err = r.e.accepting(q.internal); err == nil {
-				var decided []machine.Event
-				decided, err = machine.Decide(l.wf, l.state, q.meta, q.cmd)
-				if err != nil && !refusal(err) {
-					return r.broken(l, batch, err)
-				}
-				events = append(events, decided...)
-			}
+		err := r.decide(l, q, &d)
+		if err != nil && q.cmd != nil && !refusal(err) && !errors.Is(err, ErrStopped) && !errors.Is(err, ErrNotFound) {
+			return r.broken(l, batch, err)
 		}
 		answers = append(answers, err)
 	}
 	taken := batch[:len(answers)]
-	if len(events) > 0 {
-		if err := r.commit(l, from, events); err != nil {
+	if len(d.events) > 0 {
+		if err := r.commit(l, from, d.events); err != nil {
 			l.state = nil
 			for _, q := range taken {
 				q.answered(err)
@@ -206,14 +220,69 @@ func (r *runs) append(l *loaded, batch []*request) int {
 			return len(taken)
 		}
 	}
-	r.e.dispatch(l, events, fresh)
+	r.e.dispatch(l, d.events, fresh)
+	if d.cut {
+		r.e.post(l.id, machine.Meta{Actor: system}, machine.Continue{})
+	}
 	for i, q := range taken {
-		if answers[i] == nil && q.view != nil {
-			q.view(l.state, l.wf)
+		if answers[i] == nil {
+			q.show(l.state, l.wf)
 		}
 		q.answered(answers[i])
 	}
 	return len(taken)
+}
+
+// decided is what a batch has decided so far.
+type decided struct {
+	events []machine.Event
+	bytes  int
+	cut    bool // a decision was so large that the rest of it is left to Continue
+}
+
+func (d *decided) add(events []machine.Event) {
+	for i := range events {
+		d.bytes += len(events[i].Record.Payload)
+	}
+	d.events = append(d.events, events...)
+	d.cut = d.cut || machine.Cut(events)
+}
+
+func (d *decided) enough() bool { return len(d.events) >= maxBatch || d.bytes >= maxBatchBytes }
+
+// decide decides one request of a batch.
+func (r *runs) decide(l *loaded, q *request, d *decided) error {
+	if l.state.Status == run.Pending {
+		if q.wf == nil {
+			return fmt.Errorf("%w: run %s", ErrNotFound, l.id)
+		}
+		l.wf = q.wf
+	}
+	if q.cmd == nil {
+		return nil
+	}
+	if err := r.e.accepting(q.internal); err != nil {
+		return err
+	}
+	events, err := machine.Decide(l.wf, l.state, q.meta, q.cmd)
+	if err == nil {
+		d.add(events)
+	}
+	return err
+}
+
+// fresh reports whether the run has to be taken up first: it has not moved since
+// before the engine was started, and now somebody moves it. Those who only look
+// at it must not have to wait for the log.
+func (r *runs) fresh(l *loaded, batch []*request) bool {
+	if l.state.Status == run.Pending || l.state.Seq > r.e.taken() {
+		return false
+	}
+	moved := false
+	for _, q := range batch {
+		moved = moved || q.cmd != nil
+	}
+	return moved
 }
 
 // broken answers a batch whose run's state cannot be decided on: what the batch
@@ -265,7 +334,7 @@ func appendID() eventlog.AppendID {
 // load makes sure that the run's state and definition are in memory. A run
 // without events gets wf.
 func (r *runs) load(l *loaded, wf *workflow.Workflow) error {
-	if l.state != nil && (l.wf != nil || wf == nil) {
+	if l.state != nil && l.state.Status != run.Pending {
 		return nil
 	}
 	if l.state == nil {

@@ -141,7 +141,7 @@ func (s *scheduler) sweep() {
 
 // fill starts what is ready in q. Called with mu held.
 func (s *scheduler) fill(q *queue) {
-	for q.running < q.limit && s.ctx.Err() == nil {
+	for q.running < q.limit && s.open() {
 		j := q.next()
 		if j == nil {
 			return
@@ -152,6 +152,10 @@ func (s *scheduler) fill(q *queue) {
 		s.wg.Go(func() { s.work(ctx, q, j) })
 	}
 }
+
+// open reports whether attempts may begin: not while the engine stops, nor once the
+// log has failed, since their results could not be recorded.
+func (s *scheduler) open() bool { return s.ctx.Err() == nil && s.e.accepting(true) == nil }
 
 func (q *queue) next() *job {
 	for len(q.ready) > 0 {
@@ -172,7 +176,7 @@ func (s *scheduler) work(ctx context.Context, q *queue, j *job) {
 			delete(s.jobs, k)
 		}
 		j = nil
-		if s.ctx.Err() == nil && q.running <= q.limit {
+		if s.open() && q.running <= q.limit {
 			if j = q.next(); j != nil {
 				ctx, j.cancel = context.WithCancel(s.ctx)
 			}

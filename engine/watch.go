@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/eventlog"
@@ -116,7 +117,7 @@ func (e *Engine) Await(ctx context.Context, id eventlog.RunID, until func(Run) b
 	a := &waiter{until: until, found: make(chan Run, 1)}
 	e.watchers.add(id, a) // before the look: a change after it is not missed
 	defer e.watchers.remove(id, a)
-	r, err := e.Run(context.WithoutCancel(ctx), id)
+	r, err := e.Run(ctx, id)
 	if err != nil || until(r) {
 		return r, err
 	}
@@ -130,11 +131,16 @@ func (e *Engine) Await(ctx context.Context, id eventlog.RunID, until func(Run) b
 	case <-e.stopped:
 		err = ErrStopped
 	}
-	if now, lookErr := e.Run(context.WithoutCancel(ctx), id); lookErr == nil {
+	brief, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLook)
+	defer cancel()
+	if now, lookErr := e.Run(brief, id); lookErr == nil {
 		r = now
 	}
 	return r, err
 }
+
+// lastLook is how long Await takes to see where the run stands once its time is up.
+const lastLook = 50 * time.Millisecond
 
 // Settled reports whether a run is terminal or paused: nothing more happens to it
 // by itself.

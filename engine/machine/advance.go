@@ -14,7 +14,7 @@ func (d *decider) advance() {
 	if d.s.Status == run.Pending {
 		return
 	}
-	for d.err == nil && !d.stopped() {
+	for d.err == nil && !d.stopped() && !d.full() {
 		switch {
 		case d.s.Expired:
 			d.failRun(event.Failure{Class: event.ClassTimeout, Message: fmt.Sprintf("the run passed its timeout of %s", d.w.Timeout)}, nil)

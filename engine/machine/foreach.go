@@ -65,7 +65,7 @@ func (d *decider) carryForeach(n *workflow.Node, v *run.Visit) {
 		return
 	}
 	width := d.width(v)
-	for d.err == nil && !d.stopped() && len(each.Failures) == 0 && each.Open < width && places(d.s) {
+	for d.err == nil && !d.stopped() && !d.full() && len(each.Failures) == 0 && each.Open < width && places(d.s) {
 		item := each.Next
 		if len(each.Again) > 0 {
 			item = each.Again[0].Item

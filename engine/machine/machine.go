@@ -80,6 +80,28 @@ func Decide(w *workflow.Workflow, s *run.State, m Meta, c Command) ([]Event, err
 	return d.events, d.err
 }
 
+// Bounds of one decision. What is owed beyond them is left to Continue, so that no
+// run can decide more than one append can hold.
+const (
+	maxDecision      = 4096     // events
+	maxDecisionBytes = 16 << 20 // of payloads
+)
+
+// Cut reports whether a decision reached its bounds: Continue may have more.
+func Cut(events []Event) bool {
+	if len(events) >= maxDecision {
+		return true
+	}
+	n := 0
+	for i := range events {
+		n += len(events[i].Record.Payload)
+	}
+	return n >= maxDecisionBytes
+}
+
+// full reports whether the decision has reached its bounds.
+func (d *decider) full() bool { return len(d.events) >= maxDecision || d.bytes >= maxDecisionBytes }
+
 // A decider holds one decision under way.
 type decider struct {
 	w      *workflow.Workflow
@@ -88,6 +110,7 @@ type decider struct {
 	actor  string
 	key    string
 	events []Event
+	bytes  int   // of the events' payloads
 	err    error // the fold refused an event: a bug, or a broken history
 
 	todo []string // visits to look at, keys of s.Live
@@ -102,10 +125,9 @@ func (d *decider) emit(p event.Payload) {
 	if d.err = d.s.ApplyPayload(e, p); d.err != nil {
 		return
 	}
-	d.events = append(d.events, Event{
-		Record:  eventlog.Record{Time: e.Time, Kind: e.Kind, Actor: e.Actor, Payload: event.Encode(p)},
-		Payload: p,
-	})
+	r := eventlog.Record{Time: e.Time, Kind: e.Kind, Actor: e.Actor, Payload: event.Encode(p)}
+	d.events = append(d.events, Event{Record: r, Payload: p})
+	d.bytes += len(r.Payload)
 }
 
 // touch puts a visit on the list of those to look at.

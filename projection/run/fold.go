@@ -30,11 +30,26 @@ func Fold(log eventlog.Log, id eventlog.RunID, at eventlog.Version) (*State, err
 
 // FoldWhile folds a run's events as long as more says so.
 func FoldWhile(log eventlog.Log, id eventlog.RunID, more func(eventlog.Event) bool) (*State, error) {
+	return (&folder{log: log, past: map[position][]byte{}}).fold(id, more)
+}
+
+// A folder folds runs and the pasts that their restores and forks go back to. Each
+// past is folded once, however many restores lie one behind the other.
+type folder struct {
+	log  eventlog.Log
+	past map[position][]byte // snapshots
+}
+
+type position struct {
+	run     eventlog.RunID
+	version eventlog.Version
+}
+
+func (f *folder) fold(id eventlog.RunID, more func(eventlog.Event) bool) (*State, error) {
 	s := New(id)
-	s.Past = func(v eventlog.Version) (*State, error) { return Fold(log, id, v) }
-	s.Other = func(id eventlog.RunID, v eventlog.Version) (*State, error) { return Fold(log, id, v) }
+	f.equip(s)
 	for {
-		page, err := log.ReadRun(id, s.Version, foldPage)
+		page, err := f.log.ReadRun(id, s.Version, foldPage)
 		if err != nil {
 			return nil, err
 		}
@@ -50,4 +65,33 @@ func FoldWhile(log eventlog.Log, id eventlog.RunID, more func(eventlog.Event) bo
 			return s, nil
 		}
 	}
+}
+
+// equip lets s go back: to its own past, and to that of others.
+func (f *folder) equip(s *State) {
+	id := s.Run
+	s.Past = func(v eventlog.Version) (*State, error) { return f.at(id, v) }
+	s.Other = f.at
+}
+
+func (f *folder) at(id eventlog.RunID, v eventlog.Version) (*State, error) {
+	key := position{id, v}
+	if b := f.past[key]; b != nil {
+		s, err := Restore(b)
+		if err == nil {
+			f.equip(s)
+		}
+		return s, err
+	}
+	s, err := f.fold(id, func(e eventlog.Event) bool { return e.Version <= v })
+	if err != nil {
+		return nil, err
+	}
+	if s.Version < v {
+		return nil, fmt.Errorf("run %s, version %d: %w: it is at version %d", id, v, ErrNotFound, s.Version)
+	}
+	if f.past[key], err = s.Snapshot(); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
