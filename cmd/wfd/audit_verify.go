@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -207,6 +208,9 @@ func (x *audited) found(err error) bool {
 			continue
 		}
 		f := finding{Class: c.name, What: err.Error(), Hint: api.AuditHint(err)}
+		if c.err == audit.ErrKey && errors.Is(err, fs.ErrNotExist) {
+			f.Hint = "a log that was never signed has none: wfd audit head signs it; else it was removed: bring the key with --key"
+		}
 		var p *audit.Problem
 		if errors.As(err, &p) {
 			f.File, f.Seq, f.To = p.File, p.From, p.To
@@ -470,7 +474,9 @@ func showAudited(t *text, x *audited) {
 	hint := ""
 	for _, p := range x.Problems {
 		t.printf("%s\n", p.place())
-		hint = p.Hint
+		if hint == "" { // of the first: what follows may follow from it
+			hint = p.Hint
+		}
 	}
 	if hint != "" {
 		t.printf("hint: %s\n", hint)

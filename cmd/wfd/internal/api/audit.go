@@ -185,7 +185,7 @@ func proven(doc []byte, err error) (*document, error) {
 func AuditHint(err error) string {
 	switch {
 	case errors.Is(err, audit.ErrTruncated):
-		return "an old backup was restored, or events were cut off. Nothing is lost beyond that, and runs go on, but this key signs nothing more: " +
+		return "an old backup was restored, or events were cut off. Runs can go on, but nothing more is signed: " +
 			"restore a newer backup; or move audit.*, and checkpoints.txt with them, away, which gives the log a new name and key, and tell those who verify it"
 	case errors.Is(err, audit.ErrRewritten), errors.Is(err, audit.ErrForked):
 		return "these are not the events that were signed for: somebody changed them, or an old backup was restored and has grown since. " +
