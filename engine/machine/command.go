@@ -149,6 +149,9 @@ func (c Answer) decide(d *decider) error {
 	}
 	id := c.Node
 	if id == "" {
+		if len(open) == 0 {
+			return fmt.Errorf("%w: no question of the run is open", ErrRefused)
+		}
 		if len(open) != 1 {
 			return fmt.Errorf("%w: %d questions are open (%s): name the node", ErrInvalid, len(open), strings.Join(open, ", "))
 		}
