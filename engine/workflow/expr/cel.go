@@ -6,6 +6,7 @@ import (
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
 )
 
@@ -74,8 +75,24 @@ func compileCEL(text string, scope *Scope) (*program, Errors) {
 	}
 	slices.SortStableFunc(w.refs, func(a, b reference) int { return a.offset - b.offset })
 	p := &program{cel: prg, refs: w.refs, result: typeName(checked.OutputType())}
+	if p.result == "" && arithmetic(native.Expr()) {
+		p.result = "the result of a calculation"
+	}
 	p.simple = w.simplify(native.Expr())
 	return p, nil
+}
+
+// arithmetic reports whether e calculates: whatever its operands turn out to be,
+// its value is neither true nor false.
+func arithmetic(e ast.Expr) bool {
+	if e.Kind() != ast.CallKind {
+		return false
+	}
+	switch e.AsCall().FunctionName() {
+	case operators.Add, operators.Subtract, operators.Multiply, operators.Divide, operators.Modulo, operators.Negate:
+		return true
+	}
+	return false
 }
 
 func typeName(t *cel.Type) string {
