@@ -18,6 +18,7 @@ unset WFD_DATA WFD_TOKEN WFD_CONFIG WFD_REPLIES WFD_OUTPUT
 export WFD_ADDR=
 
 start() {
+  rm -f "$tmp/url" # else the address of the daemon before may be read
   "$wfd" serve --data "$tmp/data" --addr 127.0.0.1:0 --replies "$here/replies.yaml" >"$tmp/url" 2>>"$tmp/log" &
   pid=$!
   until_true "the daemon answers" test -s "$tmp/url"
