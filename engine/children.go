@@ -60,59 +60,55 @@ const reasonPaused = "the parent run was paused"
 
 func (e *Engine) tendOnce(parent event.Parent, child eventlog.RunID) error {
 	ctx := context.Background()
-	var order *event.ChildStarted
-	paused, depth := false, 0
+	wanted, paused, depth := false, false, 0
 	err := e.look(ctx, parent.Run, func(s *run.State, _ *workflow.Workflow) {
-		if v := ordered(s, parent, child); v != nil {
-			order = &event.ChildStarted{Node: v.Node, Visit: v.Visit, Child: child}
-		}
+		wanted = waitsFor(s, parent, child)
 		paused, depth = s.Status == run.Paused, s.Depth+1
 	})
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	var c Run
-	var ended *run.State
+	var status run.Status
+	var reason string
+	var output event.Value
+	var failure *event.Failure
 	err = e.look(ctx, child, func(s *run.State, _ *workflow.Workflow) {
-		c = briefOf(s)
-		if s.Status.Terminal() {
-			ended = &run.State{Run: s.Run, Parent: s.Parent, Status: s.Status, Output: s.Output, Failure: s.Failure}
-		}
+		status, reason, output, failure = s.Status, s.Reason, s.Output, s.Failure
 	})
-	m := machine.Meta{At: e.now(), Actor: system}
+	tell := func(id eventlog.RunID, c machine.Command) error {
+		return e.runs.do(ctx, id, &request{meta: machine.Meta{At: e.now(), Actor: system}, internal: true, cmd: c})
+	}
 	switch {
-	case errors.Is(err, ErrNotFound) && order == nil:
-		return nil
-	case errors.Is(err, ErrNotFound):
-		if order, err = e.order(parent.Run, parent.Node, parent.Visit, child); err != nil {
+	case errors.Is(err, ErrNotFound) && wanted:
+		order, err := e.order(parent.Run, child)
+		if err != nil {
 			return err
 		}
 		return e.startChild(parent, depth, order)
+	case errors.Is(err, ErrNotFound):
+		return nil
 	case err != nil:
 		return err
-	case ended != nil && order != nil:
-		return e.runs.do(ctx, parent.Run, &request{meta: m, internal: true, cmd: machine.ChildEnded{
-			Node: parent.Node, Visit: parent.Visit, Child: child, Status: ended.Status, Output: ended.Output, Failure: ended.Failure,
-		}})
-	case ended != nil:
+	case status.Terminal() && wanted:
+		return tell(parent.Run, machine.ChildEnded{
+			Node: parent.Node, Visit: parent.Visit, Child: child, Status: status, Output: output, Failure: failure,
+		})
+	case status.Terminal():
 		return nil
-	case order == nil:
-		return e.runs.do(ctx, child, &request{meta: m, internal: true, cmd: machine.Cancel{Reason: "the parent run gave it up"}})
-	case paused && c.Status != run.Paused:
-		return e.runs.do(ctx, child, &request{meta: m, internal: true, cmd: machine.Pause{Reason: reasonPaused}})
-	case !paused && c.Status == run.Paused && c.reason == reasonPaused:
-		return e.runs.do(ctx, child, &request{meta: m, internal: true, cmd: machine.Resume{Reason: "the parent run was resumed"}})
+	case !wanted:
+		return tell(child, machine.Cancel{Reason: "the parent run gave it up"})
+	case paused && status != run.Paused:
+		return tell(child, machine.Pause{Reason: reasonPaused})
+	case !paused && status == run.Paused && reason == reasonPaused:
+		return tell(child, machine.Resume{Reason: "the parent run was resumed"})
 	}
 	return nil
 }
 
-// ordered returns the visit of a parent that waits for a child; nil if none does.
-func ordered(s *run.State, p event.Parent, child eventlog.RunID) *run.Visit {
+// waitsFor reports whether a parent's visit waits for a child.
+func waitsFor(s *run.State, p event.Parent, child eventlog.RunID) bool {
 	v := s.Live[p.Node]
-	if s.Status.Terminal() || v == nil || v.Visit != p.Visit || !v.Ordered || v.Child != child {
-		return nil
-	}
-	return v
+	return !s.Status.Terminal() && v != nil && v.Visit == p.Visit && v.Ordered && v.Child == child
 }
 
 // startChild starts the child run that an event ordered. The child's ID is in
@@ -164,7 +160,7 @@ func (e *Engine) tendChildren(s *run.State) {
 }
 
 // order finds the event that ordered a child run.
-func (e *Engine) order(parent eventlog.RunID, node string, visit int, child eventlog.RunID) (*event.ChildStarted, error) {
+func (e *Engine) order(parent, child eventlog.RunID) (*event.ChildStarted, error) {
 	var found *event.ChildStarted
 	err := e.eachEvent(parent, 0, func(ev eventlog.Event) (bool, error) {
 		if ev.Kind != event.KindChildStarted {

@@ -37,14 +37,19 @@ func (l *dyingLog) Append(ctx context.Context, a eventlog.Append) (eventlog.Seq,
 	return seq, err
 }
 
-// onLog opens an engine on log, and starts it if so asked.
+// onLog opens an engine on log with the answers of the loop, and starts it if so
+// asked.
 func onLog(t *testing.T, log eventlog.Log, begin bool) (*Engine, func()) {
 	t.Helper()
 	views, err := projection.Open(t.TempDir(), log, projection.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := New(log, views, Options{Replies: agent.RunnerFunc(func(context.Context, *agent.Task) agent.Answer { return agent.Answer{Result: "ok"} })})
+	r, err := agent.ParseReplies("replies.yaml", []byte(loopReplies))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := New(log, views, Options{Replies: r.Runner()})
 	if begin {
 		if err := e.Start(context.Background()); err != nil {
 			t.Fatal(err)

@@ -13,8 +13,8 @@ import (
 
 // dispatch lets out what follows from events that are on disk. If we crash
 // before or in the middle of it, the next start finds the same work in the log.
-// fresh says that the run was just read from disk: what it has under way besides
-// these events is then taken up too. It runs on the run's owner and never waits.
+// fresh says that the run had not moved since the engine was started: what it has
+// under way besides these events is then taken up too. It runs on the run's owner and never waits.
 func (e *Engine) dispatch(l *loaded, events []machine.Event, fresh bool) {
 	if len(events) > 0 {
 		e.watchers.changed(l.state, l.wf)

@@ -44,7 +44,7 @@ func (e *Engine) running() bool {
 }
 
 // lost decides that the attempts a former process had under way are lost, in a run
-// that was just read from disk.
+// that has not moved since.
 func (e *Engine) lost(l *loaded) ([]machine.Event, error) {
 	return machine.Decide(l.wf, l.state, machine.Meta{At: e.now(), Actor: system}, machine.Recover{
 		Reason: "the engine was restarted",

@@ -295,7 +295,7 @@ func TestUnknownOutcomeStops(t *testing.T) {
 		t.Run(fmt.Sprint(after), func(t *testing.T) {
 			inner := eventlogtest.NewMemory()
 			log := &unknownLog{Log: inner, after: after}
-			e, stop := openOn(t, log, t.TempDir())
+			e, stop := onLog(t, log, true)
 			register(t, e, loopSource)
 			r, _, err := e.StartRun(context.Background(), StartRequest{Workflow: "loop"}, By{Actor: "test", Key: "k"})
 			if err == nil {
@@ -317,7 +317,7 @@ func TestUnknownOutcomeStops(t *testing.T) {
 				t.Fatal("something was appended after an unknown outcome")
 			}
 			stop()
-			e, stop = openOn(t, &unknownLog{Log: inner, after: -1}, t.TempDir())
+			e, stop = onLog(t, &unknownLog{Log: inner, after: -1}, true)
 			defer stop()
 			again, _, err := e.StartRun(context.Background(), StartRequest{Workflow: "loop"}, By{Actor: "test", Key: "k"})
 			if err != nil {
@@ -328,28 +328,6 @@ func TestUnknownOutcomeStops(t *testing.T) {
 			}
 			await(t, e, again.ID, func(r Run) bool { return r.OnlyPeople })
 		})
-	}
-}
-
-func openOn(t *testing.T, log eventlog.Log, dir string) (*Engine, func()) {
-	t.Helper()
-	views, err := projection.Open(dir, log, projection.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := agent.ParseReplies("r.yaml", []byte(loopReplies))
-	if err != nil {
-		t.Fatal(err)
-	}
-	e := New(log, views, Options{Replies: r.Runner()})
-	if err := e.Start(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	return e, func() {
-		e.Stop()
-		if err := views.Close(); err != nil {
-			t.Error(err)
-		}
 	}
 }
 
@@ -380,7 +358,7 @@ func (l *fullLog) Append(ctx context.Context, a eventlog.Append) (eventlog.Seq, 
 // space the run goes on by itself.
 func TestFullDisk(t *testing.T) {
 	log := &fullLog{Log: eventlogtest.NewMemory()}
-	e, stop := openOn(t, log, t.TempDir())
+	e, stop := onLog(t, log, true)
 	defer stop()
 	release := make(chan struct{})
 	e.opt.Replies = agent.RunnerFunc(func(ctx context.Context, t *agent.Task) agent.Answer {

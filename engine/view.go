@@ -39,8 +39,6 @@ type Run struct {
 	Usage    event.Usage       `json:"usage"`
 	// OnlyPeople is set on a waiting run that no timer will move.
 	OnlyPeople bool `json:"-"`
-
-	reason string // why it is paused
 }
 
 // Origin is where a forked run branched off.
@@ -61,7 +59,7 @@ func briefOf(s *run.State) Run {
 		ID: s.Run, Workflow: s.Workflow, WFVer: s.WFVer, Hash: s.Hash, Status: s.Status,
 		Created: s.Created, Updated: s.Time, Ended: s.Ended, Deadline: s.Deadline, Seq: s.Seq, Version: s.Version,
 		Labels: maps.Clone(s.Labels), Parent: s.Parent, Input: s.Input, Output: s.Output,
-		Error: s.Failure, Errors: s.Errors, Usage: s.Usage, reason: s.Reason,
+		Error: s.Failure, Errors: s.Errors, Usage: s.Usage,
 	}
 	if len(r.Output) == 0 {
 		r.Output = event.Null
