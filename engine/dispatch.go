@@ -1,10 +1,13 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/wfd-dev/wfd/engine/agent"
 	"github.com/wfd-dev/wfd/engine/machine"
+	"github.com/wfd-dev/wfd/engine/secret"
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/engine/workflow/expr"
 	"github.com/wfd-dev/wfd/projection/event"
@@ -70,11 +73,12 @@ func (e *Engine) task(l *loaded, v *run.Visit) *job {
 	}
 	j := &job{task: t, queue: queueOf(n)}
 	vars, err := machine.Vars(l.wf, l.state, v)
+	secrets := &withSecrets{Vars: vars, store: e.opt.Secrets}
 	if err == nil {
-		err = settle(t, n, withSecrets{vars, e.opt.Secret})
+		err = settle(t, n, secrets)
 	}
 	if err != nil {
-		f := agent.Fail(event.ClassInternal, "%v", err)
+		f := secrets.failure(err)
 		j.answer = &f
 	}
 	return j
@@ -105,23 +109,42 @@ func settle(t *agent.Task, n *workflow.Node, vars expr.Vars) error {
 // withSecrets adds the variable secrets, which only the settings of tasks see.
 type withSecrets struct {
 	expr.Vars
-	secret func(string) (string, bool)
+	store   *secret.Store
+	refused map[string]error // by name: why there is no value
 }
 
-func (w withSecrets) Var(name string) (any, bool) {
+// Var implements expr.Vars.
+func (w *withSecrets) Var(name string) (any, bool) {
 	if name == "secrets" {
-		return secrets(w.secret), true
+		return secretVars{w}, true
 	}
 	return w.Vars.Var(name)
 }
 
-type secrets func(string) (string, bool)
+// failure is the answer of a task whose settings cannot be evaluated.
+func (w *withSecrets) failure(err error) agent.Answer {
+	var missing *expr.MissingError
+	if errors.As(err, &missing) {
+		if name, ok := strings.CutPrefix(missing.Name, "secrets."); ok && w.refused[name] != nil {
+			return agent.Fail(event.ClassAuth, "%v", w.refused[name])
+		}
+	}
+	return agent.Fail(event.ClassInternal, "%v", err)
+}
+
+type secretVars struct{ *withSecrets }
 
 // Get implements expr.Object.
-func (s secrets) Get(key string) (any, bool) {
-	v, ok := s(key)
-	return v, ok
+func (s secretVars) Get(key string) (any, bool) {
+	v, err := s.store.Get(key)
+	if err != nil {
+		if s.refused == nil {
+			s.refused = map[string]error{}
+		}
+		s.refused[key] = err
+	}
+	return v, err == nil
 }
 
 // Keys implements expr.Object: secrets are not listed.
-func (s secrets) Keys() []string { return nil }
+func (secretVars) Keys() []string { return nil }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/wfd-dev/wfd/engine/agent"
 	"github.com/wfd-dev/wfd/engine/bus"
+	"github.com/wfd-dev/wfd/engine/secret"
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/projection"
@@ -43,8 +44,9 @@ type Options struct {
 	MaxLoaded int
 	// Env returns an environment variable that definitions may read.
 	Env func(name string) (value string, allowed bool)
-	// Secret returns a secret by name.
-	Secret func(name string) (value string, ok bool)
+	// Secrets finds the secrets that tasks are given, and takes them out of what comes
+	// back; nil: there are none.
+	Secrets *secret.Store
 	// Now is the clock.
 	Now func() time.Time
 	// Bus carries doorbells; by default one of this process.
@@ -96,9 +98,6 @@ func New(log eventlog.Log, views *projection.Views, opt Options) *Engine {
 	}
 	if opt.Env == nil {
 		opt.Env = func(string) (string, bool) { return "", false }
-	}
-	if opt.Secret == nil {
-		opt.Secret = func(string) (string, bool) { return "", false }
 	}
 	if opt.Bus == nil {
 		opt.Bus = bus.New(opt.Logger)

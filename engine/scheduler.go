@@ -193,11 +193,15 @@ func (s *scheduler) work(ctx context.Context, q *queue, j *job) {
 // ended or given it up, or the engine stops and the next start takes it up.
 func (s *scheduler) attempt(ctx context.Context, j *job) {
 	t := j.task
+	t.Redact = s.e.opt.Secrets.Redactor()
 	answer := j.answer
 	if answer == nil {
 		a := s.run(ctx, t)
 		answer = &a
 	}
+	// From here on the answer is on its way into the log, and to whoever looks. The
+	// redactor is a new one: secrets may have become known meanwhile.
+	answer.Redact(s.e.opt.Secrets.Redactor())
 	if ctx.Err() != nil && answer.Failure != nil {
 		return
 	}
@@ -225,8 +229,9 @@ func (s *scheduler) run(ctx context.Context, t *agent.Task) (a agent.Answer) {
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			s.e.slog.Error("a runner panicked", "run", t.Run.String(), "node", t.Node, "panic", p, "stack", string(debug.Stack()))
-			a = agent.Fail(event.ClassInternal, "the runner of %s nodes panicked: %v", t.Kind, p)
+			why := s.e.opt.Secrets.Redactor().Text(fmt.Sprint(p))
+			s.e.slog.Error("a runner panicked", "run", t.Run.String(), "node", t.Node, "panic", why, "stack", string(debug.Stack()))
+			a = agent.Fail(event.ClassInternal, "the runner of %s nodes panicked: %s", t.Kind, why)
 		}
 	}()
 	a = runner.Run(ctx, t)

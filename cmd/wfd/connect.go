@@ -18,6 +18,7 @@ import (
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/client"
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/host"
 	"github.com/wfd-dev/wfd/engine/agent"
+	"github.com/wfd-dev/wfd/engine/secret"
 	"github.com/wfd-dev/wfd/eventlog"
 )
 
@@ -39,6 +40,7 @@ type engineFlags struct {
 	noExec   bool
 	allowEnv []string
 	queues   []string
+	secrets  string
 }
 
 func (e *engineFlags) register(cmd *cobra.Command) {
@@ -47,6 +49,7 @@ func (e *engineFlags) register(cmd *cobra.Command) {
 	f.BoolVar(&e.noExec, "no-exec", false, "run no programs")
 	f.StringSliceVar(&e.allowEnv, "allow-env", nil, "let definitions read this environment variable; may be repeated")
 	f.StringSliceVar(&e.queues, "queue", nil, "name=n: at most n attempts of a queue at once; may be repeated")
+	f.StringVar(&e.secrets, "secrets", "", "file of NAME=value lines, or directory with a file per secret; "+secret.Prefix+"<name> counts before it")
 }
 
 // options returns the options of a host on dir.
@@ -64,6 +67,10 @@ func (a *app) options(dir string, log *slog.Logger) (host.Options, error) {
 		o.Queues[name] = limit
 	}
 	var err error
+	if o.Secrets, err = secret.Open(a.engine.secrets); err != nil {
+		return o, usagef("%w", err)
+	}
+	a.secrets.Store(o.Secrets)
 	if a.engine.replies != "" {
 		o.Replies, err = readReplies(a.engine.replies)
 	}

@@ -3,13 +3,17 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
+
+	"github.com/wfd-dev/wfd/engine/secret"
 )
 
 // app is one call of the program.
@@ -23,6 +27,7 @@ type app struct {
 
 	engine  engineFlags
 	sources map[string]source // of the settings that are set
+	secrets atomic.Pointer[secret.Store]
 }
 
 // run runs the command that args name.
@@ -126,7 +131,7 @@ func (a *app) logger(level slog.Level) (*slog.Logger, error) {
 			return nil, usagef("--log-level %q: want debug, info, warn or error", a.logLevel)
 		}
 	}
-	o := &slog.HandlerOptions{Level: level}
+	o := &slog.HandlerOptions{Level: level, ReplaceAttr: a.redact}
 	switch a.logFormat {
 	case "text":
 		return slog.New(slog.NewTextHandler(a.stderr, o)), nil
@@ -134,6 +139,19 @@ func (a *app) logger(level slog.Level) (*slog.Logger, error) {
 		return slog.New(slog.NewJSONHandler(a.stderr, o)), nil
 	}
 	return nil, usagef("--log-format %q: want text or json", a.logFormat)
+}
+
+// redact takes secrets out of what is logged. What reaches the log was relieved of
+// them before; this is for what nobody thought of.
+func (a *app) redact(_ []string, attr slog.Attr) slog.Attr {
+	switch r := a.secrets.Load().Redactor(); {
+	case r == nil:
+	case attr.Value.Kind() == slog.KindString:
+		attr.Value = slog.StringValue(r.Text(attr.Value.String()))
+	case attr.Value.Kind() == slog.KindAny:
+		attr.Value = slog.StringValue(r.Text(fmt.Sprintf("%+v", attr.Value.Any())))
+	}
+	return attr
 }
 
 // buildVersion is what this binary was built from.

@@ -3,10 +3,15 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -45,6 +50,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": code, "capture": capture, "daemon": startDaemon, "end": killDaemon,
 			"await": await, "size": size, "raw": raw, "flip": flip, "sleep": sleep,
+			"echo-server": echoServer, "leaks": leaks,
 		},
 		Condition: func(cond string) (bool, error) {
 			switch cond {
@@ -110,7 +116,9 @@ func startDaemon(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	d := &daemon{cmd: exec.Command(path, append(args[1:], "--addr", "127.0.0.1:0")...), log: &bytes.Buffer{}, done: make(chan error, 1)}
 	d.cmd.Dir, d.cmd.Stderr = ts.Getenv("WORK"), d.log
-	for _, v := range []string{"HOME", "PATH", "WFD_DATA", "WFD_TOKEN", "WFD_REPLIES", "COLOR", "TMPDIR", "GORACE"} {
+	for _, v := range []string{
+		"HOME", "PATH", "WFD_DATA", "WFD_TOKEN", "WFD_REPLIES", "WFD_ALLOW_ENV", "WFD_SECRET_PLANTED", "COLOR", "ECHO", "TMPDIR", "GORACE",
+	} {
 		d.cmd.Env = append(d.cmd.Env, v+"="+ts.Getenv(v))
 	}
 	out, err := d.cmd.StdoutPipe()
@@ -203,4 +211,64 @@ func sleep(ts *testscript.TestScript, neg bool, args []string) {
 	d, err := time.ParseDuration(args[0])
 	ts.Check(err)
 	time.Sleep(d)
+}
+
+// echo-server starts a server that answers with what it was sent, and sets ECHO to
+// its URL. Below /refuse it does so with status 400, after many of them.
+func echoServer(ts *testscript.TestScript, neg bool, args []string) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		said, err := httputil.DumpRequest(r, true)
+		if err != nil {
+			return
+		}
+		w.Header().Set("X-Echo", r.Header.Get("Authorization"))
+		w.Header().Set("Location", r.URL.String())
+		if strings.HasPrefix(r.URL.Path, "/refuse") {
+			w.WriteHeader(http.StatusBadRequest)
+			said = []byte(strings.Repeat(r.URL.Query().Get("q")+" "+r.Header.Get("X-Other"), 20)) // the message is cut within one
+		} else if r.Header.Get("Content-Type") == "application/json" {
+			said = append(append([]byte(`{"body":`), said[bytes.Index(said, []byte("\r\n\r\n"))+4:]...), `,"url":`+strconv.Quote(r.URL.String())+`}`...)
+		}
+		w.Write(said)
+	}))
+	ts.Defer(s.Close)
+	ts.Setenv("ECHO", s.URL)
+	ts.Setenv("WFD_ALLOW_ENV", "ECHO")
+	ts.Setenv("WFD_SECRET_PLANTED", "pl4nted/s3cret+value")
+}
+
+// leaks VALUE... fails if a value is in the data directory or in a daemon's log, as it
+// is, or encoded.
+func leaks(ts *testscript.TestScript, neg bool, args []string) {
+	var forms []string
+	for _, v := range args {
+		b := []byte(v)
+		forms = append(forms, v, url.QueryEscape(v), url.PathEscape(v), strings.Trim(strconv.Quote(v), `"`), hex.EncodeToString(b),
+			base64.StdEncoding.EncodeToString(b), base64.StdEncoding.EncodeToString(append([]byte("user:"), b...)), v[:12], v[len(v)-10:])
+	}
+	look := func(where string, b []byte) {
+		for _, f := range forms {
+			if bytes.Contains(b, []byte(f)) {
+				ts.Fatalf("%s holds %q", where, f)
+			}
+		}
+	}
+	files, size := 0, 0
+	ts.Check(filepath.WalkDir(ts.Getenv("WFD_DATA"), func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		look(path, b)
+		files++
+		size += len(b)
+		return err
+	}))
+	for name, d := range ts.Value(daemonKey{}).(map[string]*daemon) {
+		look("the log of "+name, d.log.Bytes())
+	}
+	ts.Logf("looked through %d files with %d bytes", files, size)
+	if size < 100_000 {
+		ts.Fatalf("the data directory has %d bytes: is this all?", size)
+	}
 }

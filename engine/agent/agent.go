@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/wfd-dev/wfd/engine/secret"
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/projection/event"
@@ -26,6 +27,10 @@ type Task struct {
 	Settings map[string]any // the node's settings, evaluated, by their name in the definition
 	Input    any            // what was delivered to the node
 	Timeout  time.Duration
+
+	// Redact takes secrets out of texts. The engine takes them out of an Answer by
+	// itself; a runner needs it for what it cuts, or tells others.
+	Redact *secret.Redactor
 }
 
 // Key is the same for every attempt of a visit, so that the other side can tell
@@ -38,6 +43,19 @@ type Answer struct {
 	Set     map[string]any // state that the answer itself sets
 	Usage   *event.Usage
 	Failure *Failure // nil: it went well
+}
+
+// Redact takes secrets out of an answer.
+func (a *Answer) Redact(r *secret.Redactor) {
+	a.Result = r.Value(a.Result)
+	if len(a.Set) > 0 {
+		a.Set, _ = r.Value(a.Set).(map[string]any)
+	}
+	if f := a.Failure; f != nil {
+		clean := *f
+		clean.Message = r.Text(f.Message)
+		a.Failure = &clean
+	}
 }
 
 // Failure says why a task has no result.

@@ -96,7 +96,7 @@ func (x *Exec) Run(ctx context.Context, t *Task) Answer {
 	if err := runGroup(cmd); err != nil {
 		return execFailed(ctx, t, argv[0], cmd, err, stderr)
 	}
-	return Answer{Result: execResult(stdout.String(), stderr.String())}
+	return Answer{Result: execResult(stdout.String(), stderr.text(t.Redact))}
 }
 
 func execResult(stdout, stderr string) map[string]any {
@@ -109,7 +109,7 @@ func execResult(stdout, stderr string) map[string]any {
 
 func execFailed(ctx context.Context, t *Task, name string, cmd *exec.Cmd, err error, stderr *tail) Answer {
 	said := ""
-	if s := strings.TrimSpace(stderr.String()); s != "" {
+	if s := strings.TrimSpace(stderr.text(t.Redact)); s != "" {
 		if len(s) > stderrTail {
 			s = "…" + strings.TrimLeftFunc(s[len(s)-stderrTail:], func(r rune) bool { return r == utf8.RuneError })
 		}

@@ -75,8 +75,8 @@ func (h *HTTP) Run(ctx context.Context, t *Task) Answer {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode >= 400 {
-		said, _ := io.ReadAll(io.LimitReader(resp.Body, maxExcerpt)) // the status says enough, whatever becomes of the body
-		return refusal(what, resp, said)
+		said, _ := io.ReadAll(io.LimitReader(resp.Body, int64(maxExcerpt+t.Redact.Longest()))) // the status says enough, whatever becomes of the body
+		return refusal(what, resp, t.Redact.Head(utf8Of(string(said)), maxExcerpt))
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, MaxBody+1))
 	if err != nil {

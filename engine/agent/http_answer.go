@@ -46,8 +46,8 @@ func httpResult(resp *http.Response, body []byte) map[string]any {
 func utf8Of(s string) string { return strings.ToValidUTF8(s, string(utf8.RuneError)) }
 
 // refusal is the answer for a status of 400 and above.
-func refusal(what string, resp *http.Response, excerpt []byte) Answer {
-	said := strings.TrimSpace(utf8Of(string(excerpt)))
+func refusal(what string, resp *http.Response, excerpt string) Answer {
+	said := strings.TrimSpace(utf8Of(excerpt))
 	if said != "" {
 		said = ": " + said
 	}

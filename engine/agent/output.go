@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/wfd-dev/wfd/engine/secret"
 )
 
 // head keeps the first limit bytes and calls over when there are more.
@@ -52,12 +54,12 @@ func (t *tail) cut() {
 	}
 }
 
-// String says first how much is missing.
-func (t *tail) String() string {
+// text returns what was kept, without secrets, and says first how much is missing.
+func (t *tail) text(r *secret.Redactor) string {
 	t.cut()
 	s := strings.ToValidUTF8(string(t.buf), string(utf8.RuneError))
 	if t.dropped > 0 {
-		return fmt.Sprintf("[the first %d bytes are left out]\n", t.dropped) + s
+		return fmt.Sprintf("[the first %d bytes are left out]\n", t.dropped) + r.Tail(s)
 	}
-	return s
+	return r.Text(s)
 }

@@ -279,6 +279,14 @@ func (m mixed) eval(vars Vars) (any, error) {
 	return b.String(), nil
 }
 
+// MissingError says that something a template needs has no value.
+type MissingError struct {
+	Name string // as "nodes.a.result"
+	text string // of the expression
+}
+
+func (e *MissingError) Error() string { return fmt.Sprintf("${%s}: %s has no value", e.text, e.Name) }
+
 // computed is the inside of one ${…}.
 type computed struct {
 	prog *program
@@ -297,7 +305,7 @@ func (c *computed) eval(vars Vars) (any, error) {
 	case missing:
 		for _, r := range c.prog.reads(vars) {
 			if r.Missing {
-				return nil, fmt.Errorf("${%s}: %s has no value", clip(c.text), r.Name)
+				return nil, &MissingError{Name: r.Name, text: clip(c.text)}
 			}
 		}
 		return nil, fmt.Errorf("${%s}: %w", clip(c.text), err)

@@ -17,6 +17,7 @@ import (
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
 	"github.com/wfd-dev/wfd/engine"
 	"github.com/wfd-dev/wfd/engine/agent"
+	"github.com/wfd-dev/wfd/engine/secret"
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/projection"
@@ -38,6 +39,7 @@ type Options struct {
 	Queues   map[string]int
 	Replies  *agent.Replies // answers every task
 	Simulate *agent.Replies // answers what needs a model, where there is none
+	Secrets  *secret.Store
 }
 
 // Host is an engine on a data directory, with its API.
@@ -74,7 +76,7 @@ func Open(o Options) (*Host, error) {
 func (h *Host) on(log *eventlog.DB, views *projection.Views, o Options) {
 	h.Log, h.Views = log, views
 	opt := engine.Options{
-		Logger: o.Logger, Runners: runners(o), Queues: o.Queues, Env: engine.EnvAllowed(o.AllowEnv),
+		Logger: o.Logger, Runners: runners(o), Queues: o.Queues, Env: engine.EnvAllowed(o.AllowEnv), Secrets: o.Secrets,
 	}
 	if o.Replies != nil {
 		opt.Replies = o.Replies.Runner()
