@@ -16,11 +16,10 @@ var ErrUnknown = errors.New("event was written by a newer version of wfd")
 
 // Encode returns the bytes of p.
 func Encode(p Payload) []byte {
-	c := coder{mode: counting}
-	p.code(&c)
-	n := c.n
-	c = coder{mode: encoding, buf: make([]byte, 0, 64)}
-	c.header(n)
+	count := coder{mode: counting}
+	p.code(&count)
+	c := coder{mode: encoding, n: count.n, buf: make([]byte, 0, 64)}
+	c.header(c.n)
 	p.code(&c)
 	return c.buf
 }
@@ -57,10 +56,12 @@ func decodeInto(p Payload, b []byte) error {
 // A coder walks a payload's fields in order, in one of three modes, so that the
 // order is written down once.
 type coder struct {
-	mode int
-	n    int // counting: fields so far; decoding: fields left in this array
-	buf  []byte
-	err  error
+	mode  int
+	n     int // counting: fields to write so far; otherwise: fields left in this array
+	all   int // counting: fields so far, those that are left out too
+	added bool
+	buf   []byte
+	err   error
 }
 
 const (
@@ -71,18 +72,25 @@ const (
 
 var errShort = errors.New("ends early")
 
+// later marks that the fields that follow were added to a payload that is on disk
+// without them. At the end they are left out while they are zero: what does not
+// use them is written as it always was, so that old histories, decided again, give
+// the bytes that were recorded.
+func (c *coder) later() { c.added = true }
+
 // next reports whether there is a field to read, or to write.
-func (c *coder) next() bool {
-	switch c.mode {
-	case counting:
-		c.n++
-		return false
-	case decoding:
-		if c.err != nil || c.n == 0 {
-			return false // an older event, without this field
+func (c *coder) next(zero bool) bool {
+	if c.mode == counting {
+		c.all++
+		if !zero || !c.added {
+			c.n = c.all
 		}
-		c.n--
+		return false
 	}
+	if c.err != nil || c.n == 0 {
+		return false // decoding: an older event, without this field
+	}
+	c.n--
 	return true
 }
 
@@ -224,7 +232,7 @@ func (c *coder) getBytes() []byte {
 }
 
 func (c *coder) str(v *string) {
-	if !c.next() {
+	if !c.next(*v == "") {
 		return
 	}
 	if c.mode == encoding {
@@ -235,7 +243,7 @@ func (c *coder) str(v *string) {
 }
 
 func (c *coder) int64(v *int64) {
-	if !c.next() {
+	if !c.next(*v == 0) {
 		return
 	}
 	if c.mode == encoding {
@@ -260,7 +268,7 @@ func (c *coder) version(v *eventlog.Version) {
 }
 
 func (c *coder) bool(v *bool) {
-	if !c.next() {
+	if !c.next(!*v) {
 		return
 	}
 	if c.mode == encoding {
@@ -282,7 +290,7 @@ func (c *coder) bool(v *bool) {
 // value keeps a Value's own msgpack inside a binary, so that it is skipped
 // without being looked at; none is an empty binary.
 func (c *coder) value(v *Value) {
-	if !c.next() {
+	if !c.next(len(*v) == 0) {
 		return
 	}
 	if c.mode == encoding {
@@ -293,7 +301,7 @@ func (c *coder) value(v *Value) {
 }
 
 func (c *coder) run(v *eventlog.RunID) {
-	if !c.next() {
+	if !c.next(v.IsZero()) {
 		return
 	}
 	if c.mode == encoding {
@@ -310,17 +318,19 @@ func (c *coder) run(v *eventlog.RunID) {
 
 // array codes a list whose elements f codes.
 func array[T any](c *coder, v *[]T, f func(*coder, *T)) {
-	if !c.next() {
-		return
-	}
-	if c.mode == encoding {
-		c.header(len(*v))
-		for i := range *v {
-			f(c, &(*v)[i])
-		}
+	if !c.next(len(*v) == 0) {
 		return
 	}
 	left := c.n
+	if c.mode == encoding {
+		c.header(len(*v))
+		c.n = len(*v)
+		for i := range *v {
+			f(c, &(*v)[i])
+		}
+		c.n = left
+		return
+	}
 	c.n = c.length()
 	s := make([]T, 0, min(c.n, 1024))
 	for c.err == nil && c.n > 0 {
@@ -336,17 +346,22 @@ func array[T any](c *coder, v *[]T, f func(*coder, *T)) {
 
 // nested codes a struct as an array within the array.
 func nested[T any](c *coder, v *T, f func(*coder, *T)) {
-	if !c.next() {
-		return
+	if c.next(false) {
+		inner(c, v, f)
 	}
+}
+
+func inner[T any](c *coder, v *T, f func(*coder, *T)) {
+	left := c.n
 	if c.mode == encoding {
 		count := coder{mode: counting}
 		f(&count, v)
 		c.header(count.n)
+		c.n = count.n
 		f(c, v)
+		c.n = left
 		return
 	}
-	left := c.n
 	c.n = c.length()
 	f(c, v)
 	if c.n > 0 && c.err == nil {
@@ -357,30 +372,25 @@ func nested[T any](c *coder, v *T, f func(*coder, *T)) {
 
 // optional codes a pointer: an empty array is nil.
 func optional[T any](c *coder, v **T, f func(*coder, *T)) {
-	if c.mode == encoding && *v == nil {
+	switch {
+	case !c.next(*v == nil):
+	case c.mode == encoding && *v == nil:
 		c.header(0)
-		return
-	}
-	if c.mode == decoding && c.n > 0 && c.err == nil {
-		if len(c.buf) > 0 && c.buf[0] == 0x90 {
-			c.take(1)
-			c.n--
-			return
+	case c.mode == decoding && len(c.buf) > 0 && c.buf[0] == 0x90:
+		c.take(1)
+	default:
+		if c.mode == decoding {
+			*v = new(T)
 		}
-		*v = new(T)
+		inner(c, *v, f)
 	}
-	if *v == nil {
-		c.next()
-		return
-	}
-	nested(c, *v, f)
 }
 
 func (c *coder) strs(v *[]string) { array(c, v, (*coder).str) }
 
 func (c *coder) strmap(v *map[string]string) {
 	var list []string
-	if c.mode == encoding {
+	if c.mode != decoding {
 		for k := range *v {
 			list = append(list, k)
 		}

@@ -5,7 +5,9 @@
 // A payload is a msgpack array of its fields in the order of the struct. Fields
 // are only ever added, at the end: an older event reads as the struct with zero
 // values for what it does not hold, and an event with more fields than this
-// build knows was written by a newer one and is refused. Kinds are numbered in
+// build knows was written by a newer one and is refused. A field that was added
+// is left out where it and what follows it is zero, so that adding it changes no
+// byte of what does not use it. Kinds are numbered in
 // this file's constants; a number never gets a second meaning.
 //
 // Values that users supply (inputs, results, state) are kept as [Value]: msgpack

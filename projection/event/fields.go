@@ -2,7 +2,8 @@ package event
 
 import "github.com/wfd-dev/wfd/eventlog"
 
-// The order of the fields below is on disk: append, never reorder.
+// The order of the fields below is on disk: append, never reorder. What is appended
+// stands behind later.
 
 // Kind returns KindDefinitionRegistered.
 func (*DefinitionRegistered) Kind() eventlog.Kind { return KindDefinitionRegistered }
@@ -89,6 +90,10 @@ func (p *RunRestored) code(c *coder) {
 	c.str(&p.Name)
 	c.bool(&p.Pause)
 	c.str(&p.Key)
+	c.later()
+	c.str(&p.Node)
+	c.int(&p.Visit)
+	c.str(&p.Reason)
 }
 
 // Kind returns KindRunForked.

@@ -155,12 +155,16 @@ type RunWaiting struct {
 	On []Wait `json:"on"` // the first few, soonest first
 }
 
-// RunRestored: the run goes on from its position after version To.
+// RunRestored: the run goes on from its position after version To. With Node it is
+// a failed run that is retried from just before that visit.
 type RunRestored struct {
-	To    eventlog.Version `json:"to"`
-	Name  string           `json:"name,omitempty"` // of the checkpoint
-	Pause bool             `json:"pause,omitempty"`
-	Key   string           `json:"key,omitempty"`
+	To     eventlog.Version `json:"to"`
+	Name   string           `json:"name,omitempty"` // of the checkpoint
+	Pause  bool             `json:"pause,omitempty"`
+	Key    string           `json:"key,omitempty"`
+	Node   string           `json:"node,omitempty"`
+	Visit  int              `json:"visit,omitempty"`
+	Reason string           `json:"reason,omitempty"`
 }
 
 // RunForked: the run begins where another run stood after version At, with its
