@@ -174,6 +174,9 @@ func (s *openSet) apply(f *fact) error {
 		// questions of their own.
 		return on(f, func(p *event.RunRestored) {
 			was := s.runTimerAt(p.To)
+			if p.Node != "" && s.deadline <= event.Time(f.Time) {
+				was = false // a retry: a deadline that has passed no longer counts
+			}
 			clear(s.halted)
 			s.runEnded(f)
 			s.runTimer(f, was)

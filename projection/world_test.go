@@ -320,5 +320,9 @@ func (w *world) afterlife(l *life) {
 		if l.state.Status == run.Failed {
 			w.append(l, &event.RunResumed{Retry: true})
 		}
+	case 5:
+		if v := int(l.state.Version); l.state.Status == run.Failed && v > 1 {
+			w.append(l, &event.RunRestored{To: eventlog.Version(1 + w.rng.IntN(v-1)), Node: "a", Visit: 1})
+		}
 	}
 }

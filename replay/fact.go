@@ -73,6 +73,9 @@ func commandOf(s *run.State, events []entry) (machine.Meta, machine.Command, err
 				return m, machine.Cancel{Reason: p.Reason}, nil
 			case *event.RunRestored:
 				m.Key = p.Key
+				if p.Node != "" {
+					return m, machine.Retry{Reason: p.Reason, Node: p.Node, Visit: p.Visit, To: p.To}, nil
+				}
 				return m, machine.Restore{To: p.To, Name: p.Name, Pause: p.Pause}, nil
 			case *event.NodeSkipped:
 				continue

@@ -34,7 +34,7 @@ type player struct {
 func play(w *workflow.Workflow, rec *recording) (*player, error) {
 	p := &player{w: w, rec: rec, s: run.New(rec.s.Run), route: newRoute()}
 	for _, f := range rec.facts {
-		if _, ok := f.cmd.(machine.Restore); ok {
+		if goesBack(f.cmd) {
 			p.keep = true
 		}
 	}
@@ -64,6 +64,17 @@ func revives(c machine.Command) bool {
 	switch c.(type) {
 	case machine.Retry, machine.Restore, machine.Cancel:
 		return true
+	}
+	return false
+}
+
+// goesBack reports whether a command goes back to a position of the run's past.
+func goesBack(c machine.Command) bool {
+	switch c := c.(type) {
+	case machine.Restore:
+		return true
+	case machine.Retry:
+		return c.Node != ""
 	}
 	return false
 }
@@ -143,11 +154,10 @@ func (p *player) give(f fact) (bool, error) {
 		}
 		c.Child = v.Child
 		f.cmd = c
-	case machine.Restore:
-		if p.departed() {
-			p.lost = "the run was restored later, to a position that is another one here"
-			return true, nil
-		}
+	}
+	if goesBack(f.cmd) && p.departed() {
+		p.lost = "the run was restored later, to a position that is another one here"
+		return true, nil
 	}
 	err := p.decide(f.meta, f.cmd)
 	if refused(err) {

@@ -237,6 +237,9 @@ func (x *explainer) notes() {
 			}
 		case *event.RunRestored:
 			n.Reason, n.To = p.Name, p.To
+			if p.Node != "" {
+				n.Reason = fmt.Sprintf("retry from %s#%d%s", p.Node, p.Visit, prefixed(": ", p.Reason))
+			}
 		case *event.RunCancelled:
 			n.Reason = p.Reason
 		case *event.RunFailed:

@@ -8,8 +8,9 @@ import (
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/client"
 )
 
-// reasoned is a command that gives a run a command and a reason.
-func (a *app) reasoned(name, short string) *cobra.Command {
+// reasoned is a command that gives a run a command and a reason. more, if not nil,
+// adds to what is sent.
+func (a *app) reasoned(name, short string, more func(body map[string]any) error) *cobra.Command {
 	var c changing
 	var reason string
 	cmd := &cobra.Command{
@@ -20,6 +21,11 @@ func (a *app) reasoned(name, short string) *cobra.Command {
 			body := map[string]any{}
 			if reason != "" {
 				body["reason"] = reason
+			}
+			if more != nil {
+				if err := more(body); err != nil {
+					return err
+				}
 			}
 			return a.give(cmd.Context(), args[0], name, body, &c)
 		},

@@ -134,16 +134,25 @@ func (p *eventPrinter) end() error {
 // what says what an event says, on one line.
 func what(e *client.Event) string {
 	var d struct {
-		Node, From, To, If, Name, Key, Outcome, Prompt, Class, Message, Then, Reason, Workflow, Signal string
-		Visit, Attempt                                                                                 int
-		Result, Value, Output, Input                                                                   json.RawMessage
+		Node, From, If, Name, Key, Outcome, Prompt, Class, Message, Then, Reason, Workflow, Signal string
+		Visit, Attempt, At                                                                         int
+		To                                                                                         any // a node, or a version
+		Result, Value, Output, Input                                                               json.RawMessage
 	}
 	if json.Unmarshal(e.Data, &d) != nil {
 		return compact(e.Data)
 	}
 	var b bytes.Buffer
 	add := func(format string, args ...any) { fmt.Fprintf(&b, format+" ", args...) }
+	if e.Kind == "run.restored" {
+		add("back to v%v", d.To)
+		if d.Node != "" {
+			add("before")
+		}
+	}
 	switch {
+	case e.Kind == "run.forked":
+		add("%s at v%d", d.From, d.At)
 	case d.From != "":
 		add("%s → %s (%s)", d.From, d.To, d.Outcome)
 	case d.Node != "" && d.Visit > 1:

@@ -202,6 +202,9 @@ func (l *line) others(p event.Payload) {
 		}
 	case *event.RunRestored:
 		l.add("to v%d", p.To)
+		if p.Node != "" {
+			l.add("from %s", visit(p.Node, p.Visit, 0))
+		}
 		l.flag("pause", p.Pause)
 	case *event.SignalReceived:
 		l.add("%s %s", p.Name, value(p.Value))

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/eventlog"
@@ -232,8 +233,14 @@ func (c Cancel) decide(d *decider) error {
 	return nil
 }
 
-// Retry lets a failed run try again what failed.
-type Retry struct{ Reason string }
+// Retry lets a failed run try again what failed; with Node it goes on from just
+// before that visit, which is after version To.
+type Retry struct {
+	Reason string
+	Node   string
+	Visit  int
+	To     eventlog.Version
+}
 
 func (c Retry) decide(d *decider) error {
 	if d.s.Status != run.Failed {
@@ -241,6 +248,9 @@ func (c Retry) decide(d *decider) error {
 	}
 	if d.s.Parent != nil {
 		return fmt.Errorf("%w: its parent %s has taken note of the failure: retry that", ErrRefused, d.s.Parent.Run)
+	}
+	if c.Node != "" {
+		return d.goBack(&event.RunRestored{To: c.To, Node: c.Node, Visit: c.Visit, Reason: c.Reason, Key: d.key})
 	}
 	d.emit(&event.RunResumed{Reason: c.Reason, Retry: true, Key: d.key})
 	d.touchAll()
@@ -350,22 +360,35 @@ func (c Restore) decide(d *decider) error {
 	if d.s.Status.Terminal() && d.s.Parent != nil {
 		return fmt.Errorf("%w: its parent %s has taken note of its end: restore that", ErrRefused, d.s.Parent.Run)
 	}
-	if c.To == 0 || c.To > d.s.Version {
-		return fmt.Errorf("%w: the run has no version %d; it is at %d", ErrNotFound, c.To, d.s.Version)
+	return d.goBack(&event.RunRestored{To: c.To, Name: c.Name, Pause: c.Pause, Key: d.key})
+}
+
+// goBack decides p, if the run can go on from there.
+func (d *decider) goBack(p *event.RunRestored) error {
+	if p.To == 0 || p.To > d.s.Version {
+		return fmt.Errorf("%w: the run has no version %d; it is at %d", ErrNotFound, p.To, d.s.Version)
 	}
 	if d.s.Past == nil {
 		return errors.New("a restore needs the run's past, which this state was not given")
 	}
-	past, err := d.s.Past(c.To)
+	past, err := d.s.Past(p.To)
 	if err != nil {
 		return err
 	}
 	if past.Status.Terminal() {
-		return fmt.Errorf("%w: at version %d the run had ended (%s)", ErrRefused, c.To, past.Status)
+		return fmt.Errorf("%w: at version %d the run had ended (%s)", ErrRefused, p.To, past.Status)
+	}
+	if p.Node != "" {
+		if n := past.Nodes[p.Node]; len(past.TokensAt(p.Node)) == 0 || n != nil && n.Visits >= p.Visit {
+			return fmt.Errorf("%w: visit %d of node %s does not begin after version %d", ErrInvalid, p.Visit, p.Node, p.To)
+		}
+	} else if t := past.Timer("", 0, "run"); t != nil && t.At <= d.at {
+		return fmt.Errorf("%w: the run's timeout of %s passed at %s, so that it would fail at once: fork it, or retry it from a node once it has failed",
+			ErrRefused, d.w.Timeout, t.At.Std().Format(time.RFC3339))
 	}
 	d.skipLive(event.SkipRunEnded)
-	d.emit(&event.RunRestored{To: c.To, Name: c.Name, Pause: c.Pause, Key: d.key})
-	if !c.Pause {
+	d.emit(p)
+	if !p.Pause {
 		d.touchAll()
 	}
 	return nil

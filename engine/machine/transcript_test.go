@@ -34,7 +34,7 @@ var update = flag.Bool("update", false, "rewrite what follows the commands of th
 // Commands: start JSON · result NODE ok JSON | fail CLASS "MESSAGE" · signal NAME
 // JSON · answer NODE|- JSON · pause · resume · cancel · retry · wake [+5s] ·
 // clock +5s · child-ended NODE completed JSON | failed CLASS "MESSAGE" | cancelled ·
-// checkpoint [NAME] · restore v12|NAME · recover · continue · state · nodes · due.
+// checkpoint [NAME] · retry from NODE#VISIT · restore v12|NAME · recover · continue · state · nodes · due.
 // A result may name NODE#VISIT@ATTEMPT, set k=JSON, tokens=IN,OUT, after=+30s,
 // again=true|false; any command may have key=K, restore "pause", checkpoint
 // at=v12 and "pin". "N times COMMAND" shows what follows the last. In JSON,
@@ -247,7 +247,11 @@ func (c *conversation) command(name string, args []string, opts map[string]strin
 	case "cancel":
 		return Cancel{Reason: unquote(arg(0))}
 	case "retry":
-		return Retry{}
+		if arg(0) == "" {
+			return Retry{}
+		}
+		id, visit, _ := c.place(arg(1))
+		return Retry{Node: id, Visit: visit, To: c.beginning(id, visit)}
 	case "wake":
 		return Wake{}
 	case "continue":
@@ -347,6 +351,20 @@ func (c *conversation) place(s string) (node string, visit, attempt int) {
 	s, a, _ := strings.Cut(s, "@")
 	s, v, _ := strings.Cut(s, "#")
 	return s, c.number(v), c.number(a)
+}
+
+// beginning returns the version before a visit began, 0 if it never did.
+func (c *conversation) beginning(node string, visit int) eventlog.Version {
+	for _, e := range c.events {
+		p, err := event.Decode(e.Kind, e.Payload)
+		if err != nil {
+			c.Fatal(err)
+		}
+		if p, ok := p.(*event.NodeScheduled); ok && p.Node == node && p.Visit == visit {
+			return e.Version - 1
+		}
+	}
+	return 0
 }
 
 // version reads v12, or the name of a checkpoint.

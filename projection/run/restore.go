@@ -3,6 +3,7 @@ package run
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/wfd-dev/wfd/projection/event"
 )
@@ -42,6 +43,9 @@ func (s *State) restored(p *event.RunRestored) error {
 		s.rewind(s.Live[id])
 	}
 	stale(s.Tokens)
+	if p.Node != "" { // as with any retry, a deadline that has passed no longer counts
+		s.Timers = slices.DeleteFunc(s.Timers, func(t Timer) bool { return t.Node == "" && t.At <= s.Time })
+	}
 	s.Status = Running
 	if p.Pause {
 		s.Status, s.Reason = Paused, "restored to a checkpoint"

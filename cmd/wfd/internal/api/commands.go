@@ -3,12 +3,15 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/wfd-dev/wfd/engine"
 	"github.com/wfd-dev/wfd/engine/machine"
+	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/projection/event"
+	"github.com/wfd-dev/wfd/projection/run"
 )
 
 // SignalBody is a message for a run.
@@ -45,7 +48,37 @@ func (a *API) commands(h huma.API) {
 	reasoned(a, h, "pause", "Let a run start nothing more until it is resumed", func(why string) machine.Command { return machine.Pause{Reason: why} })
 	reasoned(a, h, "resume", "Let a paused run go on", func(why string) machine.Command { return machine.Resume{Reason: why} })
 	reasoned(a, h, "cancel", "End a run", func(why string) machine.Command { return machine.Cancel{Reason: why} })
-	reasoned(a, h, "retry", "Let a failed run try again what failed", func(why string) machine.Command { return machine.Retry{Reason: why} })
+	register(h, operation{method: "POST", path: "/v1/runs/{id}/retry", id: "retry-run", tag: "runs",
+		summary: "Let a failed run try again what failed, or go on in place from just before a visit"}, a.retry)
+}
+
+// RetryBody says from where a failed run goes on.
+type RetryBody struct {
+	Reason string `json:"reason,omitempty" maxLength:"4096"`
+	From   string `json:"from,omitempty" maxLength:"256" doc:"review, or review#2 for its second visit: go on from just before it; absent: what failed is tried again"`
+}
+
+func (a *API) retry(ctx context.Context, in *commandInput[*RetryBody]) (*answer[engine.Run], error) {
+	body := in.Body
+	if body == nil {
+		body = &RetryBody{}
+	}
+	if body.From == "" {
+		return a.do(ctx, in.OfRun, in.Keyed, machine.Retry{Reason: body.Reason})
+	}
+	id, err := in.id()
+	if err != nil {
+		return nil, err
+	}
+	node, visit, err := visitNamed(body.From)
+	if err != nil {
+		return nil, err
+	}
+	r, err := a.o.Engine.RetryFrom(ctx, id, node, visit, body.Reason, by(ctx, in.Keyed))
+	if err != nil {
+		return nil, a.problemOf(ctx, id, err, machine.Retry{Node: node})
+	}
+	return &answer[engine.Run]{r}, nil
 }
 
 // command adds an operation that gives a run a command and answers with the run.
@@ -73,15 +106,44 @@ func (a *API) do(ctx context.Context, of OfRun, k Keyed, c machine.Command) (*an
 	}
 	r, err := a.o.Engine.Do(ctx, id, c, by(ctx, k))
 	if err != nil {
-		p := AsProblem(err)
-		p.Run = id.String()
-		if c, ok := c.(machine.Answer); ok {
-			p.Node = c.Node
-		}
-		if errors.Is(err, machine.ErrRefused) {
-			p.Hint = "wfd show " + p.Run + " says where the run stands"
-		}
-		return nil, p
+		return nil, a.problemOf(ctx, id, err, c)
 	}
 	return &answer[engine.Run]{r}, nil
+}
+
+// problemOf returns why a run did not take a command, and what else would do.
+func (a *API) problemOf(ctx context.Context, id eventlog.RunID, err error, c machine.Command) *Problem {
+	p := AsProblem(err)
+	p.Run = id.String()
+	switch c := c.(type) {
+	case machine.Answer:
+		p.Node = c.Node
+	case machine.Retry:
+		p.Node = c.Node
+	}
+	if !errors.Is(err, machine.ErrRefused) {
+		return p
+	}
+	p.Hint = "wfd show " + p.Run + " says where the run stands"
+	if c, ok := c.(machine.Retry); ok {
+		if hint := a.retryHint(ctx, id, c); hint != "" {
+			p.Hint = hint
+		}
+	}
+	return p
+}
+
+// retryHint says what to do instead of a retry that was refused.
+func (a *API) retryHint(ctx context.Context, id eventlog.RunID, c machine.Retry) string {
+	if place, child, err := a.o.Engine.Root(ctx, id); err == nil && child {
+		return fmt.Sprintf("it is a child run: wfd retry %s --from %s does node %s again, with another child run", place.Run, place.Node, place.Node)
+	}
+	r, err := a.o.Engine.Run(ctx, id)
+	switch {
+	case err != nil || r.Status == run.Failed:
+		return ""
+	case r.Status == run.Paused && c.Node == "":
+		return "wfd resume " + r.ID.String() + " lets it go on"
+	}
+	return fmt.Sprintf("only a failed run is retried; wfd checkpoint restore %s goes back in this one, wfd fork %s --at POSITION begins another", r.ID, r.ID)
 }

@@ -45,9 +45,9 @@ func (a *API) replay(h huma.API) {
 			if err != nil {
 				return nil, err
 			}
-			node, visit := in.Node, 0
-			if pos, err := replay.Parse(in.Node); err == nil && pos.Node != "" {
-				node, visit = pos.Node, pos.Visit
+			node, visit, err := visitNamed(in.Node)
+			if err != nil {
+				return nil, err
 			}
 			x, err := replay.Why(a.o.Log, defs, id, node, visit, at)
 			return answered(x, err)
@@ -170,6 +170,15 @@ func (a *API) replayPage(defs replay.Definitions, frames []replay.Frame, limit i
 		out.Graphs[f.Event.Run] = replay.GraphOf(w)
 	}
 	return &answer[Replay]{out}, nil
+}
+
+// visitNamed reads review, which is visit 0, or review#2.
+func visitNamed(s string) (node string, visit int, err error) {
+	if !strings.Contains(s, "#") {
+		return s, 0, nil
+	}
+	pos, err := replay.Parse(s)
+	return pos.Node, pos.Visit, err
 }
 
 // positionAt reads a position; "" is the newest end.
