@@ -12,6 +12,7 @@ import (
 
 	"github.com/wfd-dev/wfd/engine/agent"
 	"github.com/wfd-dev/wfd/engine/bus"
+	"github.com/wfd-dev/wfd/engine/price"
 	"github.com/wfd-dev/wfd/engine/secret"
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/eventlog"
@@ -38,6 +39,8 @@ type Options struct {
 	Runners map[workflow.Kind]agent.Runner
 	// Replies, if set, answers every task instead of Runners.
 	Replies agent.Runner
+	// Prices are what models cost; by default those of the binary.
+	Prices *price.Book
 	// Queues bounds the attempts under way at once, by queue; see DefaultQueues.
 	Queues map[string]int
 	// MaxLoaded bounds the runs kept in memory between commands.
@@ -99,6 +102,9 @@ func New(log eventlog.Log, views *projection.Views, opt Options) *Engine {
 	if opt.Env == nil {
 		opt.Env = func(string) (string, bool) { return "", false }
 	}
+	if opt.Prices == nil {
+		opt.Prices = price.Default()
+	}
 	if opt.Bus == nil {
 		opt.Bus = bus.New(opt.Logger)
 	}
@@ -109,6 +115,9 @@ func New(log eventlog.Log, views *projection.Views, opt Options) *Engine {
 	e.sched = newScheduler(e)
 	return e
 }
+
+// Prices returns what models cost here.
+func (e *Engine) Prices() *price.Book { return e.opt.Prices }
 
 // now is the present in the form of events.
 func (e *Engine) now() event.Time { return event.At(e.opt.Now()) }

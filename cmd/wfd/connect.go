@@ -18,6 +18,7 @@ import (
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/client"
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/host"
 	"github.com/wfd-dev/wfd/engine/agent"
+	"github.com/wfd-dev/wfd/engine/price"
 	"github.com/wfd-dev/wfd/engine/secret"
 	"github.com/wfd-dev/wfd/eventlog"
 )
@@ -41,6 +42,7 @@ type engineFlags struct {
 	allowEnv []string
 	queues   []string
 	secrets  string
+	prices   string
 }
 
 func (e *engineFlags) register(cmd *cobra.Command) {
@@ -48,6 +50,7 @@ func (e *engineFlags) register(cmd *cobra.Command) {
 	f.StringVar(&e.replies, "replies", "", "answer agents, services and programs from this file")
 	f.BoolVar(&e.noExec, "no-exec", false, "run no programs")
 	f.StringSliceVar(&e.allowEnv, "allow-env", nil, "let definitions read this environment variable; may be repeated")
+	f.StringVar(&e.prices, "prices", "", "lay this price list over the one in the binary")
 	f.StringSliceVar(&e.queues, "queue", nil, "name=n: at most n attempts of a queue at once; may be repeated")
 	f.StringVar(&e.secrets, "secrets", "", "file of NAME=value lines, or directory with a file per secret; "+secret.Prefix+"<name> counts before it")
 }
@@ -71,10 +74,27 @@ func (a *app) options(dir string, log *slog.Logger) (host.Options, error) {
 		return o, usagef("%w", err)
 	}
 	a.secrets.Store(o.Secrets)
-	if a.engine.replies != "" {
+	if o.Prices, err = readPrices(a.engine.prices); err == nil && a.engine.replies != "" {
 		o.Replies, err = readReplies(a.engine.replies)
 	}
 	return o, err
+}
+
+// readPrices returns the prices of the binary with those of a file, if one is
+// named, laid over them.
+func readPrices(file string) (*price.Book, error) {
+	if file == "" {
+		return price.Default(), nil
+	}
+	b, err := readFile(file)
+	if err != nil {
+		return nil, err
+	}
+	own, err := price.Parse(file, b)
+	if err != nil {
+		return nil, err
+	}
+	return own.Over(price.Default()), nil
 }
 
 func readReplies(file string) (*agent.Replies, error) {
@@ -128,8 +148,12 @@ func (a *app) connect(ctx context.Context, n need) (*session, error) {
 		a.addr = defaultAddr
 	}
 	if a.addr != "" {
-		if a.engine.replies != "" {
-			return nil, usagef("--replies is for an engine in this process: give it to the daemon at %s, or use --data", a.addr)
+		const inside = "--%s is for an engine in this process: give it to the daemon at %s, or use --data"
+		switch {
+		case a.engine.replies != "":
+			return nil, usagef(inside, "replies", a.addr)
+		case a.sources["prices"] == aFlag: // set for good, it is for when there is no daemon
+			return nil, usagef(inside, "prices", a.addr)
 		}
 		c, err := client.New(a.addr, a.token)
 		if err != nil {

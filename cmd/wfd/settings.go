@@ -19,7 +19,7 @@ import (
 // file. The others belong to one call.
 var fromOutside = []string{
 	"addr", "token", "data", "config", "output", "log-format", "log-level",
-	"replies", "no-exec", "allow-env", "queue", "secrets",
+	"replies", "no-exec", "allow-env", "queue", "secrets", "prices",
 }
 
 // A source is where a setting comes from; the greater one counts.

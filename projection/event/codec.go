@@ -259,7 +259,8 @@ func (c *coder) int(v *int) {
 	*v = int(n)
 }
 
-func (c *coder) time(v *Time) { c.int64((*int64)(v)) }
+func (c *coder) time(v *Time)     { c.int64((*int64)(v)) }
+func (c *coder) micros(v *Micros) { c.int64((*int64)(v)) }
 
 func (c *coder) version(v *eventlog.Version) {
 	n := int64(*v)
@@ -437,6 +438,18 @@ func (c *coder) usage(v **Usage) {
 	optional(c, v, func(c *coder, u *Usage) {
 		c.int64(&u.InputTokens)
 		c.int64(&u.OutputTokens)
+		c.later()
+		c.int64(&u.CachedTokens)
+		c.str(&u.Model)
+		c.price(&u.Price)
+	})
+}
+
+func (c *coder) price(v **Price) {
+	optional(c, v, func(c *coder, p *Price) {
+		c.micros(&p.Input)
+		c.micros(&p.Cached)
+		c.micros(&p.Output)
 	})
 }
 

@@ -64,12 +64,6 @@ const (
 	ClassEnd           = "end" // the definition itself ended the run: end: failed
 )
 
-// Usage is what an attempt consumed.
-type Usage struct {
-	InputTokens  int64 `json:"input_tokens"`
-	OutputTokens int64 `json:"output_tokens"`
-}
-
 // KV is one key of a small ordered map.
 type KV struct {
 	Key   string

@@ -87,6 +87,7 @@ func New(o Options) *API {
 	a.forks(h)
 	a.events(h)
 	a.lists(h)
+	a.costs(h)
 	a.replay(h)
 	a.audits(h)
 	spec, err := json.Marshal(h.OpenAPI())

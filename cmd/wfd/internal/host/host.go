@@ -17,6 +17,7 @@ import (
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
 	"github.com/wfd-dev/wfd/engine"
 	"github.com/wfd-dev/wfd/engine/agent"
+	"github.com/wfd-dev/wfd/engine/price"
 	"github.com/wfd-dev/wfd/engine/secret"
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/eventlog"
@@ -40,6 +41,7 @@ type Options struct {
 	Replies  *agent.Replies // answers every task
 	Simulate *agent.Replies // answers what needs a model, where there is none
 	Secrets  *secret.Store
+	Prices   *price.Book // nil: those of the binary
 }
 
 // Host is an engine on a data directory, with its API.
@@ -77,6 +79,7 @@ func (h *Host) on(log *eventlog.DB, views *projection.Views, o Options) {
 	h.Log, h.Views = log, views
 	opt := engine.Options{
 		Logger: o.Logger, Runners: runners(o), Queues: o.Queues, Env: engine.EnvAllowed(o.AllowEnv), Secrets: o.Secrets,
+		Prices: o.Prices,
 	}
 	if o.Replies != nil {
 		opt.Replies = o.Replies.Runner()
