@@ -224,6 +224,7 @@ func (w *world) act(l *life) {
 			do(&event.ChildEnded{Node: v.Node, Visit: v.Visit, Child: v.Child, Status: "completed"})
 		case v.Status == run.NodeScheduled:
 			do(&event.NodeStarted{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt + 1})
+			do(&event.AgentChosen{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt + 1, Agent: "someone"}, &event.NodeStarted{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt + 1})
 		case v.Status == run.NodeRunning:
 			fail := event.Failure{Class: event.ClassTimeout, Message: "late", Node: v.Node, Visit: v.Visit, Attempt: v.Attempt}
 			do(&event.NodeFailed{Failure: fail, Then: event.ThenRetry}, &event.NodeRetried{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt + 1, At: w.soon()}, w.waiting(v.Node, "retry"))

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/wfd-dev/wfd/engine/machine"
+	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/projection/event"
 	"github.com/wfd-dev/wfd/projection/run"
 )
@@ -40,7 +41,7 @@ func commandOf(s *run.State, events []entry) (machine.Meta, machine.Command, err
 		return m, failureOf(p), nil
 	case *event.ResultIgnored:
 		return m, machine.Result{Node: p.Node, Visit: p.Visit, Attempt: p.Attempt, Usage: p.Usage}, nil
-	case *event.NodeStarted, *event.ChildStarted, *event.TimerFired:
+	case *event.AgentChosen, *event.NodeStarted, *event.ChildStarted, *event.TimerFired:
 		return m, machine.Wake{}, nil
 	case *event.NodeLost:
 		return m, lossOf(p, events), nil
@@ -84,6 +85,19 @@ func commandOf(s *run.State, events []entry) (machine.Meta, machine.Command, err
 		}
 	}
 	return m, nil, fmt.Errorf("no command begins with %s", event.KindName(first.Kind))
+}
+
+// chosenIn returns who did the attempts that begin among events, as it was chosen.
+func chosenIn(events []entry) func(*workflow.Node, *run.Visit) *event.AgentChosen {
+	return func(_ *workflow.Node, v *run.Visit) *event.AgentChosen {
+		for _, e := range events {
+			if p, ok := e.p.(*event.AgentChosen); ok && p.Node == v.Node && p.Visit == v.Visit && p.Attempt == v.Attempt+1 {
+				again := *p
+				return &again
+			}
+		}
+		return nil
+	}
 }
 
 // forkOf returns the fork that a run began with; rest is what follows: first the

@@ -176,7 +176,7 @@ func facts(t *testing.T, m *sim, id eventlog.RunID) map[int]bool {
 				switch e.p.(type) {
 				case *event.NodeLost:
 					out[int(e.Version)-1] = leading
-				case *event.RunCancelled, *event.RunRestored:
+				case *event.AgentChosen, *event.RunCancelled, *event.RunRestored:
 					out[int(e.Version)-1] = true
 				case *event.NodeSkipped:
 				default:

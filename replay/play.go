@@ -93,6 +93,7 @@ func (p *player) past(v eventlog.Version) (*run.State, error) {
 // decide gives the run a command and notes where it goes.
 func (p *player) decide(m machine.Meta, c machine.Command) error {
 	at := p.s.Version
+	m.Choose = p.rec.choose
 	decided, err := machine.Decide(p.w, p.s, m, c)
 	if err != nil {
 		return err

@@ -19,6 +19,7 @@ type recording struct {
 	// What the run had set its own clock for.
 	timers  map[run.Timer]bool
 	retries map[attemptKey]event.Time
+	chosen  map[attemptKey]*event.AgentChosen
 }
 
 // fact is something from outside, as the command it stands for.
@@ -41,7 +42,7 @@ var errUnplayable = errors.New("cannot be played")
 
 // recordingOf reads a run. old is its definition, nil if that is gone.
 func recordingOf(log eventlog.Log, id eventlog.RunID, defs Definitions) (*recording, error) {
-	rec := &recording{s: newState(log, id), route: newRoute(), timers: map[run.Timer]bool{}, retries: map[attemptKey]event.Time{}}
+	rec := &recording{s: newState(log, id), route: newRoute(), timers: map[run.Timer]bool{}, retries: map[attemptKey]event.Time{}, chosen: map[attemptKey]*event.AgentChosen{}}
 	var old *workflow.Workflow
 	var group []entry
 	for events, err := range appends(log, id) {
@@ -71,6 +72,16 @@ func recordingOf(log eventlog.Log, id eventlog.RunID, defs Definitions) (*record
 		}
 	}
 	return rec, nil
+}
+
+// choose returns who did an attempt, nil if nobody was chosen for it.
+func (rec *recording) choose(_ *workflow.Node, v *run.Visit) *event.AgentChosen {
+	p := rec.chosen[attemptKey{VisitKey{v.Node, v.Visit}, v.Attempt + 1}]
+	if p == nil {
+		return nil
+	}
+	again := *p
+	return &again
 }
 
 // follows reports whether a run.paused is what a failure or a loss led to.
@@ -114,6 +125,8 @@ func (rec *recording) note(old *workflow.Workflow, events []entry, derived bool)
 		rec.timers[run.Timer{Node: p.Node, Visit: p.Visit, For: p.For, At: p.At}] = true
 	case *event.NodeRetried:
 		rec.retries[attemptKey{VisitKey{p.Node, p.Visit}, p.Attempt}] = p.At
+	case *event.AgentChosen:
+		rec.chosen[attemptKey{VisitKey{p.Node, p.Visit}, p.Attempt}] = p
 	case *event.RunCreated:
 		rec.timers[run.Timer{For: "run", At: p.Deadline}] = true
 	}
@@ -136,7 +149,12 @@ func (rec *recording) outside(p event.Payload) bool {
 		return running(p.Node, p.Visit) || late(p.Node, p.Visit)
 	case *event.NodeFailed:
 		return running(p.Node, p.Visit) || late(p.Node, p.Visit)
+	case *event.AgentChosen:
+		return late(p.Node, p.Visit)
 	case *event.NodeStarted:
+		if v := rec.s.Live[p.Node]; v != nil && v.Agent != nil && v.Agent.Attempt == p.Attempt {
+			return false // who does the attempt was chosen at the same moment
+		}
 		return late(p.Node, p.Visit)
 	case *event.ChildStarted:
 		return late(p.Node, p.Visit)

@@ -104,7 +104,7 @@ func (m *sim) do(r *simRun, actor string, cs ...machine.Command) {
 	var decided []machine.Event
 	for _, c := range cs {
 		m.now += event.Time(1 + m.rng.IntN(1_000_000_000))
-		es, err := machine.Decide(r.wf, r.s, machine.Meta{At: m.now, Actor: actor}, c)
+		es, err := machine.Decide(r.wf, r.s, machine.Meta{At: m.now, Actor: actor, Choose: m.choose}, c)
 		if err != nil {
 			if isRefusal(err) {
 				continue
@@ -142,6 +142,15 @@ func (m *sim) do(r *simRun, actor string, cs ...machine.Command) {
 			})
 		}
 	}
+}
+
+// choose chooses for two of three attempts, somebody new each time.
+func (m *sim) choose(_ *workflow.Node, v *run.Visit) *event.AgentChosen {
+	m.next++
+	if m.next%3 == 0 {
+		return nil
+	}
+	return &event.AgentChosen{Agent: fmt.Sprint("agent-", m.next), Provider: "sim", Hash: v.Node}
 }
 
 func (m *sim) byID(id eventlog.RunID) *simRun {

@@ -43,7 +43,7 @@ type Difference struct {
 // run.ErrNotFound; a history that is wrong is a Difference.
 //
 // It proves that what was decided follows from the facts: results, answers,
-// signals, the times of timers. That the facts are those that were recorded is
+// signals, the times of timers, who was chosen for an attempt. That the facts are those that were recorded is
 // the log's to prove.
 func Verify(log eventlog.Log, defs Definitions, id eventlog.RunID) (Verdict, error) {
 	last, err := log.Version(id)
@@ -133,6 +133,7 @@ func (v *verifier) decision(events []entry) int {
 		v.differ(fact)
 		return 0
 	}
+	meta.Choose = chosenIn(events)
 	at := v.s.Version
 	decided, err := machine.Decide(v.wf, v.s, meta, cmd)
 	if err != nil {

@@ -54,6 +54,8 @@ type Step struct {
 	Sets      []Set            `json:"sets,omitempty"`
 	Dropped   []string         `json:"dropped,omitempty"` // keys of an answer that are not declared
 	Events    []eventlog.Seq   `json:"events"`
+
+	chosen *event.AgentChosen // for the attempt that begins next
 }
 
 // Came is an edge that was taken to a step.
@@ -84,6 +86,7 @@ type Read struct {
 // Attempt is one attempt of a step.
 type Attempt struct {
 	Attempt int            `json:"attempt"`
+	Agent   string         `json:"agent,omitempty"` // who did it
 	Began   time.Time      `json:"began"`
 	Ended   time.Time      `json:"ended,omitzero"`
 	Outcome string         `json:"outcome"` // running, completed, failed, lost

@@ -81,13 +81,19 @@ func (x *explainer) writer(i int, key string) int {
 // tell adds to a step what one of its events says.
 func (x *explainer) tell(st *Step, i int, m moment) {
 	switch p := m.p.(type) {
+	case *event.AgentChosen:
+		st.chosen = p
 	case *event.NodeStarted:
 		st.Status = run.NodeRunning
 		if p.Each {
 			st.Items = p.Items
 			return
 		}
-		st.Attempts = append(st.Attempts, Attempt{Attempt: p.Attempt, Began: m.When(), Outcome: "running"})
+		at := Attempt{Attempt: p.Attempt, Began: m.When(), Outcome: "running"}
+		if st.chosen != nil && st.chosen.Attempt == p.Attempt {
+			at.Agent = st.chosen.Agent
+		}
+		st.Attempts = append(st.Attempts, at)
 	case *event.NodeCompleted:
 		st.Status, st.Ended, st.Result, st.Dropped = run.NodeCompleted, m.When(), p.Result, p.Dropped
 		st.Failure, st.Then = nil, ""

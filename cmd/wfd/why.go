@@ -146,9 +146,9 @@ func showStep(t *text, st *replay.Step) {
 	for _, at := range st.Attempts {
 		switch {
 		case at.Outcome == "failed":
-			t.printf("   attempt %d failed: %s\n", at.Attempt, line(at.Failure.Error(), cellWidth))
-		case at.Outcome != "completed" || at.Attempt > 1:
-			t.printf("   attempt %d %s%s\n", at.Attempt, at.Outcome, after(": ", at.Reason))
+			t.printf("   attempt %d%s failed: %s\n", at.Attempt, after(" by ", at.Agent), line(at.Failure.Error(), cellWidth))
+		case at.Outcome != "completed" || at.Attempt > 1 || at.Agent != "":
+			t.printf("   attempt %d%s %s%s\n", at.Attempt, after(" by ", at.Agent), at.Outcome, after(": ", at.Reason))
 		}
 	}
 	if st.Failure != nil && len(st.Attempts) == 0 {

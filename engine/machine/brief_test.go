@@ -224,6 +224,9 @@ func (l *line) others(p event.Payload) {
 		} else {
 			l.add("%s", value(p.Output))
 		}
+	case *event.AgentChosen:
+		l.add("%s %s", visit(p.Node, p.Visit, p.Attempt), p.Agent)
+		l.opt("role", p.Role)
 	case *event.CheckpointCreated:
 		l.add("v%d", p.At)
 		l.opt("name", p.Name)

@@ -30,6 +30,10 @@ type Meta struct {
 	At    event.Time
 	Actor string
 	Key   string // "" = none
+	// Choose says who does the next attempt of a visit, without the attempt's name; nil:
+	// nobody is chosen. It is asked once for every attempt, and its answer is an
+	// event: what is decided again later takes it from there.
+	Choose func(n *workflow.Node, v *run.Visit) *event.AgentChosen
 }
 
 // Command is something that happens to a run from outside.
@@ -70,7 +74,7 @@ func Decide(w *workflow.Workflow, s *run.State, m Meta, c Command) ([]Event, err
 	if s.HasKey(m.Key) {
 		return nil, nil
 	}
-	d := &decider{w: w, s: s, at: max(m.At, s.Time, 1), actor: m.Actor, key: m.Key}
+	d := &decider{w: w, s: s, at: max(m.At, s.Time, 1), actor: m.Actor, key: m.Key, cast: m.Choose}
 	if err := c.decide(d); err != nil {
 		return nil, err
 	}
@@ -109,6 +113,7 @@ type decider struct {
 	at     event.Time
 	actor  string
 	key    string
+	cast   func(*workflow.Node, *run.Visit) *event.AgentChosen
 	events []Event
 	bytes  int   // of the events' payloads
 	err    error // the fold refused an event: a bug, or a broken history

@@ -117,7 +117,20 @@ func causes(t *run.Token) []event.Failure {
 // attempt hands the visit to its runner, if it is due and there is a place.
 func (d *decider) attempt(v *run.Visit) {
 	if v.Status == run.NodeScheduled && v.RetryAt <= d.at && places(d.s) {
+		d.assign(v)
 		d.emit(&event.NodeStarted{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt + 1})
+	}
+}
+
+// assign has somebody chosen for a visit's next attempt, unless that was done before
+// the history was cut.
+func (d *decider) assign(v *run.Visit) {
+	if d.cast == nil || v.Agent != nil && v.Agent.Attempt == v.Attempt+1 {
+		return
+	}
+	if p := d.cast(d.node(v), v); p != nil {
+		p.Node, p.Visit, p.Attempt = v.Node, v.Visit, v.Attempt+1
+		d.emit(p)
 	}
 }
 

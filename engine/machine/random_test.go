@@ -24,6 +24,8 @@ type history struct {
 	at     event.Time
 	before []byte // snapshot before the last command
 	cmd    Command
+	choose func(*workflow.Node, *run.Visit) *event.AgentChosen
+	asked  int // of choose
 }
 
 func newHistory(t testing.TB, source string) *history {
@@ -32,7 +34,7 @@ func newHistory(t testing.TB, source string) *history {
 	if wf == nil {
 		t.Fatalf("%v\n%s", problems, source)
 	}
-	h := &history{t: t, wf: wf, s: run.New(eventlog.RunID{1, 2, 3}), at: 1}
+	h := &history{t: t, wf: wf, s: run.New(eventlog.RunID{1, 2, 3}), at: 1, choose: func(*workflow.Node, *run.Visit) *event.AgentChosen { return nil }}
 	h.s.Past = h.past
 	return h
 }
@@ -56,7 +58,7 @@ func (h *history) do(c Command) []Event {
 	h.t.Helper()
 	h.at += 1e6
 	h.before, h.cmd = snapshot(h.t, h.s), c
-	decided, err := Decide(h.wf, h.s, Meta{At: h.at, Actor: "test"}, c)
+	decided, err := Decide(h.wf, h.s, Meta{At: h.at, Actor: "test", Choose: h.choose}, c)
 	if err != nil {
 		h.t.Fatalf("%T %+v: %v", c, c, err)
 	}
@@ -127,16 +129,41 @@ func (h *history) checkPrefixes(last []Event) {
 				h.t.Fatal(err)
 			}
 		}
-		got, err := Decide(h.wf, s, Meta{At: h.at, Actor: "test"}, Continue{})
+		want := last[cut:]
+		got, err := Decide(h.wf, s, Meta{At: h.at, Actor: "test", Choose: h.chosen(want)}, Continue{})
 		if err != nil {
 			h.t.Fatalf("continuing at version %d: %v", from+cut, err)
 		}
-		want := last[cut:]
 		for i := range max(len(got), len(want)) {
 			if i >= len(got) || i >= len(want) || got[i].Record.Kind != want[i].Record.Kind || !bytes.Equal(got[i].Record.Payload, want[i].Record.Payload) {
 				h.t.Fatalf("continuing after event %d of %T gives\n%s\nafter\n%s", cut, h.cmd, list(got), list(last))
 			}
 		}
+	}
+}
+
+// someone chooses for about two of three attempts, another one each time it is asked.
+func (h *history) someone(_ *workflow.Node, v *run.Visit) *event.AgentChosen {
+	if (len(v.Node)+int(v.Node[len(v.Node)-1])+v.Visit+v.Attempt)%3 == 0 {
+		return nil
+	}
+	h.asked++
+	return &event.AgentChosen{Agent: fmt.Sprint("agent-", h.asked), Provider: "test"}
+}
+
+// chosen answers from events, and wants nothing asked that stands before them.
+func (h *history) chosen(events []Event) func(*workflow.Node, *run.Visit) *event.AgentChosen {
+	return func(n *workflow.Node, v *run.Visit) *event.AgentChosen {
+		for _, e := range events {
+			if p, ok := e.Payload.(*event.AgentChosen); ok && p.Node == v.Node && p.Visit == v.Visit && p.Attempt == v.Attempt+1 {
+				again := *p
+				return &again
+			}
+		}
+		if h.choose(n, v) != nil {
+			h.t.Errorf("%s, visit %d, attempt %d: somebody is chosen a second time", v.Node, v.Visit, v.Attempt+1)
+		}
+		return nil
 	}
 }
 
@@ -173,6 +200,7 @@ func (h *history) running() []*run.Visit {
 // losses, pauses and restores of nothing: none of it may change what is done.
 func drive(t testing.TB, seed uint64, p *program, source string, trouble bool) *history {
 	h := newHistory(t, source)
+	h.choose = h.someone
 	rng := rand.New(rand.NewPCG(seed, 2))
 	last := h.do(Start{})
 	for steps := 0; !h.s.Status.Terminal(); steps++ {

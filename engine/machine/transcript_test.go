@@ -35,6 +35,7 @@ var update = flag.Bool("update", false, "rewrite what follows the commands of th
 // JSON · answer NODE|- JSON · pause · resume · cancel · retry · wake [+5s] ·
 // clock +5s · child-ended NODE completed JSON | failed CLASS "MESSAGE" | cancelled ·
 // checkpoint [NAME] · retry from NODE#VISIT · restore v12|NAME · recover · continue · state · nodes · due.
+// For nodes with a role an agent is chosen, another one each time: ROLE-1, ROLE-2.
 // A result may name NODE#VISIT@ATTEMPT, set k=JSON, tokens=IN,OUT, after=+30s,
 // again=true|false; any command may have key=K, restore "pause", checkpoint
 // at=v12 and "pin". "N times COMMAND" shows what follows the last. In JSON,
@@ -94,6 +95,7 @@ func play(t *testing.T, text string) string {
 	h := newHistory(t, source)
 	h.at = event.At(epoch)
 	c := &conversation{T: t, history: h}
+	h.choose = c.byRole
 	out := []string{head, "---"}
 	for line := range strings.SplitSeq(strings.TrimSuffix(rest, "\n"), "\n") {
 		if strings.HasPrefix(line, "  ") {
@@ -114,6 +116,16 @@ func play(t *testing.T, text string) string {
 type conversation struct {
 	*testing.T
 	*history
+}
+
+// byRole chooses for the nodes that name a role, another agent each time it is asked.
+func (c *conversation) byRole(n *workflow.Node, _ *run.Visit) *event.AgentChosen {
+	role := n.Def.Text("role")
+	if role == "" {
+		return nil
+	}
+	c.asked++
+	return &event.AgentChosen{Agent: fmt.Sprintf("%s-%d", role, c.asked), Role: role, Candidates: 3}
 }
 
 // words splits a command: at spaces, but for those within JSON and quotes.
@@ -198,7 +210,7 @@ func (c *conversation) say(line string) []string {
 // and shows the events.
 func (c *conversation) decide(cmd Command, key string) []string {
 	c.before, c.cmd = snapshot(c.T, c.s), cmd
-	decided, err := Decide(c.wf, c.s, Meta{At: c.at, Actor: "test", Key: key}, cmd)
+	decided, err := Decide(c.wf, c.s, Meta{At: c.at, Actor: "test", Key: key, Choose: c.choose}, cmd)
 	if err != nil {
 		if !errors.Is(err, ErrRefused) && !errors.Is(err, ErrInvalid) && !errors.Is(err, ErrNotFound) {
 			c.Fatalf("%T: %v", cmd, err)

@@ -308,6 +308,21 @@ func (p *CheckpointPruned) code(c *coder) {
 	c.version(&p.Below)
 }
 
+// Kind returns KindAgentChosen.
+func (*AgentChosen) Kind() eventlog.Kind { return KindAgentChosen }
+
+func (p *AgentChosen) code(c *coder) {
+	c.str(&p.Node)
+	c.int(&p.Visit)
+	c.int(&p.Attempt)
+	c.str(&p.Agent)
+	c.str(&p.Role)
+	c.int(&p.Candidates)
+	c.str(&p.Provider)
+	c.str(&p.Model)
+	c.str(&p.Hash)
+}
+
 // Kind returns KindResultIgnored.
 func (*ResultIgnored) Kind() eventlog.Kind { return KindResultIgnored }
 

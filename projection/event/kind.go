@@ -44,6 +44,8 @@ const (
 	KindCheckpointCreated eventlog.Kind = 70
 	KindCheckpointPruned  eventlog.Kind = 71
 
+	KindAgentChosen eventlog.Kind = 100
+
 	KindResultIgnored eventlog.Kind = 110
 )
 
@@ -81,6 +83,7 @@ var kinds = map[eventlog.Kind]kindInfo{
 	KindChildEnded:           {"child.ended", func() Payload { return new(ChildEnded) }},
 	KindCheckpointCreated:    {"checkpoint.created", func() Payload { return new(CheckpointCreated) }},
 	KindCheckpointPruned:     {"checkpoint.pruned", func() Payload { return new(CheckpointPruned) }},
+	KindAgentChosen:          {"agent.chosen", func() Payload { return new(AgentChosen) }},
 	KindResultIgnored:        {"result.ignored", func() Payload { return new(ResultIgnored) }},
 }
 

@@ -398,6 +398,22 @@ type CheckpointPruned struct {
 	Below eventlog.Version `json:"below"`
 }
 
+// AgentChosen: who does the attempt that begins next. It stands before the
+// attempt's node.started.
+type AgentChosen struct {
+	Node    string `json:"node"`
+	Visit   int    `json:"visit"`
+	Attempt int    `json:"attempt"`
+	Agent   string `json:"agent"`
+	// Role is what the node asked for, "" if it named the agent; then there were
+	// Candidates agents that have it.
+	Role       string `json:"role,omitempty"`
+	Candidates int    `json:"candidates,omitempty"`
+	Provider   string `json:"provider"`
+	Model      string `json:"model,omitempty"`
+	Hash       string `json:"hash"` // of the agent's definition, hex
+}
+
 // ResultIgnored: a result came that no longer counts.
 type ResultIgnored struct {
 	Node    string `json:"node"`

@@ -89,6 +89,12 @@ func (s *State) applyVisit(p event.Payload) error {
 	switch p := p.(type) {
 	case *event.NodeScheduled:
 		return s.scheduled(p)
+	case *event.AgentChosen:
+		v, err := s.visit(p.Node, p.Visit)
+		if err != nil {
+			return err
+		}
+		v.Agent, s.node(p.Node).Agent = p, p.Agent
 	case *event.NodeStarted:
 		return s.started(p)
 	case *event.NodeCompleted:

@@ -111,6 +111,7 @@ type Node struct {
 	Result    event.Value // of the latest completed visit
 	Seen      event.Value // Result before the journal began, while there is a journal
 	Failure   *event.Failure
+	Agent     string // who did, or does, its latest attempt
 	// Kept is what a visit had got when a restore made it begin anew: items that
 	// have ended, or the answer. The next visit has it from the start.
 	Kept *Visit
@@ -131,8 +132,9 @@ type Visit struct {
 	Node    string
 	Visit   int
 	Status  NodeStatus
-	Attempt int // latest attempt; 0 before the first
-	Tried   int // attempts that count against retry.max
+	Attempt int                // latest attempt; 0 before the first
+	Tried   int                // attempts that count against retry.max
+	Agent   *event.AgentChosen // who does attempt Agent.Attempt; nil: nobody was chosen
 	Thread  Thread
 	Inputs  []*Token
 	Epoch   int  // State.Epoch when it began; the inputs' threads are of that journal

@@ -27,6 +27,7 @@ type NodeView struct {
 	Status  NodeStatus     `json:"status"`
 	Visits  int            `json:"visits"` // completed
 	Attempt int            `json:"attempt,omitempty"`
+	Agent   string         `json:"agent,omitempty"` // of the latest attempt
 	Result  event.Value    `json:"result,omitempty"`
 	Error   *event.Failure `json:"error,omitempty"`
 	Child   string         `json:"child,omitempty"` // run that is under way for it
@@ -46,7 +47,7 @@ func (s *State) View() View {
 		if n.Status == "" {
 			continue // only ever visited after a position that was restored
 		}
-		nv := NodeView{Status: n.Status, Visits: n.Completed, Result: n.Result, Error: n.Failure}
+		nv := NodeView{Status: n.Status, Visits: n.Completed, Agent: n.Agent, Result: n.Result, Error: n.Failure}
 		if l := s.Live[id]; l != nil {
 			nv.Attempt = l.Attempt
 			if l.Ordered {
