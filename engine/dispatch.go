@@ -71,7 +71,9 @@ func (e *Engine) task(l *loaded, v *run.Visit) *job {
 		Run: l.id, Workflow: l.wf.Name, Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Depth: l.state.Depth,
 		Kind: n.Kind, Def: n, Timeout: n.Timeout,
 	}
-	j := &job{task: t, queue: queueOf(n)}
+	t.Agent = e.chosen(v)
+	j := &job{task: t}
+	j.queue, j.limit = agentQueue(t.Agent, n)
 	vars, err := machine.Vars(l.wf, l.state, v)
 	secrets := &withSecrets{Vars: vars, store: e.opt.Secrets}
 	if err == nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wfd-dev/wfd/engine/agent"
+	"github.com/wfd-dev/wfd/engine/agent/roster"
 	"github.com/wfd-dev/wfd/engine/bus"
 	"github.com/wfd-dev/wfd/engine/price"
 	"github.com/wfd-dev/wfd/engine/secret"
@@ -39,6 +40,9 @@ type Options struct {
 	Runners map[workflow.Kind]agent.Runner
 	// Replies, if set, answers every task instead of Runners.
 	Replies agent.Runner
+	// Agents are those that agent nodes name, or that have the roles they name; nil:
+	// nobody is chosen.
+	Agents *roster.Roster
 	// Prices are what models cost; by default those of the binary.
 	Prices *price.Book
 	// Queues bounds the attempts under way at once, by queue; see DefaultQueues.
@@ -113,6 +117,9 @@ func New(log eventlog.Log, views *projection.Views, opt Options) *Engine {
 	e.runs = newRuns(e)
 	e.clock = newAlarms(opt.Now, e.wake)
 	e.sched = newScheduler(e)
+	if opt.Agents != nil {
+		opt.Agents.Announce(e.announce)
+	}
 	return e
 }
 
@@ -146,6 +153,9 @@ func (e *Engine) Start(ctx context.Context) error {
 		return fmt.Errorf("taking up the runs of the former process: %w", err)
 	}
 	e.spawn(func() { e.clock.run(ctx) })
+	if e.opt.Agents != nil {
+		e.spawn(func() { e.keepAgents(ctx) })
+	}
 	return nil
 }
 

@@ -45,8 +45,8 @@ func (e *Engine) running() bool {
 
 // lost decides that the attempts a former process had under way are lost, in a run
 // that has not moved since.
-func (e *Engine) lost(l *loaded) ([]machine.Event, error) {
-	return machine.Decide(l.wf, l.state, machine.Meta{At: e.now(), Actor: system}, machine.Recover{
+func (e *Engine) lost(l *loaded, choose func(*workflow.Node, *run.Visit) *event.AgentChosen) ([]machine.Event, error) {
+	return machine.Decide(l.wf, l.state, machine.Meta{At: e.now(), Actor: system, Choose: choose}, machine.Recover{
 		Reason: "the engine was restarted",
 		Keep: func(v *run.Visit) bool {
 			return e.sched.has(l.id, v.Node, v.Visit, v.Attempt)

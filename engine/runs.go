@@ -12,6 +12,7 @@ import (
 	"github.com/wfd-dev/wfd/engine/machine"
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/projection/event"
 	"github.com/wfd-dev/wfd/projection/run"
 )
 
@@ -190,10 +191,12 @@ func (r *runs) append(l *loaded, batch []*request) int {
 		return 1
 	}
 	from := l.state.Version
-	var d decided
+	choose, done := r.e.choosing()
+	defer done()
+	d := decided{choose: choose}
 	fresh := r.fresh(l, batch)
 	if fresh {
-		lost, err := r.e.lost(l)
+		lost, err := r.e.lost(l, choose)
 		if err != nil {
 			return r.broken(l, batch, err)
 		}
@@ -235,6 +238,7 @@ func (r *runs) append(l *loaded, batch []*request) int {
 
 // decided is what a batch has decided so far.
 type decided struct {
+	choose func(*workflow.Node, *run.Visit) *event.AgentChosen
 	events []machine.Event
 	bytes  int
 	cut    bool // a decision was so large that the rest of it is left to Continue
@@ -264,7 +268,9 @@ func (r *runs) decide(l *loaded, q *request, d *decided) error {
 	if err := r.e.accepting(q.internal); err != nil {
 		return err
 	}
-	events, err := machine.Decide(l.wf, l.state, q.meta, q.cmd)
+	meta := q.meta
+	meta.Choose = d.choose
+	events, err := machine.Decide(l.wf, l.state, meta, q.cmd)
 	if err == nil {
 		d.add(events)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wfd-dev/wfd/engine/agent"
+	"github.com/wfd-dev/wfd/engine/agent/roster"
 	"github.com/wfd-dev/wfd/engine/machine"
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/eventlog"
@@ -62,7 +63,9 @@ type queue struct {
 type job struct {
 	task     *agent.Task
 	queue    string
-	answer   *agent.Answer // known already: the settings could not be evaluated
+	limit    int                // of the queue; 0: the engine's
+	assigned *roster.Assignment // nil: no agent has it
+	answer   *agent.Answer      // known already: the settings could not be evaluated
 	priority int
 	number   uint64
 	gone     bool               // guarded by scheduler.mu: given up before it began
@@ -106,6 +109,7 @@ func (s *scheduler) wait() { s.wg.Wait() }
 // add makes an attempt ready.
 func (s *scheduler) add(j *job, priority int) {
 	t := j.task
+	s.assign(j)
 	s.mu.Lock()
 	s.number++
 	j.number, j.priority = s.number, priority
@@ -114,6 +118,9 @@ func (s *scheduler) add(j *job, priority int) {
 	if q == nil {
 		q = &queue{name: j.queue, limit: s.limit(j.queue)}
 		s.queues[j.queue] = q
+	}
+	if j.limit > 0 {
+		q.limit = j.limit
 	}
 	heap.Push(&q.ready, j)
 	s.mu.Unlock()
@@ -169,7 +176,9 @@ func (q *queue) next() *job {
 // work does a job, and then others of its queue while there are any.
 func (s *scheduler) work(ctx context.Context, q *queue, j *job) {
 	for j != nil {
+		j.assigned.Now(roster.Thinking, s.e.opt.Now())
 		s.attempt(ctx, j)
+		j.assigned.End()
 		s.mu.Lock()
 		j.cancel()
 		if k := (attempt{j.task.Run, j.task.Node, j.task.Visit}); s.jobs[k] == j {
@@ -205,6 +214,7 @@ func (s *scheduler) attempt(ctx context.Context, j *job) {
 	if ctx.Err() != nil && answer.Failure != nil {
 		return
 	}
+	j.assigned.Result(answer.Failure != nil)
 	c, err := result(t, answer)
 	if err != nil {
 		c.Failure = &event.Failure{Class: event.ClassInvalidOutput, Message: err.Error()}
@@ -285,6 +295,8 @@ func (s *scheduler) cancel(id eventlog.RunID, node string, visit int) {
 	j.gone = true
 	if j.cancel != nil {
 		j.cancel()
+	} else {
+		j.assigned.End() // nobody will begin it
 	}
 	delete(s.jobs, k)
 }

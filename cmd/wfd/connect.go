@@ -42,6 +42,10 @@ type engineFlags struct {
 	allowEnv []string
 	queues   []string
 	secrets  string
+	agents   string
+	provider string
+	models   []string
+	noSpawn  bool
 	prices   string
 }
 
@@ -51,6 +55,10 @@ func (e *engineFlags) register(cmd *cobra.Command) {
 	f.BoolVar(&e.noExec, "no-exec", false, "run no programs")
 	f.StringSliceVar(&e.allowEnv, "allow-env", nil, "let definitions read this environment variable; may be repeated")
 	f.StringVar(&e.prices, "prices", "", "lay this price list over the one in the binary")
+	f.StringVar(&e.agents, "agents", "", "directory of agent files (NAME.md), beside the built-in agents")
+	f.StringVar(&e.provider, "provider", "", "provider of agents that name none: openai, anthropic or sim; by default the one that there is a key for")
+	f.StringSliceVar(&e.models, "model", nil, "model of agents that name none, or provider=model; may be repeated")
+	f.BoolVar(&e.noSpawn, "no-spawn", false, "refuse a role that no agent has, instead of giving it a generic agent")
 	f.StringSliceVar(&e.queues, "queue", nil, "name=n: at most n attempts of a queue at once; may be repeated")
 	f.StringVar(&e.secrets, "secrets", "", "file of NAME=value lines, or directory with a file per secret; "+secret.Prefix+"<name> counts before it")
 }
@@ -74,6 +82,9 @@ func (a *app) options(dir string, log *slog.Logger) (host.Options, error) {
 		return o, usagef("%w", err)
 	}
 	a.secrets.Store(o.Secrets)
+	if o.Agents, err = a.roster(); err != nil {
+		return o, err
+	}
 	if o.Prices, err = readPrices(a.engine.prices); err == nil && a.engine.replies != "" {
 		o.Replies, err = readReplies(a.engine.replies)
 	}

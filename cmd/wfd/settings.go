@@ -19,7 +19,7 @@ import (
 // file. The others belong to one call.
 var fromOutside = []string{
 	"addr", "token", "data", "config", "output", "log-format", "log-level",
-	"replies", "no-exec", "allow-env", "queue", "secrets", "prices",
+	"replies", "no-exec", "allow-env", "queue", "secrets", "prices", "agents", "provider", "model", "no-spawn",
 }
 
 // A source is where a setting comes from; the greater one counts.

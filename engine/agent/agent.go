@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/wfd-dev/wfd/engine/agent/roster"
 	"github.com/wfd-dev/wfd/engine/secret"
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/eventlog"
@@ -23,6 +24,7 @@ type Task struct {
 
 	Kind     workflow.Kind
 	Def      *workflow.Node // literal settings; shared, not to be changed
+	Agent    *roster.Agent  // who does it; nil: nobody, or nobody was chosen
 	Prompt   string         // "" if the node has none
 	Settings map[string]any // the node's settings, evaluated, by their name in the definition
 	Input    any            // what was delivered to the node

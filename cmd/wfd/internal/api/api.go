@@ -27,6 +27,8 @@ type Options struct {
 	Views  *projection.Views
 	// Audit proves the log to others; nil: it is not offered.
 	Audit Audit
+	// Agents are those of the engine; nil: they are not shown.
+	Agents Agents
 	// Commit returns a channel that is closed at the next commit of the log.
 	Commit func() <-chan struct{}
 	// Ready returns why commands are not taken yet, nil once they are.
@@ -90,6 +92,7 @@ func New(o Options) *API {
 	a.costs(h)
 	a.replay(h)
 	a.audits(h)
+	a.agents(h)
 	spec, err := json.Marshal(h.OpenAPI())
 	if err != nil {
 		panic("api: OpenAPI: " + err.Error()) // made of constants

@@ -17,6 +17,7 @@ import (
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
 	"github.com/wfd-dev/wfd/engine"
 	"github.com/wfd-dev/wfd/engine/agent"
+	"github.com/wfd-dev/wfd/engine/agent/roster"
 	"github.com/wfd-dev/wfd/engine/price"
 	"github.com/wfd-dev/wfd/engine/secret"
 	"github.com/wfd-dev/wfd/engine/workflow"
@@ -41,6 +42,7 @@ type Options struct {
 	Replies  *agent.Replies // answers every task
 	Simulate *agent.Replies // answers what needs a model, where there is none
 	Secrets  *secret.Store
+	Agents   *roster.Roster
 	Prices   *price.Book // nil: those of the binary
 }
 
@@ -78,7 +80,7 @@ func Open(o Options) (*Host, error) {
 func (h *Host) on(log *eventlog.DB, views *projection.Views, o Options) {
 	h.Log, h.Views = log, views
 	opt := engine.Options{
-		Logger: o.Logger, Runners: runners(o), Queues: o.Queues, Env: engine.EnvAllowed(o.AllowEnv), Secrets: o.Secrets,
+		Logger: o.Logger, Runners: runners(o), Queues: o.Queues, Env: engine.EnvAllowed(o.AllowEnv), Secrets: o.Secrets, Agents: o.Agents,
 		Prices: o.Prices,
 	}
 	if o.Replies != nil {
@@ -86,8 +88,12 @@ func (h *Host) on(log *eventlog.DB, views *projection.Views, o Options) {
 	}
 	h.Engine = engine.New(log, views, opt)
 	h.audit = &auditing{dir: o.Dir, log: log, slog: o.Logger}
+	var agents api.Agents
+	if o.Agents != nil {
+		agents = o.Agents
+	}
 	h.API = api.New(api.Options{
-		Engine: h.Engine, Log: log, Views: views, Audit: h.audit, Commit: h.commits.next, Version: o.Version,
+		Engine: h.Engine, Agents: agents, Log: log, Views: views, Audit: h.audit, Commit: h.commits.next, Version: o.Version,
 		Token: o.Token, Hosts: o.Hosts, Logger: o.Logger,
 		Ready: func() error {
 			if !h.ready.Load() {
