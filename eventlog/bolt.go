@@ -1,6 +1,7 @@
 package eventlog
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -241,6 +242,17 @@ func (x storeTx) put(bucket string, key, value []byte) error {
 		return err
 	}
 	return put(key, value)
+}
+
+// rows returns a copy of all that the file holds.
+func (x storeTx) rows() (rows []catalogRow, err error) {
+	err = x.t.ForEach(func(name []byte, b *bolt.Bucket) error {
+		return b.ForEach(func(k, v []byte) error {
+			rows = append(rows, catalogRow{string(name), bytes.Clone(k), bytes.Clone(v)})
+			return nil
+		})
+	})
+	return rows, err
 }
 
 // cursor walks a bucket in the order of its keys: First, Seek, Next.

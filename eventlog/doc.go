@@ -70,8 +70,9 @@
 // reads; segment.go, catalog.go, index.go, bloom.go, chunk.go, record.go and
 // blob.go are what is on disk; merkle.go and tree.go are the tree; bolt.go and
 // pool.go, with package boltfile, stand between us and bbolt; check.go and
-// sweep.go look after the whole. Package audit proves to others what is in the
-// log.
+// sweep.go look after the whole; snapshot.go and assemble.go take a log apart and
+// put it together again, for package backup. Package audit proves to others what
+// is in the log.
 //
 // # What it assumes
 //
