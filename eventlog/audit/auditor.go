@@ -41,6 +41,7 @@ type Auditor struct {
 	key     *signer // nil if readOnly
 	keys    *Keys
 	chain   []byte // audit.keys
+	past    []past // the logs that this one goes on from; not changed
 	journal *journal
 	last    Checkpoint // the last entry of the journal
 	note    []byte     // of last; nil if there is none
@@ -71,6 +72,9 @@ func Open(dir string, db Log, o Options) (*Auditor, error) {
 		}
 	}
 	if a.keys, a.chain, err = readKeys(dir); err != nil {
+		return nil, err
+	}
+	if a.past, err = readPast(dir); err != nil {
 		return nil, err
 	}
 	j, notes, err := openJournal(dir)
@@ -160,6 +164,9 @@ func (a *Auditor) present() (c Checkpoint, err error) {
 	c.Origin = a.keys.origin
 	c.Size, c.Root = a.db.TreeHead()
 	signed := a.keys.rotations()
+	for i := range a.past {
+		signed = append(signed, Checkpoint{a.past[i].Origin, a.past[i].Size, a.past[i].Root})
+	}
 	if a.note != nil {
 		signed = append(signed, a.last)
 	}

@@ -16,6 +16,9 @@ var (
 	ErrTruncated = errors.New("truncated")
 	// ErrRewritten: the log's events are not those that were signed for.
 	ErrRewritten = errors.New("rewritten")
+	// ErrRestored: the log was restored from a copy, and what is asked of it
+	// belongs to what was left behind, or came after.
+	ErrRestored = errors.New("restored")
 	// ErrForked: two signed statements contradict each other: whoever holds the
 	// key has told two stories.
 	ErrForked = errors.New("forked")
@@ -35,7 +38,7 @@ var (
 
 // Problem is one thing that an audit found to be wrong, and where.
 type Problem struct {
-	Err  error          // the class, and a cause: ErrDamaged, ErrTruncated, ErrRewritten, ErrForked, ErrSignature
+	Err  error          // the class, and a cause: ErrDamaged, ErrTruncated, ErrRewritten, ErrRestored, ErrForked, ErrSignature
 	File string         // path within the data directory, if known
 	From eventlog.Seq   // the first event that may be affected, if known
 	To   eventlog.Seq   // the last one, if known

@@ -73,20 +73,24 @@ func (a *Auditor) VerifyNew(o VerifyOptions) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys, err := trusted(a.dir, o.Keys)
+	t, err := trusted(a.dir, o.Keys)
 	if err != nil {
 		return nil, err
+	}
+	keys := t.own
+	if keys == nil {
+		keys = t.past[len(t.past)-1].keys
 	}
 	done, note, from, err := readState(o.State, keys)
 	if err != nil {
 		return nil, err
 	}
-	r := &Report{Origin: keys.origin, From: eventlog.Seq(done.Size) + 1}
+	r := t.report(eventlog.Seq(done.Size) + 1)
 	f := &fold{
 		report: r, progress: o.Progress, edge: from, good: done.Size, note: note, state: edge{from.size, slices.Clone(from.nodes)},
 		last: eventlog.Seq(done.Size), file: a.db.FileOf(eventlog.Seq(done.Size)),
 	}
-	f.due = s.open(keys, o.Checkpoints, done, r)
+	f.due = s.open(&t, o.Checkpoints, done, r)
 	head, root := a.db.TreeHead()
 	if head < done.Size {
 		f.edge = edge{size: head}
@@ -107,6 +111,7 @@ func (a *Auditor) VerifyNew(o VerifyOptions) (*Report, error) {
 		})
 	}
 	f.finish()
+	t.unknown(r)
 	if r.Signed.Size == done.Size && note != nil {
 		return r, nil // the state is as it was
 	}

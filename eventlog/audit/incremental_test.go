@@ -57,7 +57,7 @@ func TestIncremental(t *testing.T) {
 	w.fill(700)
 	w.sign()
 	keys := w.keys()
-	o := audit.VerifyOptions{Keys: keys, State: filepath.Join(t.TempDir(), "state")}
+	o := audit.VerifyOptions{Keys: []*audit.Keys{keys}, State: filepath.Join(t.TempDir(), "state")}
 	r := verifyNew(t, w, o)
 	if r.Err() != nil || r.Events != 700 || r.From != 1 || r.Signed.Size != 700 {
 		t.Fatalf("from the beginning: %+v", r)

@@ -119,7 +119,7 @@ func TestRotation(t *testing.T) {
 			t.Errorf("%s key: %v", name, err)
 		}
 		w.close()
-		want(t, verify(t, w.dir, audit.VerifyOptions{Keys: k}))
+		want(t, verify(t, w.dir, audit.VerifyOptions{Keys: []*audit.Keys{k}}))
 		w.open()
 	}
 	chain := read(t, w.dir, "audit.keys")

@@ -187,7 +187,7 @@ func TestProveWhileAppending(t *testing.T) {
 		select {
 		case <-done:
 			w.close()
-			want(t, verify(t, w.dir, audit.VerifyOptions{Keys: keys}))
+			want(t, verify(t, w.dir, audit.VerifyOptions{Keys: []*audit.Keys{keys}}))
 			return
 		case <-time.After(time.Millisecond):
 		}

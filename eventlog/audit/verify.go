@@ -3,6 +3,7 @@ package audit
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -27,10 +28,10 @@ func (d Dir) Check(o eventlog.CheckOptions) (*eventlog.CheckReport, error) {
 
 // VerifyOptions for [VerifyDir] and for the methods of [Auditor].
 type VerifyOptions struct {
-	// Keys are whose signatures count. nil stands for those in the data
-	// directory itself, which says nothing about a log that was replaced
-	// together with its keys.
-	Keys *Keys
+	// Keys are whose signatures count: the log's, and those of the logs that it
+	// was restored from. None stands for those in the data directory itself,
+	// which says nothing about a log that was replaced together with its keys.
+	Keys []*Keys
 	// Checkpoints are signed notes that were kept elsewhere.
 	Checkpoints [][]byte
 	// State is a file that says how far the log was verified. It is written
@@ -49,6 +50,7 @@ type Report struct {
 	Root        [32]byte     // of the tree over all events, as it was computed
 	Checkpoints int          // signed ones that were compared
 	Signed      Checkpoint   // the last of them that the log agrees with
+	Past        []Past       // the logs that it was restored from, the oldest first
 	// Problems are what is wrong, up to eventlog.MaxProblems.
 	Problems []*Problem
 }
@@ -89,12 +91,12 @@ func (a *Auditor) Verify(o VerifyOptions) (*Report, error) {
 }
 
 func verify(dir string, s signed, log Checker, o VerifyOptions) (*Report, error) {
-	keys, err := trusted(dir, o.Keys)
+	t, err := trusted(dir, o.Keys)
 	if err != nil {
 		return nil, err
 	}
-	f := fold{report: &Report{Origin: keys.origin, From: 1}, progress: o.Progress}
-	f.due = s.open(keys, o.Checkpoints, Checkpoint{}, f.report)
+	f := fold{report: t.report(1), progress: o.Progress}
+	f.due = s.open(&t, o.Checkpoints, Checkpoint{}, f.report)
 	f.compare() // with a checkpoint of no events
 	checked, err := log.Check(eventlog.CheckOptions{Event: func(e eventlog.CheckedEvent) {
 		f.event(e.File, e.Seq, e.Leaf)
@@ -106,19 +108,8 @@ func verify(dir string, s signed, log Checker, o VerifyOptions) (*Report, error)
 		f.report.problem(damaged(p))
 	}
 	f.finish()
+	t.unknown(f.report)
 	return f.report, f.keep(o.State)
-}
-
-// trusted returns the keys that count, led along the chain in dir.
-func trusted(dir string, k *Keys) (*Keys, error) {
-	if k == nil {
-		return LoadKeys(dir)
-	}
-	chain, err := os.ReadFile(filepath.Join(dir, chainName))
-	if err != nil && !os.IsNotExist(err) {
-		return nil, err
-	}
-	return k.Follow(chain)
 }
 
 // signed are the entries of checkpoints.txt.
@@ -162,34 +153,24 @@ type statement struct {
 // open verifies all signatures above the size of done and returns the
 // checkpoints in ascending order, one of each size. What is not signed, out of
 // order or contradictory goes to the report.
-func (s *signed) open(keys *Keys, more [][]byte, done Checkpoint, r *Report) (due []statement) {
-	add := func(n []byte, place string) {
-		c, err := OpenCheckpoint(n, keys)
-		if err != nil {
-			r.problem(&Problem{Err: err, File: journalName, What: place})
-			return
-		}
-		due = append(due, statement{c, n})
-	}
-	last := uint64(0)
-	for i, n := range s.notes {
-		c, err := unsignedCheckpoint(n)
-		if err == nil && c.Size < last {
-			r.problem(&Problem{Err: ErrDamaged, File: journalName, What: fmt.Sprintf("entry %d, of size %d, follows one of size %d", i+1, c.Size, last)})
-		}
-		last = max(last, c.Size)
-		if err != nil || c.Size > done.Size || done.Size == 0 || c.Size == done.Size && c.Root != done.Root {
-			add(n, fmt.Sprintf("entry %d", i+1))
-		}
-	}
-	if len(s.rest) > 0 {
-		r.problem(&Problem{Err: ErrDamaged, File: journalName, What: fmt.Sprintf("the %d bytes at the end are not a whole entry; if a crash left them, a start of the daemon and a new checkpoint replace them", len(s.rest))})
-	}
+func (s *signed) open(t *trust, more [][]byte, done Checkpoint, r *Report) (due []statement) {
+	due = s.own(t, done, r)
 	for i, n := range more {
-		add(n, fmt.Sprintf("checkpoint %d of those kept elsewhere", i+1))
+		d, err := t.kept(n)
+		place := fmt.Sprintf("checkpoint %d of those kept elsewhere", i+1)
+		var p *Problem
+		switch {
+		case errors.As(err, &p):
+			p.What = place + ": " + p.What
+			r.problem(p)
+		case err != nil:
+			r.problem(&Problem{Err: err, File: journalName, What: place})
+		default:
+			due = append(due, d)
+		}
 	}
-	for _, c := range keys.rotations() {
-		due = append(due, statement{c, nil})
+	for i := range t.past {
+		due = append(due, t.past[i].statements(done.Size, r)...)
 	}
 	if done.Size > 0 {
 		due = append(due, statement{done, nil})
@@ -201,6 +182,36 @@ func (s *signed) open(keys *Keys, more [][]byte, done Checkpoint, r *Report) (du
 		}
 		return a.Size == b.Size
 	})
+}
+
+// own opens the entries of checkpoints.txt and the rotations of the log's key.
+func (s *signed) own(t *trust, done Checkpoint, r *Report) (due []statement) {
+	if t.own == nil {
+		return nil
+	}
+	last := uint64(0)
+	for i, n := range s.notes {
+		c, err := unsignedCheckpoint(n)
+		if err == nil && c.Size < last {
+			r.problem(&Problem{Err: ErrDamaged, File: journalName, What: fmt.Sprintf("entry %d, of size %d, follows one of size %d", i+1, c.Size, last)})
+		}
+		last = max(last, c.Size)
+		if err == nil && c.Size <= done.Size && done.Size != 0 && (c.Size != done.Size || c.Root == done.Root) {
+			continue
+		}
+		if c, err = OpenCheckpoint(n, t.own); err != nil {
+			r.problem(&Problem{Err: err, File: journalName, What: fmt.Sprintf("entry %d", i+1)})
+		} else {
+			due = append(due, statement{c, n})
+		}
+	}
+	if len(s.rest) > 0 {
+		r.problem(&Problem{Err: ErrDamaged, File: journalName, What: fmt.Sprintf("the %d bytes at the end are not a whole entry; if a crash left them, a start of the daemon and a new checkpoint replace them", len(s.rest))})
+	}
+	for _, c := range t.own.rotations() {
+		due = append(due, statement{c, nil})
+	}
+	return due
 }
 
 // fold computes the tree over a log's events and compares it with what was
