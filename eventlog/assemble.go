@@ -250,10 +250,6 @@ func chunkLen(b []byte) (int, error) {
 // writeCatalog makes catalog.db of the rows of the snapshot and the segments that
 // were kept. What is said of other segments goes.
 func (a *assembler) writeCatalog(rows []catalogRow, kept []listed) error {
-	sealed := make(map[Seq]bool)
-	for _, l := range kept {
-		sealed[l.first] = l.info.sealed
-	}
 	if err := createCatalog(a.dir); err != nil {
 		return err
 	}
@@ -262,16 +258,8 @@ func (a *assembler) writeCatalog(rows []catalogRow, kept []listed) error {
 		return err
 	}
 	err = s.update(func(tx storeTx) error {
-		for _, r := range rows {
-			if slices.Contains(bucketsBySegment, r.bucket) && (len(r.key) != 8 || !sealed[Seq(binary.BigEndian.Uint64(r.key))]) {
-				continue
-			}
+		for _, r := range rowsOf(rows, kept) {
 			if err := tx.put(r.bucket, r.key, r.value); err != nil {
-				return err
-			}
-		}
-		for _, l := range kept {
-			if err := tx.put(bucketSegments, seqKey(l.first), l.info.bytes()); err != nil {
 				return err
 			}
 		}
@@ -282,9 +270,6 @@ func (a *assembler) writeCatalog(rows []catalogRow, kept []listed) error {
 	}
 	return errors.Join(err, s.close())
 }
-
-// bucketsBySegment are the buckets of the catalog with a row for each segment.
-var bucketsBySegment = []string{bucketSegments, bucketFilters}
 
 // clear removes the pieces that the log was made of, and makes its names durable.
 func (a *assembler) clear(list []listed) error {

@@ -64,10 +64,25 @@ func (d *DB) Snapshot(size uint64, root [32]byte) (*Snapshot, error) {
 		sn.rows, err = tx.rows()
 		return err
 	})
-	if err == nil {
-		sn.list, err = listedSegments(sn.rows)
+	if err != nil {
+		return nil, err
 	}
-	return sn, err
+	list, err := listedSegments(sn.rows)
+	if err != nil {
+		return nil, err
+	}
+	// The catalog may be of a later moment than the head.
+	for _, l := range list {
+		if l.first > Seq(size)+1 {
+			break
+		}
+		if l.info.last > Seq(size) {
+			l.info = segmentInfo{start: l.info.start}
+		}
+		sn.list = append(sn.list, l)
+	}
+	sn.rows = rowsOf(sn.rows, sn.list)
+	return sn, nil
 }
 
 // Each hands out the pieces: the catalog, the segments in order, the blobs, the
@@ -83,14 +98,14 @@ func (sn *Snapshot) Each(fn func(Piece) error) error {
 	head := Seq(sn.head.size)
 	for n, e := range sn.list {
 		if e.first > head {
-			break
+			break // without events
 		}
 		i := segmentOf(segs, e.first)
 		if i < 0 || segs[i].first != e.first {
 			return &CorruptError{File: catalogName, Seq: e.first, What: "the segment is not open"}
 		}
 		s := segs[i]
-		if e.info.sealed && e.info.last <= head {
+		if e.info.sealed {
 			err = sn.file(s.name, s.path, nil, fn)
 		} else {
 			end := sn.head
@@ -221,6 +236,27 @@ type catalogRow struct {
 	key, value []byte
 }
 
+// bucketsBySegment are the buckets of the catalog with a row for each segment.
+var bucketsBySegment = []string{bucketSegments, bucketFilters}
+
+// rowsOf returns the rows of a catalog that has the segments of list and no others.
+func rowsOf(rows []catalogRow, list []listed) (of []catalogRow) {
+	sealed := make(map[Seq]bool)
+	for _, l := range list {
+		sealed[l.first] = l.info.sealed
+	}
+	for _, r := range rows {
+		bySegment := slices.Contains(bucketsBySegment, r.bucket)
+		if !bySegment || r.bucket != bucketSegments && len(r.key) == 8 && sealed[Seq(binary.BigEndian.Uint64(r.key))] {
+			of = append(of, r)
+		}
+	}
+	for _, l := range list {
+		of = append(of, catalogRow{bucketSegments, seqKey(l.first), l.info.bytes()})
+	}
+	return of
+}
+
 // encodeRows writes rows one after the other: bucket, key and value, each behind
 // its length as a varint.
 func encodeRows(rows []catalogRow) (b []byte) {
@@ -274,4 +310,19 @@ func listedSegments(rows []catalogRow) (list []listed, err error) {
 		list = append(list, l)
 	}
 	return list, nil
+}
+
+// References returns the paths, by slashes, of the blobs that the events of the
+// log in dir refer to.
+func References(dir string) (names []string, err error) {
+	d, err := Open(dir, Options{ReadOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	refs := make(map[[32]byte]bool)
+	err = d.references(refs, 1, d.Head())
+	for sum := range refs {
+		names = append(names, filepath.ToSlash(blobName(&sum)))
+	}
+	return names, errors.Join(err, d.Close())
 }
