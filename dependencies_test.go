@@ -36,6 +36,7 @@ var homes = map[string][]string{
 	"github.com/spf13/cobra":         {"cmd/wfd"},
 	"code.dny.dev/ssrf":              {"engine/agent"},
 	"golang.org/x/mod/sumdb":         {"eventlog"},
+	"github.com/klauspost/compress":  {"eventlog"},
 }
 
 // Dependencies go one way: cmd/wfd → engine, replay → projection → eventlog.

@@ -75,28 +75,11 @@ func (d *definitions) add(ctx context.Context, wf *workflow.Workflow, source, ac
 	if err != nil {
 		return reg, err
 	}
-	stream := projection.Workflows
-	version, err := d.log.Version(stream)
-	if err != nil {
-		return reg, err
-	}
-	if version > 0 {
-		last, err := d.log.ReadRun(stream, version-1, 1)
-		if err != nil {
-			return reg, err
-		}
-		if len(last) > 0 {
-			at = max(at, event.Time(last[0].Time))
-		}
-	}
 	p := &event.DefinitionRegistered{Name: reg.Name, Version: reg.Version, Hash: reg.Hash, Definition: string(text), Source: source}
 	if source == p.Definition {
 		p.Source = ""
 	}
-	_, err = d.log.Append(context.WithoutCancel(ctx), eventlog.Append{
-		ID: appendID(), Run: stream, Expect: version,
-		Records: []eventlog.Record{{Time: int64(at), Kind: p.Kind(), Actor: actor, Payload: event.Encode(p)}},
-	})
+	_, err = appendFact(ctx, d.log, projection.Workflows, p, actor, at)
 	if err == nil {
 		d.keep(wf)
 		d.mu.Lock()

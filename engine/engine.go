@@ -77,6 +77,7 @@ type Engine struct {
 	sched    *scheduler
 	watchers watchers
 	children children
+	custody  sync.Mutex    // held while Record appends
 	failed   chan struct{} // closed when the engine has stopped by itself
 	stopped  chan struct{} // closed when commands are no longer accepted
 	stop     sync.Once

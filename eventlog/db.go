@@ -64,7 +64,7 @@ var _ Log = (*DB)(nil)
 // [*LockedError].
 func Open(dir string, opts Options) (_ *DB, err error) {
 	if opts.Failpoint == nil {
-		if opts.Failpoint, err = killpoint(); err != nil {
+		if opts.Failpoint, err = Killpoint(); err != nil {
 			return nil, err
 		}
 	}

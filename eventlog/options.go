@@ -90,8 +90,9 @@ func (o *Options) fail(point string) error {
 	return o.Failpoint(point)
 }
 
-// killpoint returns the Failpoint that WFD_FAILPOINT asks for, nil if it does not.
-func killpoint() (func(string) error, error) {
+// Killpoint returns the Failpoint that WFD_FAILPOINT asks for, nil if it does not.
+// [Open] asks by itself; this is for what has failpoints beside a DB.
+func Killpoint() (func(string) error, error) {
 	spec := os.Getenv("WFD_FAILPOINT")
 	if spec == "" {
 		return nil, nil

@@ -55,14 +55,18 @@ func (d *defect) String() string {
 
 func (a *app) check() *cobra.Command {
 	return &cobra.Command{
-		Use:   "check",
-		Short: "Verify a data directory: files, events, views, and every run",
+		Use:   "check [BACKUP]",
+		Short: "Verify a data directory: files, events, views, and every run; or a backup",
 		Long: `Verify a data directory that no daemon holds: the structure of every file, every
 checksum, that the events are dense and the tree over them is theirs, that the
 views are what the events make them, and that every run folds to a lawful state.
-The log's files are changed in no way. Exit 6 if anything is damaged.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+The log's files are changed in no way. Of a BACKUP, that every file is as it was
+written; see wfd backup verify. Exit 6 if anything is damaged.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				return a.verifyBackup(cmd.Context(), args[0])
+			}
 			if a.sources["addr"] > a.sources["data"] {
 				return usagef("wfd check works on a directory that no daemon holds: use --data")
 			}

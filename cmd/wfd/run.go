@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/url"
 
 	"github.com/spf13/cobra"
@@ -122,8 +123,8 @@ func (a *app) apply(ctx context.Context, s *session, file string, text []byte, t
 	return reg, raw, err
 }
 
-// closeInto closes a session and keeps its error if there is no other.
-func closeInto(s *session, err *error) {
+// closeInto closes s and keeps its error if there is no other.
+func closeInto(s io.Closer, err *error) {
 	if cerr := s.Close(); *err == nil && cerr != nil {
 		*err = cerr
 	}

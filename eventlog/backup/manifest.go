@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -31,6 +32,16 @@ type Header struct {
 }
 
 const format = "wfd-backup-1"
+
+// Signed returns how many events the checkpoint is of, 0 if there is none.
+func (h *Header) Signed() uint64 {
+	lines := strings.SplitN(h.Checkpoint, "\n", 3)
+	if len(lines) < 3 {
+		return 0
+	}
+	n, _ := strconv.ParseUint(lines[1], 10, 64) // verified where it counts
+	return n
+}
 
 // Hash is a hash of the tree, in JSON as base64.
 type Hash [32]byte

@@ -268,6 +268,12 @@ func (c *coder) version(v *eventlog.Version) {
 	*v = eventlog.Version(n)
 }
 
+func (c *coder) seq(v *eventlog.Seq) {
+	n := int64(*v)
+	c.int64(&n)
+	*v = eventlog.Seq(n)
+}
+
 func (c *coder) bool(v *bool) {
 	if !c.next(!*v) {
 		return

@@ -47,6 +47,9 @@ const (
 	KindAgentChosen eventlog.Kind = 100
 
 	KindResultIgnored eventlog.Kind = 110
+
+	KindLogRestored eventlog.Kind = 130
+	KindKeyRotated  eventlog.Kind = 131
 )
 
 type kindInfo struct {
@@ -85,6 +88,8 @@ var kinds = map[eventlog.Kind]kindInfo{
 	KindCheckpointPruned:     {"checkpoint.pruned", func() Payload { return new(CheckpointPruned) }},
 	KindAgentChosen:          {"agent.chosen", func() Payload { return new(AgentChosen) }},
 	KindResultIgnored:        {"result.ignored", func() Payload { return new(ResultIgnored) }},
+	KindLogRestored:          {"log.restored", func() Payload { return new(LogRestored) }},
+	KindKeyRotated:           {"key.rotated", func() Payload { return new(KeyRotated) }},
 }
 
 var kindsByName = func() map[string]eventlog.Kind {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/wfd-dev/wfd/engine"
 	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/eventlog/backup"
 	"github.com/wfd-dev/wfd/projection"
 	"github.com/wfd-dev/wfd/projection/event"
 )
@@ -29,6 +30,9 @@ type Options struct {
 	Audit Audit
 	// Agents are those of the engine; nil: they are not shown.
 	Agents Agents
+	// Backup returns what a backup is made of, with the log's private key or
+	// without; nil: it is not offered.
+	Backup func(withKey bool) backup.Source
 	// Commit returns a channel that is closed at the next commit of the log.
 	Commit func() <-chan struct{}
 	// Ready returns why commands are not taken yet, nil once they are.
@@ -46,7 +50,8 @@ type API struct {
 	handler http.Handler
 	spec    []byte // OpenAPI
 
-	streams chan struct{} // a place for each stream that is open
+	streams   chan struct{} // a place for each stream that is open
+	backingUp chan struct{} // a place for the backup that is being made
 
 	drain    sync.Once
 	draining chan struct{} // closed: streams and long polls come to an end
@@ -67,7 +72,7 @@ func New(o Options) *API {
 	if o.Ready == nil {
 		o.Ready = func() error { return nil }
 	}
-	a := &API{o: o, mux: http.NewServeMux(), streams: make(chan struct{}, maxStreams), draining: make(chan struct{})}
+	a := &API{o: o, mux: http.NewServeMux(), streams: make(chan struct{}, maxStreams), backingUp: make(chan struct{}, 1), draining: make(chan struct{})}
 	registry := huma.NewMapRegistry("#/components/schemas/", schemaName)
 	registry.RegisterTypeAlias(reflect.TypeFor[event.Value](), reflect.TypeFor[any]())
 	registry.RegisterTypeAlias(reflect.TypeFor[event.Time](), reflect.TypeFor[time.Time]())
@@ -93,6 +98,7 @@ func New(o Options) *API {
 	a.replay(h)
 	a.audits(h)
 	a.agents(h)
+	a.backups(h)
 	spec, err := json.Marshal(h.OpenAPI())
 	if err != nil {
 		panic("api: OpenAPI: " + err.Error()) // made of constants

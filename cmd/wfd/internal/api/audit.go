@@ -185,11 +185,13 @@ func proven(doc []byte, err error) (*document, error) {
 func AuditHint(err error) string {
 	switch {
 	case errors.Is(err, audit.ErrTruncated):
-		return "an old backup was restored, or events were cut off. Runs can go on, but nothing more is signed: " +
-			"restore a newer backup; or move audit.*, and checkpoints.txt with them, away, which gives the log a new name and key, and tell those who verify it"
+		return "an old copy of the directory was put in its place, or events were cut off. Runs can go on, but nothing more is signed: " +
+			"restore a newer backup; or stop the daemon and make a log of its own of it, with wfd restore --from, and tell those who verify it"
 	case errors.Is(err, audit.ErrRewritten), errors.Is(err, audit.ErrForked):
-		return "these are not the events that were signed for: somebody changed them, or an old backup was restored and has grown since. " +
+		return "these are not the events that were signed for: somebody changed them, or an old copy of the directory was put in its place and has grown since. " +
 			"Keep the directory as it is and run wfd audit verify on a copy"
+	case errors.Is(err, audit.ErrRestored):
+		return "that is how wfd restore leaves a log; whether it was right to restore it is for its owner to say: wfd audit log --kind log.restored has who did it, and why"
 	case errors.Is(err, audit.ErrDamaged):
 		return "stop the daemon and run wfd check, which names all that is damaged"
 	}
@@ -251,7 +253,7 @@ func (a *API) export(x *audit.Auditor, in *exportInput) (*huma.StreamResponse, e
 		r, w := humago.Unwrap(hc)
 		ctx, cancel := a.until(r.Context())
 		defer cancel()
-		out := &timedWriter{w: w, rc: http.NewResponseController(w)}
+		out := &timedWriter{w: w, rc: http.NewResponseController(w), media: "application/x-ndjson", limit: streamWrite}
 		buf := bufio.NewWriterSize(out, 64<<10)
 		last, err := x.Export(ctx, buf, in.From, in.To, o)
 		if err == nil {
@@ -276,6 +278,8 @@ func (a *API) export(x *audit.Auditor, in *exportInput) (*huma.StreamResponse, e
 type timedWriter struct {
 	w      http.ResponseWriter
 	rc     *http.ResponseController
+	media  string
+	limit  time.Duration // of one write
 	begun  bool
 	failed error
 }
@@ -283,10 +287,10 @@ type timedWriter struct {
 func (t *timedWriter) Write(b []byte) (int, error) {
 	if !t.begun {
 		t.begun = true
-		t.w.Header().Set("Content-Type", "application/x-ndjson")
+		t.w.Header().Set("Content-Type", t.media)
 		t.w.WriteHeader(http.StatusOK)
 	}
-	t.rc.SetWriteDeadline(time.Now().Add(streamWrite)) // in a process of its own there is none
+	t.rc.SetWriteDeadline(time.Now().Add(t.limit)) // in a process of its own there is none
 	n, err := t.w.Write(b)
 	if err == nil {
 		err = t.rc.Flush()

@@ -39,6 +39,8 @@ var commandKinds = map[eventlog.Kind]bool{
 	event.KindSignalReceived:       true,
 	event.KindInputReceived:        true,
 	event.KindCheckpointCreated:    true,
+	event.KindLogRestored:          true,
+	event.KindKeyRotated:           true,
 }
 
 // howOf says how an actor came in.

@@ -128,7 +128,7 @@ func TestSignsInBackground(t *testing.T) {
 	w := &told{}
 	h = open(w)
 	h.audit.start(time.Millisecond)
-	await(t, "the explanation", func() bool { return strings.Contains(w.String(), "an old backup was restored") })
+	await(t, "the explanation", func() bool { return strings.Contains(w.String(), "an old copy of the directory") })
 	grow(t, h)
 	time.Sleep(30 * time.Millisecond)
 	if err := h.Close(); err != nil {

@@ -93,7 +93,7 @@ func (h *Host) on(log *eventlog.DB, views *projection.Views, o Options) {
 		agents = o.Agents
 	}
 	h.API = api.New(api.Options{
-		Engine: h.Engine, Agents: agents, Log: log, Views: views, Audit: h.audit, Commit: h.commits.next, Version: o.Version,
+		Engine: h.Engine, Agents: agents, Log: log, Views: views, Audit: h.audit, Backup: h.audit.backup, Commit: h.commits.next, Version: o.Version,
 		Token: o.Token, Hosts: o.Hosts, Logger: o.Logger,
 		Ready: func() error {
 			if !h.ready.Load() {
