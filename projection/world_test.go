@@ -85,6 +85,8 @@ func (w *world) steps(n int) {
 			w.register()
 		case w.chance(60):
 			w.fork(w.runs[w.rng.IntN(len(w.runs))])
+		case w.chance(60):
+			w.keep()
 		default:
 			w.act(w.runs[w.rng.IntN(len(w.runs))])
 		}
@@ -137,6 +139,19 @@ func (w *world) register() {
 	}
 	w.write(Workflows, eventlog.Version(len(w.defs)), &d)
 	w.defs = append(w.defs, d)
+}
+
+// keep has something become of the log itself, which is in no view.
+func (w *world) keep() {
+	at, err := w.log.Version(event.Custody)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if w.chance(2) {
+		w.write(event.Custody, at, &event.KeyRotated{Number: 1})
+	} else {
+		w.write(event.Custody, at, &event.LogRestored{At: w.log.Head()})
+	}
 }
 
 // append stores events that the fold of the run accepts, and none otherwise.
