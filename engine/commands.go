@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/oklog/ulid/v2"
 
@@ -32,6 +33,9 @@ type StartRequest struct {
 	Input    event.Value
 	Labels   map[string]string
 	Budget   event.Value
+	// Breakpoints are where the run is paused, see workflow.Breakpoint; those of
+	// Options.Breakpoints that the workflow has are added.
+	Breakpoints []string
 }
 
 // StartRun starts a run and returns it once it is on disk. A repetition, by ID
@@ -59,7 +63,7 @@ func (e *Engine) StartRun(ctx context.Context, r StartRequest, by By) (view Run,
 	}
 	err = e.runs.do(ctx, id, &request{
 		meta: machine.Meta{At: e.now(), Actor: by.Actor, Key: by.Key},
-		cmd:  machine.Start{Version: reg.Version, Input: r.Input, Labels: r.Labels, Env: env, Budget: r.Budget},
+		cmd:  machine.Start{Version: reg.Version, Input: r.Input, Labels: r.Labels, Env: env, Budget: r.Budget, Breakpoints: e.breakpoints(wf, r.Breakpoints)},
 		wf:   wf,
 		view: func(s *run.State, w *workflow.Workflow) { view = viewOf(s, w) },
 	})
@@ -80,6 +84,18 @@ func (e *Engine) StartRun(ctx context.Context, r StartRequest, by By) (view Run,
 		return view, false, fmt.Errorf("%w: %s is a run of %s with other input or another key", ErrExists, id, view.Workflow)
 	}
 	return view, false, nil
+}
+
+// breakpoints returns those that a run of wf is started with: what was asked for,
+// and those of the engine that wf has.
+func (e *Engine) breakpoints(wf *workflow.Workflow, asked []string) []string {
+	all := slices.Clone(asked)
+	for _, spec := range e.opt.Breakpoints {
+		if _, err := wf.Breakpoint(spec); err == nil && !slices.Contains(all, spec) {
+			all = append(all, spec)
+		}
+	}
+	return all
 }
 
 // keyed names a run after an idempotency key, so that the same key finds the same
@@ -152,6 +168,8 @@ type ForkRequest struct {
 	Set      map[string]event.Value
 	Labels   map[string]string
 	Pause    bool
+	// Breakpoints are where the fork is paused; those of the run are not taken over.
+	Breakpoints []string
 }
 
 // ForkRun starts a run where run id stood after version r.At, and returns it once
@@ -174,6 +192,7 @@ func (e *Engine) ForkRun(ctx context.Context, id eventlog.RunID, r ForkRequest, 
 		meta: machine.Meta{At: e.now(), Actor: by.Actor, Key: by.Key},
 		cmd: machine.Fork{
 			From: id, At: r.At, Version: version, Input: r.Input, Set: r.Set, Labels: r.Labels, Env: env, Pause: r.Pause,
+			Breakpoints: r.Breakpoints,
 		},
 		wf:   wf,
 		view: func(s *run.State, w *workflow.Workflow) { view = viewOf(s, w) },

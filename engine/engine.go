@@ -54,6 +54,9 @@ type Options struct {
 	// Secrets finds the secrets that tasks are given, and takes them out of what comes
 	// back; nil: there are none.
 	Secrets *secret.Store
+	// Breakpoints are added to every run that is started, where its workflow has what
+	// they name; child runs too.
+	Breakpoints []string
 	// Now is the clock.
 	Now func() time.Time
 	// Bus carries doorbells; by default one of this process.

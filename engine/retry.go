@@ -10,7 +10,6 @@ import (
 
 	"github.com/wfd-dev/wfd/engine/machine"
 	"github.com/wfd-dev/wfd/engine/workflow"
-	"github.com/wfd-dev/wfd/engine/workflow/expr"
 	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/projection"
 	"github.com/wfd-dev/wfd/projection/event"
@@ -75,12 +74,8 @@ func (e *Engine) beginning(ctx context.Context, id eventlog.RunID, wf *workflow.
 
 // unknownNode says that a definition has no such node, and which may be meant.
 func (e *Engine) unknownNode(ctx context.Context, id eventlog.RunID, wf *workflow.Workflow, node string) error {
-	names := make([]string, len(wf.Nodes))
-	for i, n := range wf.Nodes {
-		names[i] = n.ID
-	}
 	hint := ""
-	if near := expr.Closest(node, names); near != "" {
+	if near := wf.Near(node); near != "" {
 		hint = "; did you mean " + near + "?"
 	} else if of, err := e.withinChild(ctx, id, node); err != nil {
 		return err

@@ -37,8 +37,19 @@ type Run struct {
 	Errors   []event.Failure   `json:"errors,omitempty"`
 	Waits    []event.Wait      `json:"waits,omitempty"`
 	Usage    event.Usage       `json:"usage"`
+	// Breakpoints are those of the run, and Breakpoint what it was about to do at the
+	// one that it is paused at.
+	Breakpoints []string    `json:"breakpoints,omitempty"`
+	Breakpoint  *Breakpoint `json:"breakpoint,omitempty"`
 	// OnlyPeople is set on a waiting run that no timer will move.
 	OnlyPeople bool `json:"-"`
+}
+
+// Breakpoint is a place before which a run is paused.
+type Breakpoint struct {
+	Node  string `json:"node"`
+	Visit int    `json:"visit"`
+	To    string `json:"to,omitempty"` // the visit's edge to this node; absent: the visit itself
 }
 
 // Origin is where a forked run branched off.
@@ -66,6 +77,10 @@ func briefOf(s *run.State) Run {
 	}
 	if o := s.Origin; o != nil {
 		r.Forked = &Origin{o.Run, o.At}
+	}
+	r.Breakpoints = slices.Clone(s.Breaks)
+	if b := s.Break; b != nil {
+		r.Breakpoint = &Breakpoint{b.Node, b.Visit, b.To}
 	}
 	_, timed := machine.Due(s)
 	r.OnlyPeople = s.Status == run.Waiting && !timed

@@ -25,7 +25,7 @@ func commandOf(s *run.State, events []entry) (machine.Meta, machine.Command, err
 	switch p := first.p.(type) {
 	case *event.RunCreated:
 		m.Key = p.Key
-		return m, machine.Start{Version: p.Version, Input: p.Input, Labels: p.Labels, Env: p.Env, Parent: p.Parent, Depth: p.Depth, Budget: p.Budget}, nil
+		return m, machine.Start{Version: p.Version, Input: p.Input, Labels: p.Labels, Env: p.Env, Parent: p.Parent, Depth: p.Depth, Budget: p.Budget, Breakpoints: p.Breakpoints}, nil
 	case *event.RunForked:
 		m.Key = p.Key
 		return m, forkOf(p, events[1:]), nil
@@ -57,6 +57,9 @@ func commandOf(s *run.State, events []entry) (machine.Meta, machine.Command, err
 		m.Key = p.Key
 		return m, machine.Checkpoint{Name: p.Name, To: p.At, Pinned: p.Pinned}, nil
 	case *event.RunPaused:
+		if p.Breakpoint != "" {
+			break // no command, but what one led to
+		}
 		m.Key = p.Key
 		return m, machine.Pause{Reason: p.Reason}, nil
 	case *event.RunResumed:
@@ -64,7 +67,7 @@ func commandOf(s *run.State, events []entry) (machine.Meta, machine.Command, err
 		if p.Retry {
 			return m, machine.Retry{Reason: p.Reason}, nil
 		}
-		return m, machine.Resume{Reason: p.Reason}, nil
+		return m, machine.Resume{Reason: p.Reason, Set: edits(events[1:]), Rebreak: p.Rebreak, Breakpoints: p.Breakpoints}, nil
 	case *event.RunCancelled, *event.RunRestored, *event.NodeSkipped:
 		// Who cancels or restores a run gives up first what is under way.
 		for _, e := range events {
@@ -103,18 +106,30 @@ func chosenIn(events []entry) func(*workflow.Node, *run.Visit) *event.AgentChose
 // forkOf returns the fork that a run began with; rest is what follows: first the
 // state that it was given.
 func forkOf(p *event.RunForked, rest []entry) machine.Fork {
-	c := machine.Fork{From: p.From, At: p.At, Version: p.Version, Input: p.Input, Labels: p.Labels, Env: p.Env, Pause: p.Pause}
+	return machine.Fork{
+		From: p.From, At: p.At, Version: p.Version, Input: p.Input, Set: edits(rest), Labels: p.Labels, Env: p.Env, Pause: p.Pause,
+		Breakpoints: p.Breakpoints,
+	}
+}
+
+// edits returns the state that a person sets with a command, from the events after
+// the command's own; before it stands what completed visits still owed.
+func edits(rest []entry) map[string]event.Value {
+	var sets map[string]event.Value
 	for _, e := range rest {
 		set, ok := e.p.(*event.StateSet)
-		if !ok || set.Node != "" || set.Merge {
+		if !ok || set.Merge || set.Node != "" && len(sets) > 0 {
 			break
 		}
-		if c.Set == nil {
-			c.Set = map[string]event.Value{}
+		if set.Node != "" {
+			continue
 		}
-		c.Set[set.Key] = set.Value
+		if sets == nil {
+			sets = map[string]event.Value{}
+		}
+		sets[set.Key] = set.Value
 	}
-	return c
+	return sets
 }
 
 // due reports whether a visit waits for an attempt to be due: what it does then

@@ -33,6 +33,9 @@ type Explanation struct {
 // Step is one visit of a node.
 type Step struct {
 	VisitKey
+	// Run is the run that this one was forked from, where the visit began there: its
+	// versions are of that run.
+	Run       *eventlog.RunID  `json:"run,omitempty"`
 	Version   eventlog.Version `json:"version"` // of the event that began it
 	Seq       eventlog.Seq     `json:"seq"`
 	Began     time.Time        `json:"began"`
@@ -79,8 +82,10 @@ type Tested struct {
 // Read is a value that a condition looked at, and where it is from.
 type Read struct {
 	event.Read
-	From *VisitKey        `json:"from,omitempty"` // who wrote it; nil: a default, or the run's input
+	From *VisitKey        `json:"from,omitempty"` // the visit that wrote it; nil: a default, the run's input, or By
+	By   string           `json:"by,omitempty"`   // the person who set it
 	Set  eventlog.Version `json:"set,omitempty"`  // by this event
+	Seq  eventlog.Seq     `json:"seq,omitempty"`  // of that event
 }
 
 // Attempt is one attempt of a step.
@@ -243,6 +248,11 @@ func (x *explainer) notes() {
 			if p.Node != "" {
 				n.Reason = fmt.Sprintf("retry from %s#%d%s", p.Node, p.Visit, prefixed(": ", p.Reason))
 			}
+		case *event.StateSet:
+			if !isEdit(p) {
+				continue
+			}
+			n.Reason = p.Key + " = " + shownValue(p.Value) // a person set it
 		case *event.RunCancelled:
 			n.Reason = p.Reason
 		case *event.RunFailed:

@@ -9,6 +9,9 @@ import (
 func (x *explainer) step(t *trace) Step {
 	m := x.moments[t.begin]
 	st := Step{VisitKey: t.key, Version: m.Version, Seq: m.Seq, Began: m.When(), Status: run.NodeScheduled, Came: []Came{}}
+	if m.Run != x.out.Run {
+		st.Run = &m.Run
+	}
 	for _, from := range t.inputs {
 		if c, ok := x.came(t, from); ok {
 			st.Came = append(st.Came, c)
@@ -49,9 +52,11 @@ func (x *explainer) tested(i int, e event.Eval) Tested {
 		if key, ok := stateKey(r.Name); ok {
 			if w := x.writer(i, key); w >= 0 {
 				m := x.moments[w]
-				read.Set = m.Version
+				read.Set, read.Seq = m.Version, m.Seq
 				if k, ok := visitKey(m.p); ok {
 					read.From = &k
+				} else if isEdit(m.p.(*event.StateSet)) {
+					read.By = m.Actor
 				}
 			}
 		}
@@ -64,19 +69,21 @@ func (x *explainer) tested(i int, e event.Eval) Tested {
 // under a key, -1 if none was.
 func (x *explainer) writer(i int, key string) int {
 	by, branch := x.moments[i].writers[key]
-	if !branch {
-		for i > 0 && x.moments[i-1].forked { // branches see what was before them
-			i--
-		}
+	before := i // what was written before it, every branch sees
+	for !branch && before > 0 && x.moments[before-1].forked {
+		before--
 	}
 	for i--; i >= 0; i-- {
 		p, ok := x.moments[i].p.(*event.StateSet)
-		if ok && p.Key == key && (!branch || VisitKey{p.Node, p.Visit} == by) {
+		if ok && p.Key == key && (isEdit(p) || branch && VisitKey{p.Node, p.Visit} == by || !branch && i < before) {
 			return i
 		}
 	}
 	return -1
 }
+
+// isEdit reports whether a person set the state, for every branch.
+func isEdit(p *event.StateSet) bool { return p.Node == "" && !p.Merge }
 
 // tell adds to a step what one of its events says.
 func (x *explainer) tell(st *Step, i int, m moment) {

@@ -12,9 +12,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/client"
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/host"
 	"github.com/wfd-dev/wfd/engine/agent"
+	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/examples"
 )
 
@@ -26,13 +28,15 @@ const lookEvery = 300 * time.Millisecond
 const simulated = `default: {text: "A simulated answer: no model is configured."}`
 
 func (a *app) dev() *cobra.Command {
+	var breaks []string
 	cmd := &cobra.Command{
 		Use:   "dev [DIR]",
 		Short: "Run the daemon and register the definitions of a directory as they are saved",
 		Long: `Run the daemon and register every definition of DIR, again each time it is saved;
 what is wrong with one is shown. Without definitions the bundled examples are
 registered. Agents are answered by --replies, else by DIR/replies.yaml, else by a
-simulation: nothing leaves this machine.`,
+simulation: nothing leaves this machine. With --break every run that is started is
+paused there, if its workflow has what the breakpoint names; child runs too.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dir := "."
@@ -61,20 +65,31 @@ simulation: nothing leaves this machine.`,
 				return err
 			}
 			change := func(o *host.Options) {
-				o.Simulate = sim
+				o.Simulate, o.Breakpoints = sim, breaks
 				if o.Replies == nil {
 					o.Replies = replies
 				}
 			}
 			return a.daemon(cmd.Context(), change, func(ctx context.Context, h *host.Host) {
-				r := registrar{a: a, s: &session{Client: client.Inside(h.API, localActor())}, seen: map[string]stamp{}}
+				r := registrar{a: a, s: &session{Client: client.Inside(h.API, localActor())}, seen: map[string]stamp{}, workflows: map[string]*workflow.Workflow{}}
 				if bundled {
 					r.look(ctx, examples.Files)
+				}
+				if len(breaks) > 0 {
+					r.look(ctx, files)
+					a.unknownBreakpoints(breaks, r.workflows)
+					told := make(chan struct{})
+					go func() {
+						defer close(told)
+						a.tellBreakpoints(ctx, r.s, uint64(h.Log.Head()))
+					}()
+					defer func() { <-told }()
 				}
 				r.keep(ctx, files)
 			})
 		},
 	}
+	breakFlag(cmd.Flags(), &breaks)
 	a.engine.register(cmd)
 	return cmd
 }
@@ -112,6 +127,8 @@ type registrar struct {
 	a    *app
 	s    *session
 	seen map[string]stamp
+	// workflows are the newest of each file that could be registered.
+	workflows map[string]*workflow.Workflow
 }
 
 // stamp tells one state of a file from the next.
@@ -157,6 +174,9 @@ func (r *registrar) look(ctx context.Context, files fs.FS) {
 
 func (r *registrar) register(ctx context.Context, name string, src []byte) error {
 	reg, _, err := r.a.apply(ctx, r.s, name, src, false)
+	if err == nil {
+		r.workflows[name], _, err = api.Compile(name, src, false)
+	}
 	if err == nil {
 		r.a.note("registered %s v%d from %s", reg.Name, reg.Version, name)
 	}

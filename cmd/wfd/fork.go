@@ -14,7 +14,7 @@ import (
 func (a *app) fork() *cobra.Command {
 	var c changing
 	var at, input, definition string
-	var set, labels []string
+	var set, labels, breaks []string
 	var pause bool
 	cmd := &cobra.Command{
 		Use:   "fork RUN",
@@ -34,6 +34,9 @@ to the position are reused; what was under way there is begun anew.`,
 				if body["input"], err = event.ParseJSON(in); err != nil {
 					return usagef("--input: %w", err)
 				}
+			}
+			if len(breaks) > 0 {
+				body["breakpoints"] = breaks
 			}
 			if body["set"], err = stateOf(set); err != nil {
 				return err
@@ -75,6 +78,7 @@ to the position are reused; what was under way there is begun anew.`,
 	f.StringArrayVar(&set, "set", nil, "key=value of the state as the fork begins, the value as JSON or else as text; may be repeated")
 	f.StringVar(&definition, "definition", "", "go on under this definition: NAME or FILE")
 	f.StringArrayVar(&labels, "label", nil, "key=value, to find the fork by; may be repeated")
+	breakFlag(f, &breaks)
 	f.BoolVar(&pause, "pause", false, "begin paused, to be looked at first")
 	c.register(cmd)
 	a.engine.register(cmd)

@@ -16,7 +16,7 @@ import (
 func (a *app) runCommand() *cobra.Command {
 	var c changing
 	var input, id string
-	var labels []string
+	var labels, breaks []string
 	var version int
 	cmd := &cobra.Command{
 		Use:   "run NAME|FILE",
@@ -25,7 +25,8 @@ func (a *app) runCommand() *cobra.Command {
 FILE is what has a / or ends in .yaml, .yml or .json.`,
 		Example: `  wfd run review.yaml --input '{"topic":"tides"}' --wait
   wfd run review --input @input.json --label team=red
-  wfd run ./review.yaml --replies replies.yaml --wait -o json`,
+  wfd run ./review.yaml --replies replies.yaml --wait -o json
+  wfd run review.yaml --break node=review --break 'if=state.score < 0.5' --wait`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			ctx := cmd.Context()
@@ -33,7 +34,7 @@ FILE is what has a / or ends in .yaml, .yml or .json.`,
 			if err != nil {
 				return err
 			}
-			body := api.StartBody{ID: id, Version: version}
+			body := api.StartBody{ID: id, Version: version, Breakpoints: breaks}
 			if v != nil {
 				if body.Input, err = event.ParseJSON(v); err != nil {
 					return usagef("--input: %w", err)
@@ -73,6 +74,7 @@ FILE is what has a / or ends in .yaml, .yml or .json.`,
 	f.StringVar(&id, "id", "", "the run's ID, a ULID; made if absent")
 	f.StringArrayVar(&labels, "label", nil, "key=value, to find the run by; may be repeated")
 	f.IntVar(&version, "version", 0, "version of the workflow; 0 is the newest")
+	breakFlag(f, &breaks)
 	c.register(cmd)
 	a.engine.register(cmd)
 	return cmd
@@ -92,6 +94,9 @@ func startBody(b api.StartBody) map[string]any {
 	}
 	if len(b.Labels) > 0 {
 		m["labels"] = b.Labels
+	}
+	if len(b.Breakpoints) > 0 {
+		m["breakpoints"] = b.Breakpoints
 	}
 	return m
 }

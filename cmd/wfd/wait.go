@@ -55,7 +55,11 @@ func (a *app) finish(ctx context.Context, s *session, raw json.RawMessage, c *ch
 		if s.inside() && !r.Terminal() {
 			a.note("note: nothing is executed until a daemon serves %s, or a command with --wait", a.data)
 		}
-		return a.print(raw, func(t *text) { t.printf("%s\t%s\n", r.ID, r.Status) })
+		if err := a.print(raw, func(t *text) { t.printf("%s\t%s\n", r.ID, r.Status) }); err != nil {
+			return err
+		}
+		a.atBreakpoint(s, &r, c)
+		return nil
 	}
 	raw, err := a.settle(ctx, s, r.ID, c.timeout)
 	if raw == nil {
@@ -67,6 +71,7 @@ func (a *app) finish(ctx context.Context, s *session, raw json.RawMessage, c *ch
 	if perr := a.print(raw, func(t *text) { summary(t, &r) }); perr != nil {
 		return perr
 	}
+	a.atBreakpoint(s, &r, c)
 	if err != nil {
 		return err
 	}

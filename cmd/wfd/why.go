@@ -123,6 +123,9 @@ func showStep(t *text, st *replay.Step) {
 	if !st.Ended.IsZero() {
 		t.printf(" in %s", took(st.Ended.Sub(st.Began)))
 	}
+	if st.Run != nil {
+		t.printf(", in run %s", *st.Run)
+	}
 	t.printf("\n")
 	for _, c := range st.Came {
 		t.printf("   from %s", visitName(c.VisitKey))
@@ -192,6 +195,8 @@ func condition(ev *replay.Tested) string {
 		}
 		if r.From != nil {
 			s += ", set by " + visitName(*r.From)
+		} else if r.By != "" {
+			s += ", set by " + r.By
 		}
 		reads = append(reads, s)
 	}

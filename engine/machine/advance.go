@@ -141,6 +141,9 @@ func failures(tokens []*run.Token) []*run.Token {
 // run, a retry takes up the other branches too, see passOn.
 func (d *decider) schedule(n *workflow.Node) {
 	tokens := d.s.TokensAt(n.ID)
+	if d.stopsBefore(n, tokens) {
+		return
+	}
 	if n.Kind == workflow.Converge {
 		failed, need := len(failures(tokens)), needs(n)
 		if n.OnFailure != workflow.FailFast || failed == 0 || need > 0 && len(tokens)-failed >= need {

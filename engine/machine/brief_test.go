@@ -181,6 +181,7 @@ func (l *line) others(p event.Payload) {
 		if p.Deadline != 0 {
 			l.opt("deadline", since(p.Deadline))
 		}
+		l.opt("breakpoints", strings.Join(p.Breakpoints, " · "))
 	case *event.RunCompleted:
 		l.opt("output", value(p.Output))
 	case *event.RunFailed:
@@ -190,9 +191,16 @@ func (l *line) others(p event.Payload) {
 		l.opt("reason", p.Reason)
 	case *event.RunPaused:
 		l.opt("reason", p.Reason)
+		if p.Breakpoint != "" {
+			l.add("at %s", visit(p.Node, p.Visit, 0))
+			l.opt("to", p.To)
+		}
 	case *event.RunResumed:
 		l.opt("reason", p.Reason)
 		l.flag("retry", p.Retry)
+		if p.Rebreak {
+			l.add("breakpoints=%s", strings.Join(p.Breakpoints, " · "))
+		}
 	case *event.RunWaiting:
 		for _, w := range p.On {
 			l.add("%s for %s", w.Node, strings.TrimSpace(w.For+" "+w.Name))

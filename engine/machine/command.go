@@ -23,6 +23,8 @@ type Start struct {
 	Parent  *event.Parent
 	Depth   int
 	Budget  event.Value
+	// Breakpoints are where the run is paused, see workflow.Breakpoint.
+	Breakpoints []string
 }
 
 func (c Start) decide(d *decider) error {
@@ -36,9 +38,13 @@ func (c Start) decide(d *decider) error {
 	if err := d.checkInput(input); err != nil {
 		return err
 	}
+	if _, err := d.breakpoints(c.Breakpoints); err != nil {
+		return err
+	}
 	p := &event.RunCreated{
 		Workflow: d.w.Name, Version: c.Version, Hash: d.w.Hash.String(), Input: input,
 		Labels: c.Labels, Env: c.Env, Parent: c.Parent, Depth: c.Depth, Budget: c.Budget, Key: d.key,
+		Breakpoints: c.Breakpoints,
 	}
 	for _, i := range d.w.Entry {
 		p.Entry = append(p.Entry, d.w.Nodes[i].ID)
@@ -208,14 +214,30 @@ func (c Pause) decide(d *decider) error {
 	return nil
 }
 
-// Resume lets a paused run go on.
-type Resume struct{ Reason string }
+// Resume lets a paused run go on: past the breakpoint that it came to, once.
+type Resume struct {
+	Reason string
+	Set    map[string]event.Value // state as the run goes on
+	// Rebreak puts Breakpoints in the place of those that the run has.
+	Rebreak     bool
+	Breakpoints []string
+}
 
 func (c Resume) decide(d *decider) error {
 	if d.s.Status != run.Paused {
 		return refuse(d.s, "resume")
 	}
-	d.emit(&event.RunResumed{Reason: c.Reason, Key: d.key})
+	if err := d.checkEdits(c.Set); err != nil {
+		return err
+	}
+	if err := d.checkItems(c.Set); err != nil {
+		return err
+	}
+	if _, err := d.breakpoints(c.Breakpoints); err != nil {
+		return err
+	}
+	d.emit(&event.RunResumed{Reason: c.Reason, Key: d.key, Rebreak: c.Rebreak, Breakpoints: c.Breakpoints})
+	d.edit(c.Set)
 	d.fire()
 	d.touchAll()
 	return nil

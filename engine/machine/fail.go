@@ -113,10 +113,14 @@ func (d *decider) backoff(n *workflow.Node, v *run.Visit) event.Time {
 // passOn decides what follows a failure.
 func (d *decider) passOn(n *workflow.Node, v *run.Visit) {
 	take := func(outcome string) {
+		p := &event.EdgeTaken{From: v.Node, Visit: v.Visit, To: v.To, Outcome: outcome, Of: 1, Failure: v.Failure}
+		if d.stopsOn(p) {
+			return
+		}
 		if n.Kind == workflow.Converge {
 			d.giveUp(n)
 		}
-		d.emit(&event.EdgeTaken{From: v.Node, Visit: v.Visit, To: v.To, Outcome: outcome, Of: 1, Failure: v.Failure})
+		d.emit(p)
 	}
 	switch v.Then {
 	case event.ThenRetry:

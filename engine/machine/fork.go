@@ -22,6 +22,8 @@ type Fork struct {
 	Labels  map[string]string
 	Env     map[string]string
 	Pause   bool // begin paused, to be looked at first
+	// Breakpoints are where the fork is paused, see workflow.Breakpoint.
+	Breakpoints []string
 }
 
 func (c Fork) decide(d *decider) error {
@@ -41,20 +43,16 @@ func (c Fork) decide(d *decider) error {
 	if err := d.checkInput(c.Input); err != nil {
 		return err
 	}
-	for _, k := range slices.Sorted(maps.Keys(c.Set)) {
-		key := d.w.Key(k)
-		if key == nil {
-			return fmt.Errorf("%w: %s declares no state key %q", ErrInvalid, d.w.Name, k)
-		}
-		plain := *key
-		plain.Reduce = "" // an edit is what it says
-		if _, err := reduced(setting{&plain, c.Set[k]}, nil); err != nil {
-			return fmt.Errorf("%w: %w", ErrInvalid, err)
-		}
+	if err := d.checkEdits(c.Set); err != nil {
+		return err
+	}
+	if _, err := d.breakpoints(c.Breakpoints); err != nil {
+		return err
 	}
 	p := &event.RunForked{
 		From: c.From, At: c.At, Workflow: d.w.Name, Version: c.Version, Hash: d.w.Hash.String(),
 		Input: c.Input, Labels: c.Labels, Env: c.Env, Pause: c.Pause, Key: d.key,
+		Breakpoints: c.Breakpoints, Anew: d.anew(past, c),
 	}
 	if d.w.Timeout > 0 {
 		p.Deadline = d.at + event.Time(d.w.Timeout)
@@ -74,9 +72,7 @@ func (c Fork) decide(d *decider) error {
 		}
 		sets[k.Name] = v
 	}
-	for _, k := range slices.Sorted(maps.Keys(sets)) {
-		d.emit(&event.StateSet{Key: k, Value: sets[k]})
-	}
+	d.edit(sets)
 	if !c.Pause {
 		d.touchAll()
 	}
@@ -103,6 +99,19 @@ func (d *decider) standsIn(past *run.State) error {
 		}
 	}
 	return nil
+}
+
+// anew returns the foreach nodes under way in past whose items may be others in
+// the fork. Which results belong to which items is known by their number alone, so
+// that none can be kept.
+func (d *decider) anew(past *run.State, c Fork) []string {
+	var ids []string
+	for _, id := range foreachUnderWay(past) {
+		if past.Hash != d.w.Hash.String() || touches(d.w.Node(id), c.Set, len(c.Input) > 0) != "" {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // checkInput holds an input against the definition's schema; none is not looked

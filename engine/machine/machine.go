@@ -119,6 +119,8 @@ type decider struct {
 	err    error // the fold refused an event: a bug, or a broken history
 
 	todo []string // visits to look at, keys of s.Live
+
+	breaks []*workflow.Breakpoint // s.Breaks, once one had to be looked at
 }
 
 // emit decides p: applies it and keeps it.

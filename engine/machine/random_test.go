@@ -112,6 +112,9 @@ func (h *history) checkPrefixes(last []Event) {
 		// Several things may have been due, or were lost: each is a fact of its own,
 		// and what a person decided is known once it is said.
 		for i, e := range last {
+			if p, ok := e.Payload.(*event.StateSet); ok && p.Node == "" && !p.Merge {
+				first = i + 1 // what a person sets
+			}
 			switch e.Record.Kind {
 			case event.KindNodeLost, event.KindTimerFired, event.KindRunCancelled, event.KindRunRestored, event.KindRunPaused:
 				first = i + 1

@@ -11,16 +11,7 @@ import (
 
 // settle decides what a completed visit still owes: state, then edges.
 func (d *decider) settle(n *workflow.Node, v *run.Visit) {
-	if v.SetDone < v.Sets {
-		sets, err := d.sets(n, v, v.Result, v.Answer)
-		if err != nil || len(sets) != v.Sets {
-			d.err = fmt.Errorf("node %s, visit %d: state it sets has changed since it completed: %v", v.Node, v.Visit, err)
-			return
-		}
-		for _, set := range sets[v.SetDone:] {
-			d.setState(v, set)
-		}
-	}
+	d.setOwed(n, v)
 	switch {
 	case d.err != nil || v.Last:
 	case n.Kind == workflow.End:
@@ -35,11 +26,28 @@ func (d *decider) settle(n *workflow.Node, v *run.Visit) {
 		d.choose(n, v)
 	default:
 		for i := v.Taken; i < len(n.Out); i++ {
-			d.emit(&event.EdgeTaken{
+			if !d.take(&event.EdgeTaken{
 				From: v.Node, Visit: v.Visit, To: d.w.Nodes[n.Out[i].To].ID,
 				Outcome: event.OutcomeAlways, Branch: i, Of: len(n.Out),
-			})
+			}) {
+				return
+			}
 		}
+	}
+}
+
+// setOwed decides the state that a completed visit still owes.
+func (d *decider) setOwed(n *workflow.Node, v *run.Visit) {
+	if v.SetDone == v.Sets {
+		return
+	}
+	sets, err := d.sets(n, v, v.Result, v.Answer)
+	if err != nil || len(sets) != v.Sets {
+		d.err = fmt.Errorf("node %s, visit %d: state it sets has changed since it completed: %v", v.Node, v.Visit, err)
+		return
+	}
+	for _, set := range sets[v.SetDone:] {
+		d.setState(v, set)
 	}
 }
 
@@ -59,19 +67,19 @@ func (d *decider) choose(n *workflow.Node, v *run.Visit) {
 		p.Evals = append(p.Evals, event.Eval{To: to, If: e.If.Text(), Met: o.Met, Reads: reads(o.Reads), Err: o.Err})
 		if o.Met {
 			p.To, p.Outcome = to, event.OutcomeMet
-			d.emit(p)
+			d.take(p)
 			return
 		}
 	}
 	if def != nil {
 		p.To, p.Outcome = d.w.Nodes[def.To].ID, event.OutcomeDefault
-		d.emit(p)
+		d.take(p)
 		return
 	}
 	f := event.Failure{Class: event.ClassInvalidOutput, Message: "no condition is met: " + explain(p.Evals), Node: v.Node, Visit: v.Visit}
 	if n.OnError != nil {
 		p.To, p.Outcome, p.Failure = d.w.Nodes[n.OnError.To].ID, event.OutcomeError, &f
-		d.emit(p)
+		d.take(p)
 		return
 	}
 	d.failRun(f, nil)
@@ -81,21 +89,26 @@ func (d *decider) choose(n *workflow.Node, v *run.Visit) {
 func explain(evals []event.Eval) string {
 	var parts []string
 	for _, e := range evals {
-		var why []string
-		for _, r := range e.Reads {
-			if r.Missing {
-				why = append(why, r.Name+" is missing")
-			} else {
-				b, _ := r.Value.MarshalJSON()
-				why = append(why, fmt.Sprintf("%s = %s", r.Name, b))
-			}
-		}
+		why := readsWords(e.Reads)
 		if e.Err != "" {
 			why = append(why, e.Err)
 		}
 		parts = append(parts, fmt.Sprintf("to %s if %s (%s)", e.To, e.If, strings.Join(why, ", ")))
 	}
 	return strings.Join(parts, "; ")
+}
+
+func readsWords(rs []event.Read) []string {
+	var words []string
+	for _, r := range rs {
+		if r.Missing {
+			words = append(words, r.Name+" is missing")
+		} else {
+			b, _ := r.Value.MarshalJSON()
+			words = append(words, fmt.Sprintf("%s = %s", r.Name, b))
+		}
+	}
+	return words
 }
 
 // A setting is one state key that a completed visit sets.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -37,6 +38,7 @@ var update = flag.Bool("update", false, "rewrite what follows the commands of th
 // checkpoint [NAME] · retry from NODE#VISIT · restore v12|NAME · recover · continue · state · nodes · due.
 // For nodes with a role an agent is chosen, another one each time: ROLE-1, ROLE-2.
 // A result may name NODE#VISIT@ATTEMPT, set k=JSON, tokens=IN,OUT, after=+30s,
+// start and resume break="SPEC" (break="" is none), resume set k=JSON,
 // again=true|false; any command may have key=K, restore "pause", checkpoint
 // at=v12 and "pin". "N times COMMAND" shows what follows the last. In JSON,
 // @text(N) is a text of N bytes and @list(N) a list of the numbers from 0.
@@ -176,6 +178,8 @@ func (c *conversation) say(line string) []string {
 		case args[i] == "set":
 			i++
 			opts["set"] += args[i] + "\n"
+		case k == "break":
+			opts[k] += unquote(v) + "\n"
 		case ok && strings.Trim(k, "abcdefghijklmnopqrstuvwxyz") == "":
 			opts[k] = v
 		default:
@@ -244,7 +248,7 @@ func (c *conversation) command(name string, args []string, opts map[string]strin
 	}
 	switch name {
 	case "start":
-		return Start{Input: c.json(arg(0)), Depth: c.number(opts["depth"])}
+		return Start{Input: c.json(arg(0)), Depth: c.number(opts["depth"]), Breakpoints: lines(opts["break"])}
 	case "result":
 		return c.result(args, opts)
 	case "signal":
@@ -255,7 +259,8 @@ func (c *conversation) command(name string, args []string, opts map[string]strin
 	case "pause":
 		return Pause{Reason: unquote(arg(0))}
 	case "resume":
-		return Resume{Reason: unquote(arg(0))}
+		breaks, rebreak := opts["break"]
+		return Resume{Reason: unquote(arg(0)), Set: c.sets(opts), Rebreak: rebreak, Breakpoints: lines(breaks)}
 	case "cancel":
 		return Cancel{Reason: unquote(arg(0))}
 	case "retry":
@@ -311,14 +316,7 @@ func (c *conversation) result(args []string, opts map[string]string) Command {
 	default:
 		c.Fatalf("a result is ok or fail, not %q", args[1])
 	}
-	for kv := range strings.SplitSeq(strings.TrimSuffix(opts["set"], "\n"), "\n") {
-		if k, v, ok := strings.Cut(kv, "="); ok {
-			if r.Set == nil {
-				r.Set = map[string]event.Value{}
-			}
-			r.Set[k] = c.json(v)
-		}
-	}
+	r.Set = c.sets(opts)
 	if in, out, ok := strings.Cut(opts["tokens"], ","); ok {
 		r.Usage = &event.Usage{InputTokens: int64(c.number(in)), OutputTokens: int64(c.number(out))}
 	}
@@ -330,6 +328,26 @@ func (c *conversation) result(args []string, opts map[string]string) Command {
 		r.Again = &again
 	}
 	return r
+}
+
+// sets reads set k=JSON.
+func (c *conversation) sets(opts map[string]string) map[string]event.Value {
+	var set map[string]event.Value
+	for _, kv := range lines(opts["set"]) {
+		if k, v, ok := strings.Cut(kv, "="); ok {
+			if set == nil {
+				set = map[string]event.Value{}
+			}
+			set[k] = c.json(v)
+		}
+	}
+	return set
+}
+
+// lines splits what was gathered from options that may be repeated; empty ones are
+// left out.
+func lines(s string) []string {
+	return slices.DeleteFunc(strings.Split(s, "\n"), func(l string) bool { return l == "" })
 }
 
 func failure(args []string) *event.Failure {

@@ -33,6 +33,8 @@ func (p *RunCreated) code(c *coder) {
 	c.time(&p.Deadline)
 	c.str(&p.Key)
 	c.value(&p.Budget)
+	c.later()
+	c.strs(&p.Breakpoints)
 }
 
 // Kind returns KindRunCompleted.
@@ -64,6 +66,11 @@ func (*RunPaused) Kind() eventlog.Kind { return KindRunPaused }
 func (p *RunPaused) code(c *coder) {
 	c.str(&p.Reason)
 	c.str(&p.Key)
+	c.later()
+	c.str(&p.Breakpoint)
+	c.str(&p.Node)
+	c.int(&p.Visit)
+	c.str(&p.To)
 }
 
 // Kind returns KindRunResumed.
@@ -73,6 +80,9 @@ func (p *RunResumed) code(c *coder) {
 	c.str(&p.Reason)
 	c.bool(&p.Retry)
 	c.str(&p.Key)
+	c.later()
+	c.bool(&p.Rebreak)
+	c.strs(&p.Breakpoints)
 }
 
 // Kind returns KindRunWaiting.
@@ -111,6 +121,9 @@ func (p *RunForked) code(c *coder) {
 	c.time(&p.Deadline)
 	c.bool(&p.Pause)
 	c.str(&p.Key)
+	c.later()
+	c.strs(&p.Breakpoints)
+	c.strs(&p.Anew)
 }
 
 // Kind returns KindNodeScheduled.

@@ -103,6 +103,8 @@ type RunCreated struct {
 	Deadline Time              `json:"deadline,omitzero"`
 	Key      string            `json:"key,omitempty"` // idempotency key of the command
 	Budget   Value             `json:"budget,omitempty"`
+	// Breakpoints are the places at which the run is paused, as they were written.
+	Breakpoints []string `json:"breakpoints,omitempty"`
 }
 
 // RunCompleted: the run ended well.
@@ -122,10 +124,16 @@ type RunCancelled struct {
 	Key    string `json:"key,omitempty"`
 }
 
-// RunPaused: no node is started until the run is resumed.
+// RunPaused: no node is started until the run is resumed. With Breakpoint the run
+// came to one: before the visit begins or, with To, before the visit's edge to that
+// node is taken.
 type RunPaused struct {
-	Reason string `json:"reason,omitempty"`
-	Key    string `json:"key,omitempty"`
+	Reason     string `json:"reason,omitempty"`
+	Key        string `json:"key,omitempty"`
+	Breakpoint string `json:"breakpoint,omitempty"`
+	Node       string `json:"node,omitempty"`
+	Visit      int    `json:"visit,omitempty"`
+	To         string `json:"to,omitempty"`
 }
 
 // RunResumed: a paused run goes on, or (Retry) a failed one tries its failed
@@ -134,6 +142,9 @@ type RunResumed struct {
 	Reason string `json:"reason,omitempty"`
 	Retry  bool   `json:"retry,omitempty"`
 	Key    string `json:"key,omitempty"`
+	// Rebreak says that Breakpoints take the place of those that the run had.
+	Rebreak     bool     `json:"rebreak,omitempty"`
+	Breakpoints []string `json:"breakpoints,omitempty"`
 }
 
 // Wait is one thing a run waits for.
@@ -175,6 +186,11 @@ type RunForked struct {
 	Deadline Time              `json:"deadline,omitzero"`
 	Pause    bool              `json:"pause,omitempty"`
 	Key      string            `json:"key,omitempty"`
+	// Breakpoints are those of this run; the other run's are not taken over.
+	Breakpoints []string `json:"breakpoints,omitempty"`
+	// Anew names foreach nodes that were under way, and whose items may be others
+	// here: all of them are done again.
+	Anew []string `json:"anew,omitempty"`
 }
 
 // NodeScheduled: a visit of the node begins; it consumes every token that the

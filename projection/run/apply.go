@@ -64,8 +64,7 @@ func (s *State) apply(p event.Payload) error {
 		s.end(Cancelled)
 		s.key(p.Key)
 	case *event.RunPaused:
-		s.Status, s.Reason = Paused, p.Reason
-		s.key(p.Key)
+		s.paused(p)
 	case *event.RunResumed:
 		s.resumed(p)
 	case *event.RunWaiting:
@@ -187,7 +186,7 @@ func (s *State) moving() {
 }
 
 func (s *State) end(st Status) {
-	s.Status, s.Ended = st, s.Time
+	s.Status, s.Ended, s.Break = st, s.Time, nil
 	if st != Failed {
 		clear(s.Live)
 		s.Tokens, s.Done, s.Halted = nil, nil, nil
@@ -204,7 +203,7 @@ func (s *State) created(p *event.RunCreated) error {
 	s.Workflow, s.WFVer, s.Hash = p.Workflow, p.Version, p.Hash
 	s.Input, s.Env, s.Labels, s.Parent, s.Depth = p.Input, p.Env, p.Labels, p.Parent, p.Depth
 	s.Deadline, s.Budget, s.Key = p.Deadline, p.Budget, p.Key
-	s.Last = p.Input
+	s.Last, s.Breaks = p.Input, p.Breakpoints
 	for _, kv := range p.Defaults {
 		s.Vars[kv.Key] = kv.Value
 	}

@@ -21,6 +21,7 @@ func (s *State) taken(p *event.EdgeTaken) error {
 	v.Taken++
 	if v.Taken == p.Of {
 		delete(s.Live, p.From)
+		s.passed(p.From, true)
 	}
 	s.Tokens = append(s.Tokens, t)
 	return nil

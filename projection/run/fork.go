@@ -37,12 +37,21 @@ func (s *State) forked(p *event.RunForked) error {
 	s.Origin = &Origin{p.From, p.At}
 	s.Workflow, s.WFVer, s.Hash = p.Workflow, p.Version, p.Hash
 	s.Labels, s.Env, s.Key, s.Created = p.Labels, p.Env, p.Key, s.Time
+	s.Breaks, s.Break, s.Passed = p.Breakpoints, nil, nil
 	s.Parent, s.Depth, s.Keys, s.Marks, s.Usage = nil, 0, nil, nil, event.Usage{}
 	s.Output, s.Failure, s.Errors, s.Ended, s.Reason, s.Expired = nil, nil, nil, 0, "", false
 	for _, v := range s.Halted { // p.At lies between the events that ended the other run
 		s.Live[v.Node] = v
 	}
 	s.Halted = nil
+	for _, id := range p.Anew {
+		if v := s.Live[id]; v != nil {
+			v.Each = nil
+		}
+		if n := s.Nodes[id]; n != nil {
+			n.Kept = nil
+		}
+	}
 	for _, id := range s.LiveIDs() {
 		s.rewind(s.Live[id])
 	}

@@ -10,7 +10,8 @@ import (
 
 // restored goes back to the position after version p.To. The history is not
 // rewritten, and what only ever grows stays: visit numbers, signals consumed,
-// what was spent, the keys of commands, the names of checkpoints.
+// what was spent, the keys of commands, the names of checkpoints. Breakpoints stay as
+// they are, and the run comes to them again.
 func (s *State) restored(p *event.RunRestored) error {
 	if s.Past == nil {
 		return errors.New("a restore needs the run's past, which this fold was not given")
@@ -30,6 +31,7 @@ func (s *State) restored(p *event.RunRestored) error {
 	s.Version, s.Seq, s.Time = now.Version, now.Seq, now.Time
 	s.Past, s.Other = now.Past, now.Other
 	s.Keys, s.Marks, s.Signals, s.Usage = now.Keys, now.Marks, now.Signals, now.Usage
+	s.Breaks, s.Break, s.Passed = now.Breaks, nil, nil
 	s.Reason, s.Expired = "", false
 	for _, v := range s.Halted { // p.To lies between the events that ended the run
 		s.Live[v.Node] = v

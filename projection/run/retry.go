@@ -7,6 +7,10 @@ import (
 func (s *State) resumed(p *event.RunResumed) {
 	s.Status, s.Reason = Running, ""
 	s.key(p.Key)
+	s.pass()
+	if p.Rebreak {
+		s.Breaks = p.Breakpoints
+	}
 	for _, v := range s.Live {
 		v.Losses = 0
 		if v.Then == event.ThenPause {

@@ -85,6 +85,10 @@ type State struct {
 	Keys    []string           // idempotency keys of the last MaxKeys commands, oldest first
 	Expired bool               // its own deadline has passed
 
+	Breaks []string // breakpoints, as they were written
+	Break  *Place   // paused at one: what the run was about to do
+	Passed []Place  // where it was resumed at one, and has not done it yet
+
 	// Parallel branches: see thread.go.
 	Journal []Entry
 	Forked  bool             // a journal is open: several branches are under way

@@ -121,6 +121,18 @@ func merge(ts []Thread) Thread {
 	return Thread{Path: ts[0].Path, Seen: list}
 }
 
+// ThreadOf returns what a visit sees that begins with tokens.
+func ThreadOf(tokens []*Token) Thread {
+	if len(tokens) == 0 {
+		return Thread{}
+	}
+	ts := make([]Thread, len(tokens))
+	for i, t := range tokens {
+		ts[i] = t.Thread
+	}
+	return merge(ts)
+}
+
 func prefix(a, b []int) int {
 	n := 0
 	for n < len(a) && n < len(b) && a[n] == b[n] {
@@ -246,11 +258,7 @@ func (s *State) Merged(tokens []*Token) []event.KV {
 		if !s.soleThread(tokens) {
 			return nil
 		}
-		ts := make([]Thread, len(tokens))
-		for i, tok := range tokens {
-			ts[i] = tok.Thread
-		}
-		t = merge(ts)
+		t = ThreadOf(tokens)
 	}
 	want := s.VarsAt(t)
 	var kvs []event.KV

@@ -25,6 +25,7 @@ func (s *State) scheduled(p *event.NodeScheduled) error {
 	if s.Live[p.Node] != nil {
 		return fmt.Errorf("%w: %s is under way", ErrHistory, p.Node)
 	}
+	s.passed(p.Node, false)
 	n := s.node(p.Node)
 	n.Visits, n.Status = p.Visit, NodeScheduled
 	n.Failure = nil

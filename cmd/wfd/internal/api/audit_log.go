@@ -63,6 +63,16 @@ func isMachine(actor string) bool {
 	return how == "engine" || how == "runner"
 }
 
+// isEdit reports whether somebody set state himself, as a run was resumed or forked.
+func isEdit(e eventlog.Event) bool {
+	if e.Kind != event.KindStateSet || e.Erased || isMachine(e.Actor) {
+		return false
+	}
+	p, err := event.Decode(e.Kind, e.Payload)
+	set, ok := p.(*event.StateSet)
+	return err == nil && ok && set.Node == "" && !set.Merge
+}
+
 // deeds reads who did what from the events: there is no second record of it
 // that could say something else.
 func (a *API) deeds(_ context.Context, in *deedsInput) (*answer[List[Deed]], error) {
@@ -95,7 +105,7 @@ func (a *API) deeds(_ context.Context, in *deedsInput) (*answer[List[Deed]], err
 		case in.All:
 			return true
 		}
-		return (len(in.Kind) > 0 || commandKinds[e.Kind]) && (in.Actor != "" || !isMachine(e.Actor))
+		return (len(in.Kind) > 0 || commandKinds[e.Kind] || isEdit(e)) && (in.Actor != "" || !isMachine(e.Actor))
 	}}, func(k eventlog.Kind) bool { return k != unwanted }, in.Limit)
 	if err != nil {
 		return nil, err

@@ -32,6 +32,13 @@ type ReasonBody struct {
 	Reason string `json:"reason,omitempty" maxLength:"4096"`
 }
 
+// ResumeBody says how a paused run goes on.
+type ResumeBody struct {
+	Reason      string                 `json:"reason,omitempty" maxLength:"4096"`
+	Set         map[string]event.Value `json:"set,omitempty" doc:"state as the run goes on"`
+	Breakpoints *[]string              `json:"breakpoints,omitempty" maxItems:"64" doc:"take the place of those that the run has; []: none"`
+}
+
 type commandInput[B any] struct {
 	OfRun
 	Keyed
@@ -46,7 +53,16 @@ func (a *API) commands(h huma.API) {
 		return machine.Answer{Node: b.Node, Visit: b.Visit, Value: b.Value}
 	})
 	reasoned(a, h, "pause", "Let a run start nothing more until it is resumed", func(why string) machine.Command { return machine.Pause{Reason: why} })
-	reasoned(a, h, "resume", "Let a paused run go on", func(why string) machine.Command { return machine.Resume{Reason: why} })
+	command(a, h, "resume", "Let a paused run go on: past the breakpoint that it came to, once", payloadLimit, func(b *ResumeBody) machine.Command {
+		if b == nil {
+			b = &ResumeBody{}
+		}
+		c := machine.Resume{Reason: b.Reason, Set: b.Set}
+		if b.Breakpoints != nil {
+			c.Rebreak, c.Breakpoints = true, *b.Breakpoints
+		}
+		return c
+	})
 	reasoned(a, h, "cancel", "End a run", func(why string) machine.Command { return machine.Cancel{Reason: why} })
 	register(h, operation{method: "POST", path: "/v1/runs/{id}/retry", id: "retry-run", tag: "runs",
 		summary: "Let a failed run try again what failed, or go on in place from just before a visit"}, a.retry)

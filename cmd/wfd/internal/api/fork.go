@@ -19,6 +19,8 @@ type ForkBody struct {
 	Set      map[string]event.Value `json:"set,omitempty" doc:"state as the fork begins"`
 	Labels   map[string]string      `json:"labels,omitempty" maxProperties:"64"`
 	Pause    bool                   `json:"pause,omitempty" doc:"begin paused, to be looked at first"`
+	// Breakpoints are places at which the fork is paused.
+	Breakpoints []string `json:"breakpoints,omitempty" maxItems:"64" doc:"where the fork is paused, as at the start of a run; those of the run are not taken over"`
 }
 
 func (a *API) forks(h huma.API) {
@@ -42,6 +44,7 @@ func (a *API) forks(h huma.API) {
 			}
 			r, err := a.o.Engine.ForkRun(ctx, id, engine.ForkRequest{
 				At: at, Workflow: body.Workflow, Version: body.Version, Input: body.Input, Set: body.Set, Labels: body.Labels, Pause: body.Pause,
+				Breakpoints: body.Breakpoints,
 			}, by(ctx, in.Keyed))
 			if err != nil {
 				p := AsProblem(err)

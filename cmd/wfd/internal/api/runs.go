@@ -28,6 +28,8 @@ type StartBody struct {
 	Version int               `json:"version,omitempty" minimum:"0" doc:"of the workflow; 0: the newest"`
 	Labels  map[string]string `json:"labels,omitempty" maxProperties:"64"`
 	Budget  event.Value       `json:"budget,omitempty"`
+	// Breakpoints are places at which the run is paused.
+	Breakpoints []string `json:"breakpoints,omitempty" maxItems:"64" doc:"where the run is paused before it goes on: node=review, node=review#2, edge=review->draft, if=state.score < 0.5"`
 }
 
 type startInput struct {
@@ -89,7 +91,7 @@ func (a *API) start(ctx context.Context, in *startInput) (*startOutput, error) {
 	if body == nil {
 		body = &StartBody{}
 	}
-	req := engine.StartRequest{Workflow: in.Name, Version: body.Version, Input: body.Input, Labels: body.Labels, Budget: body.Budget}
+	req := engine.StartRequest{Workflow: in.Name, Version: body.Version, Input: body.Input, Labels: body.Labels, Budget: body.Budget, Breakpoints: body.Breakpoints}
 	if body.ID != "" {
 		id, err := eventlog.ParseRunID(body.ID)
 		if err != nil || id.IsSystem() {

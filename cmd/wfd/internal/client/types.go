@@ -27,6 +27,15 @@ type Run struct {
 	Errors   []Failure         `json:"errors"`
 	Waits    []Wait            `json:"waits"`
 	Usage    Usage             `json:"usage"`
+	// Breakpoint is set on a run that is paused at one.
+	Breakpoint *Breakpoint `json:"breakpoint"`
+}
+
+// Breakpoint is what a run is about to do.
+type Breakpoint struct {
+	Node  string `json:"node"`
+	Visit int    `json:"visit"`
+	To    string `json:"to"`
 }
 
 // Terminal reports whether the run has ended.

@@ -44,6 +44,8 @@ type Options struct {
 	Secrets  *secret.Store
 	Agents   *roster.Roster
 	Prices   *price.Book // nil: those of the binary
+	// Breakpoints are added to every run that is started.
+	Breakpoints []string
 }
 
 // Host is an engine on a data directory, with its API.
@@ -81,7 +83,8 @@ func (h *Host) on(log *eventlog.DB, views *projection.Views, o Options) {
 	h.Log, h.Views = log, views
 	opt := engine.Options{
 		Logger: o.Logger, Runners: runners(o), Queues: o.Queues, Env: engine.EnvAllowed(o.AllowEnv), Secrets: o.Secrets, Agents: o.Agents,
-		Prices: o.Prices,
+		Prices:      o.Prices,
+		Breakpoints: o.Breakpoints,
 	}
 	if o.Replies != nil {
 		opt.Replies = o.Replies.Runner()
