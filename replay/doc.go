@@ -30,6 +30,7 @@
 //
 // Known holes of WhatIf: a result that the definition of its time refused is not in
 // the log, and stays refused. A result that came too late, and was ignored, is not
-// in the log either. Forks are not played. Child runs count with the result that
+// in the log either. A fork is played from where it begins: what it took over from
+// the other run is taken as it stood there. Child runs count with the result that
 // they had.
 package replay

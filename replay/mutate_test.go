@@ -173,11 +173,15 @@ func facts(t *testing.T, m *sim, id eventlog.RunID) map[int]bool {
 			}
 			leading := true // what is lost or given up, then what that is for
 			for i, e := range events[:n] {
-				switch e.p.(type) {
+				switch p := e.p.(type) {
 				case *event.NodeLost:
 					out[int(e.Version)-1] = leading
 				case *event.AgentChosen, *event.RunCancelled, *event.RunRestored:
 					out[int(e.Version)-1] = true
+				case *event.StateSet:
+					if p.Node == "" && !p.Merge { // a person sets it
+						out[int(e.Version)-1] = true
+					}
 				case *event.NodeSkipped:
 				default:
 					leading = false

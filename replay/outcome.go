@@ -15,6 +15,7 @@ import (
 // How a run would go elsewhere.
 const (
 	WhatInput    = "input"    // it would not have begun: its input does not fit
+	WhatFork     = "fork"     // it would not have begun where it was forked
 	WhatDecision = "decision" // a condition would decide otherwise
 	WhatGraph    = "graph"    // an edge leads elsewhere
 	WhatExpect   = "expect"   // a result no longer fits

@@ -18,13 +18,18 @@ const maxWakes = 10_000
 // answers and signals come from the recording, at the time they came; time that
 // only the new definition waits for passes at once.
 type player struct {
-	w      *workflow.Workflow
-	rec    *recording
-	s      *run.State
-	held   []fact           // whose node has not come yet
-	events []eventlog.Event // decided; kept where the recording has a restore
+	w     *workflow.Workflow
+	rec   *recording
+	s     *run.State
+	held  []fact // whose node has not come yet
+	route route
+	// Where the recording goes back to a position: the events that were decided, the
+	// names of those recorded, and the versions of those decided by their names.
 	keep   bool
-	route  route
+	events []eventlog.Event
+	namer  namer
+	names  []string
+	named  map[string]eventlog.Version
 	lost   string // why the recording cannot be followed further, "" if it can
 	last   event.Time
 }
@@ -33,12 +38,14 @@ type player struct {
 // refusal says that the run could not even have begun.
 func play(w *workflow.Workflow, rec *recording) (*player, error) {
 	p := &player{w: w, rec: rec, s: run.New(rec.s.Run), route: newRoute()}
-	for _, f := range rec.facts {
-		if goesBack(f.cmd) {
-			p.keep = true
+	p.s.Past, p.s.Other = p.past, rec.s.Other
+	if p.keep = slices.ContainsFunc(rec.facts, func(f fact) bool { return goesBack(f.cmd) }); p.keep {
+		var err error
+		if p.names, err = rec.names(); err != nil {
+			return p, err
 		}
+		p.namer, p.named = namer{}, map[string]eventlog.Version{}
 	}
-	p.s.Past = p.past
 	for i, f := range rec.facts {
 		if i == 0 {
 			if err := p.decide(f.meta, f.cmd); err != nil {
@@ -68,20 +75,9 @@ func revives(c machine.Command) bool {
 	return false
 }
 
-// goesBack reports whether a command goes back to a position of the run's past.
-func goesBack(c machine.Command) bool {
-	switch c := c.(type) {
-	case machine.Restore:
-		return true
-	case machine.Retry:
-		return c.Node != ""
-	}
-	return false
-}
-
 func (p *player) past(v eventlog.Version) (*run.State, error) {
 	s := run.New(p.s.Run)
-	s.Past = p.past
+	s.Past, s.Other = p.past, p.s.Other
 	for _, e := range p.events[:v] {
 		if err := s.Apply(e); err != nil {
 			return nil, err
@@ -94,7 +90,7 @@ func (p *player) past(v eventlog.Version) (*run.State, error) {
 func (p *player) decide(m machine.Meta, c machine.Command) error {
 	at := p.s.Version
 	m.Choose = p.rec.choose
-	decided, err := machine.Decide(p.w, p.s, m, c)
+	decided, err := machine.Decide(p.w, p.s, m, p.known(c))
 	if err != nil {
 		return err
 	}
@@ -103,9 +99,31 @@ func (p *player) decide(m machine.Meta, c machine.Command) error {
 		p.route.note(d.Payload)
 		if p.keep {
 			p.events = append(p.events, asEvent(d, p.s.Run, at+eventlog.Version(i+1)))
+			p.named[p.namer.name(d.Payload)] = at + eventlog.Version(i+1)
 		}
 	}
+	if stop := p.s.Break; stop != nil && !p.rec.stops[*stop] {
+		return p.decide(m, machine.Resume{}) // nobody looked at the run there
+	}
 	return nil
+}
+
+// known returns a command without the breakpoints that the definition has no place
+// for: where a run was looked at does not change where it goes.
+func (p *player) known(c machine.Command) machine.Command {
+	unknown := func(spec string) bool {
+		_, err := p.w.Breakpoint(spec)
+		return err != nil
+	}
+	switch c := c.(type) {
+	case machine.Start:
+		c.Breakpoints = slices.DeleteFunc(slices.Clone(c.Breakpoints), unknown)
+		return c
+	case machine.Resume:
+		c.Breakpoints = slices.DeleteFunc(slices.Clone(c.Breakpoints), unknown)
+		return c
+	}
+	return c
 }
 
 // take gives the run a fact, or holds it until its node has come.
@@ -156,13 +174,21 @@ func (p *player) give(f fact) (bool, error) {
 		c.Child = v.Child
 		f.cmd = c
 	}
-	if goesBack(f.cmd) && p.departed() {
-		p.lost = "the run was restored later, to a position that is another one here"
+	if !goesBack(f.cmd) {
+		err := p.decide(f.meta, f.cmd)
+		if refused(err) {
+			err = nil
+		}
+		return true, err
+	}
+	cmd, ok := p.translated(f.cmd)
+	if !ok || p.departed() {
+		p.lost = "the run went back later, to a position that is another one here"
 		return true, nil
 	}
-	err := p.decide(f.meta, f.cmd)
+	err := p.decide(f.meta, cmd)
 	if refused(err) {
-		return true, nil
+		p.lost, err = "the run went back later, which is refused here: "+err.Error(), nil
 	}
 	return true, err
 }

@@ -13,6 +13,7 @@ import (
 
 // A recording is what came to a run from outside, in order, and where it went.
 type recording struct {
+	log   eventlog.Log
 	s     *run.State // as it stands at its end
 	facts []fact
 	route route
@@ -20,6 +21,7 @@ type recording struct {
 	timers  map[run.Timer]bool
 	retries map[attemptKey]event.Time
 	chosen  map[attemptKey]*event.AgentChosen
+	stops   map[run.Place]bool // where it was paused at a breakpoint
 }
 
 // fact is something from outside, as the command it stands for.
@@ -42,7 +44,10 @@ var errUnplayable = errors.New("cannot be played")
 
 // recordingOf reads a run. old is its definition, nil if that is gone.
 func recordingOf(log eventlog.Log, id eventlog.RunID, defs Definitions) (*recording, error) {
-	rec := &recording{s: newState(log, id), route: newRoute(), timers: map[run.Timer]bool{}, retries: map[attemptKey]event.Time{}, chosen: map[attemptKey]*event.AgentChosen{}}
+	rec := &recording{
+		log: log, s: newState(log, id), route: newRoute(), timers: map[run.Timer]bool{}, retries: map[attemptKey]event.Time{},
+		chosen: map[attemptKey]*event.AgentChosen{}, stops: map[run.Place]bool{},
+	}
 	var old *workflow.Workflow
 	var group []entry
 	for events, err := range appends(log, id) {
@@ -58,11 +63,8 @@ func recordingOf(log eventlog.Log, id eventlog.RunID, defs Definitions) (*record
 			group = append(group, entry{e, p})
 		}
 		for i := range group {
-			switch p := group[i].p.(type) {
-			case *event.RunForked:
-				return nil, fmt.Errorf("%w: it is a fork of run %s", errUnplayable, p.From)
-			case *event.RunCreated:
-				if old, err = defs.ByHash(p.Hash); err != nil && !errors.Is(err, ErrNoDefinition) {
+			if hash, ok := definitionOf(group[i].p); ok {
+				if old, err = defs.ByHash(hash); err != nil && !errors.Is(err, ErrNoDefinition) {
 					return nil, err
 				}
 			}
@@ -123,11 +125,17 @@ func (rec *recording) note(old *workflow.Workflow, events []entry, derived bool)
 	switch p := e.p.(type) {
 	case *event.TimerSet:
 		rec.timers[run.Timer{Node: p.Node, Visit: p.Visit, For: p.For, At: p.At}] = true
+	case *event.RunPaused:
+		if p.Breakpoint != "" {
+			rec.stops[run.Place{Node: p.Node, Visit: p.Visit, To: p.To}] = true
+		}
 	case *event.NodeRetried:
 		rec.retries[attemptKey{VisitKey{p.Node, p.Visit}, p.Attempt}] = p.At
 	case *event.AgentChosen:
 		rec.chosen[attemptKey{VisitKey{p.Node, p.Visit}, p.Attempt}] = p
 	case *event.RunCreated:
+		rec.timers[run.Timer{For: "run", At: p.Deadline}] = true
+	case *event.RunForked:
 		rec.timers[run.Timer{For: "run", At: p.Deadline}] = true
 	}
 	return nil
@@ -160,8 +168,10 @@ func (rec *recording) outside(p event.Payload) bool {
 		return late(p.Node, p.Visit)
 	case *event.NodeSkipped:
 		return false // who cancels or restores is told by the event that says so
-	case *event.RunCreated, *event.NodeLost, *event.SignalReceived, *event.InputReceived, *event.ChildEnded,
-		*event.TimerFired, *event.RunPaused, *event.RunResumed, *event.RunCancelled, *event.RunRestored:
+	case *event.RunPaused:
+		return p.Breakpoint == ""
+	case *event.RunCreated, *event.RunForked, *event.NodeLost, *event.SignalReceived, *event.InputReceived, *event.ChildEnded,
+		*event.TimerFired, *event.RunResumed, *event.RunCancelled, *event.RunRestored:
 		return true
 	}
 	return false

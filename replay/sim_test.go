@@ -13,6 +13,7 @@ import (
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/eventlog/eventlogtest"
+	"github.com/wfd-dev/wfd/projection"
 	"github.com/wfd-dev/wfd/projection/event"
 	"github.com/wfd-dev/wfd/projection/run"
 )
@@ -52,13 +53,16 @@ type sim struct {
 	now   event.Time
 	next  int  // of IDs
 	calm  bool // nothing goes wrong
-	// answer, if set, gives the value of a result.
-	answer func(v *run.Visit) any
+	// answer, if set, gives the value of a result; counted, if set, that of the
+	// n-th visit of a node that counts, which is the same in a fork.
+	answer  func(v *run.Visit) any
+	counted func(node string, n int) any
 }
 
 type simRun struct {
-	wf *workflow.Workflow
-	s  *run.State
+	wf    *workflow.Workflow
+	s     *run.State
+	lived map[eventlog.Version][]byte // snapshots of s as it was after each append
 }
 
 func newSim(t testing.TB, seed uint64, sources ...string) *sim {
@@ -84,7 +88,49 @@ func (m *sim) id() eventlog.RunID {
 }
 
 func (m *sim) start(name string, input any) *simRun {
-	return m.startAs(m.id(), name, machine.Start{Version: 1, Input: event.MustValue(input)})
+	c := machine.Start{Version: 1, Input: event.MustValue(input)}
+	if !m.calm {
+		c.Breakpoints = m.breakpoints(m.names[name])
+	}
+	return m.startAs(m.id(), name, c)
+}
+
+// breakpoints returns some that a definition has, for most runs none.
+func (m *sim) breakpoints(w *workflow.Workflow) []string {
+	var all []string
+	for m.rng.IntN(3) == 0 {
+		n, e := w.Nodes[m.rng.IntN(len(w.Nodes))], w.Edges[m.rng.IntN(len(w.Edges))]
+		all = append(all, []string{
+			"node=" + n.ID, "node=" + n.ID + "#2", "edge=" + w.Nodes[e.From].ID + "->" + w.Nodes[e.To].ID, "if=state.score > 0.4",
+		}[m.rng.IntN(4)])
+	}
+	return all
+}
+
+// fork begins a run where another stood, now and then with other state or input.
+// It returns nil where the other cannot be forked.
+func (m *sim) fork(of *simRun) *simRun {
+	m.t.Helper()
+	c := machine.Fork{From: of.s.Run, At: eventlog.Version(1 + m.rng.IntN(int(of.s.Version))), Pause: m.rng.IntN(4) == 0}
+	if m.rng.IntN(3) == 0 {
+		c.Input = event.MustValue(map[string]any{"who": "Bob"})
+	}
+	if len(of.wf.Keys) > 0 && m.rng.IntN(3) == 0 {
+		c.Set = m.edit(of.wf)
+	}
+	f := &simRun{wf: of.wf, s: newState(m.log, m.id())}
+	m.do(f, "ann", c)
+	if f.s.Status == run.Pending {
+		return nil // it had ended there
+	}
+	m.runs = append(m.runs, f)
+	return f
+}
+
+// edit sets some key of a definition's state.
+func (m *sim) edit(w *workflow.Workflow) map[string]event.Value {
+	k := w.Keys[m.rng.IntN(len(w.Keys))]
+	return map[string]event.Value{k.Name: event.MustValue(map[string]any{"number": 0.7, "array": []any{"edited"}, "string": "edited"}[k.Type])}
 }
 
 func (m *sim) startAs(id eventlog.RunID, name string, c machine.Start) *simRun {
@@ -125,6 +171,10 @@ func (m *sim) do(r *simRun, actor string, cs ...machine.Command) {
 		m.t.Fatal(err)
 	}
 	r.s.Seq = seq + eventlog.Seq(len(records)) - 1
+	if r.lived == nil {
+		r.lived = map[eventlog.Version][]byte{}
+	}
+	r.lived[r.s.Version] = snapshotOf(m.t, r.s)
 	for _, e := range decided {
 		switch p := e.Payload.(type) {
 		case *event.ChildStarted:
@@ -153,6 +203,14 @@ func (m *sim) choose(_ *workflow.Node, v *run.Visit) *event.AgentChosen {
 	return &event.AgentChosen{Agent: fmt.Sprint("agent-", m.next), Provider: "sim", Hash: v.Node}
 }
 
+// root returns the run that r is under in the end.
+func (m *sim) root(r *simRun) *simRun {
+	for r.s.Parent != nil {
+		r = m.byID(r.s.Parent.Run)
+	}
+	return r
+}
+
 func (m *sim) byID(id eventlog.RunID) *simRun {
 	for _, r := range m.runs {
 		if r.s.Run == id {
@@ -167,14 +225,17 @@ func (m *sim) drive() {
 	for steps := 0; steps < 3000; steps++ {
 		open := slices.DeleteFunc(slices.Clone(m.runs), func(r *simRun) bool { return r.s.Status.Terminal() })
 		if len(open) == 0 {
-			return
+			if m.calm || !m.revive() {
+				return
+			}
+			continue
 		}
 		r := open[m.rng.IntN(len(open))]
 		if !m.calm && m.trouble(r) {
 			continue
 		}
 		if !m.step(r) && len(open) == 1 {
-			return
+			m.t.Fatalf("%s stands still at version %d: %s, %s", r.wf.Name, r.s.Version, r.s.Status, jsonOf(r.s.Live))
 		}
 	}
 }
@@ -187,18 +248,18 @@ func (m *sim) step(r *simRun) bool {
 		n := machine.NodeOf(r.wf, v)
 		switch {
 		case v.Status == run.NodeRunning && n.Runs && v.Each == nil:
-			ready = append(ready, m.result(v))
+			ready = append(ready, m.result(r, v))
 		case v.Status == run.NodeWaiting && v.Asked && len(v.Result) == 0:
-			ready = append(ready, machine.Answer{Node: id, Value: event.MustValue(m.value(v))})
+			ready = append(ready, machine.Answer{Node: id, Value: event.MustValue(m.value(r, v))})
 		case v.Status == run.NodeWaiting && v.Signal != "":
-			ready = append(ready, machine.Signal{Name: v.Signal, Value: event.MustValue(m.value(v))})
+			ready = append(ready, machine.Signal{Name: v.Signal, Value: event.MustValue(m.value(r, v))})
 		}
 	}
 	m.rng.Shuffle(len(ready), func(i, j int) { ready[i], ready[j] = ready[j], ready[i] })
 	at, timed := machine.Due(r.s)
 	switch {
 	case r.s.Status == run.Paused:
-		m.do(r, "ann", machine.Resume{})
+		m.do(r, "ann", m.resume(r))
 	case timed && (len(ready) == 0 || !m.calm && m.rng.IntN(8) == 0):
 		m.now = max(m.now, at)
 		m.do(r, "system", machine.Wake{})
@@ -210,7 +271,56 @@ func (m *sim) step(r *simRun) bool {
 	return true
 }
 
-func (m *sim) value(v *run.Visit) any {
+// resume lets a paused run go on, now and then with other state or breakpoints.
+func (m *sim) resume(r *simRun) machine.Command {
+	c := machine.Resume{}
+	if m.calm {
+		return c
+	}
+	if len(r.wf.Keys) > 0 && m.rng.IntN(3) == 0 {
+		c.Set = m.edit(r.wf)
+	}
+	if m.rng.IntN(4) == 0 {
+		c.Rebreak, c.Breakpoints = true, m.breakpoints(r.wf)
+	}
+	return c
+}
+
+// revive takes up a run that has ended, by what its status allows, now and then.
+func (m *sim) revive() bool {
+	r := m.runs[m.rng.IntN(len(m.runs))]
+	if m.rng.IntN(3) > 0 {
+		return false
+	}
+	from := r.s.Version
+	switch {
+	case len(m.runs) < 12 && m.rng.IntN(3) == 0:
+		return m.fork(r) != nil
+	case r.s.Status == run.Failed && m.rng.IntN(2) == 0:
+		m.do(r, "ann", machine.Retry{Reason: "again"})
+	case r.s.Status == run.Failed:
+		visits, err := projection.Visits(m.log, r.s.Run)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		if len(visits) > 0 {
+			v := visits[m.rng.IntN(len(visits))]
+			m.do(r, "ann", machine.Retry{Node: v.Node, Visit: v.Visit, To: v.Begins - 1})
+		}
+	default:
+		m.do(r, "ann", machine.Restore{To: eventlog.Version(1 + m.rng.IntN(int(r.s.Version)))})
+	}
+	return r.s.Version > from
+}
+
+func (m *sim) value(r *simRun, v *run.Visit) any {
+	if m.counted != nil {
+		of := v.Node
+		if v.Item > 0 {
+			of = v.Of
+		}
+		return m.counted(v.Node, r.s.Nodes[of].Counted)
+	}
 	if m.answer != nil {
 		if x := m.answer(v); x != nil {
 			return x
@@ -222,7 +332,7 @@ func (m *sim) value(v *run.Visit) any {
 	}
 }
 
-func (m *sim) result(v *run.Visit) machine.Command {
+func (m *sim) result(of *simRun, v *run.Visit) machine.Command {
 	r := machine.Result{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Usage: &event.Usage{InputTokens: int64(m.rng.IntN(99)), OutputTokens: 5}}
 	if !m.calm && m.rng.IntN(6) == 0 {
 		classes := []string{event.ClassTimeout, event.ClassNetwork, event.ClassToolFailed, event.ClassRateLimit, event.ClassAuth}
@@ -236,8 +346,8 @@ func (m *sim) result(v *run.Visit) machine.Command {
 		}
 		return r
 	}
-	r.Value = event.MustValue(m.value(v))
-	if m.rng.IntN(5) == 0 {
+	r.Value = event.MustValue(m.value(of, v))
+	if !m.calm && m.rng.IntN(5) == 0 {
 		r.Set = map[string]event.Value{"score": event.MustValue(0.9), "undeclared": event.MustValue("x")}
 	}
 	return r
@@ -380,6 +490,30 @@ edges:
   - {from: mend, to: each}
   - {from: each, to: kids}
   - {from: kids, to: done}
+`,
+	"kinds": `
+name: kinds
+entry: ask
+state: {score: {type: number, default: 1}, last: {type: string}}
+nodes:
+  ask: {agent: writer, prompt: "Ask ${input.who}", retry: {max: 2, backoff: 1s}}
+  split: {parallel: {}, needs: [ask]}
+  page: {http: {url: "https://example/${nodes.ask.visits}"}, set: {last: page}, needs: [split], on_error: sorry}
+  work: {worker: {worker: w, input: "${state.score}"}, set: {score: "${result.score}"}, needs: [split], retry: {max: 1, then: pause}}
+  tool: {tool: {tool: t}, needs: [split]}
+  sorry: {exec: {command: [x]}}
+  all: {converge: {agent: editor, prompt: "Join"}, needs: [page, work, tool, sorry], on_failure: fail_fast, set: {last: all}}
+  hush: {wait: {until: "2026-06-01T00:00:00Z"}}
+  over: {human: {prompt: "${state.last}?"}, timeout: 30m, on_timeout: done}
+  stop: {end: completed}
+  done: {exec: {command: [x]}}
+  none: {foreach: {items: "${[]}", do: {exec: {command: [x]}}}, needs: [hush]}
+edges:
+  - {from: all, to: hush, if: "state.score > 0.5"}
+  - {from: all, to: over, default: true}
+  - {from: over, to: stop, if: "result.ok"}
+  - {from: over, to: ask, if: "nodes.ask.visits < 3"}
+  - {from: over, to: done, default: true}
 `,
 }
 

@@ -141,7 +141,11 @@ func (r *Report) Merge(o Report) {
 func whatIf(log eventlog.Log, defs Definitions, w *workflow.Workflow, id eventlog.RunID, memo *changedBy) (*Outcome, []string, error) {
 	rec, err := recordingOf(log, id, defs)
 	if errors.Is(err, errUnplayable) {
-		return &Outcome{Run: id, What: WhatUnknown, Reason: "cannot be played", Why: err.Error()}, nil, nil
+		reason := "cannot be played"
+		if errors.Is(err, ErrErased) {
+			reason += ": payloads were erased"
+		}
+		return &Outcome{Run: id, What: WhatUnknown, Reason: reason, Why: err.Error()}, nil, nil
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("run %s: %w", id, err)
@@ -156,10 +160,14 @@ func whatIf(log eventlog.Log, defs Definitions, w *workflow.Workflow, id eventlo
 	p, err := play(w, rec)
 	switch {
 	case refused(err) && p.s.Version == 0:
-		return &Outcome{
+		o := &Outcome{
 			Run: id, What: WhatInput, Reason: "does not begin: its input no longer fits", Why: err.Error(),
 			Status: rec.s.Status, Played: string(run.Pending),
-		}, changed, nil
+		}
+		if rec.s.Origin != nil {
+			o.What, o.Reason = WhatFork, "cannot begin where it was forked"
+		}
+		return o, changed, nil
 	case err != nil:
 		return &Outcome{Run: id, What: WhatUnknown, Reason: "cannot be played", Why: err.Error(), Status: rec.s.Status, Played: "stopped"}, changed, nil
 	}

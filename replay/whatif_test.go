@@ -6,7 +6,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wfd-dev/wfd/engine/machine"
 	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/projection/event"
 	"github.com/wfd-dev/wfd/projection/run"
 )
 
@@ -41,6 +43,68 @@ func TestWhatIfOfTheSameDefinition(t *testing.T) {
 		}
 	}
 	t.Logf("%d runs", runs)
+}
+
+// A fork is played from where it begins, with its edits; what it took over stays as
+// it was, whatever the definition now says about it.
+func TestWhatIfOfForks(t *testing.T) {
+	m := calmLoops(t, 1) // reviews score 0.2, 0.4, 0.6
+	origin := m.runs[0]
+	var second eventlog.Version // the second review has decided
+	for _, e := range m.events(origin.s.Run) {
+		if p, err := payload(e); err == nil {
+			if p, ok := p.(*event.EdgeTaken); ok && p.From == "review" && p.Visit == 2 {
+				second = e.Version
+			}
+		}
+	}
+	fork := func(name string, c machine.Fork) *simRun {
+		c.From = origin.s.Run
+		f := &simRun{wf: m.names[name], s: newState(m.log, m.id())}
+		m.runs = append(m.runs, f)
+		m.do(f, "ann", c)
+		m.drive()
+		return f
+	}
+	m.answer = func(v *run.Visit) any { return map[string]any{"v": int64(1), "score": 0.62} }
+	low := fork("loop", machine.Fork{At: second})
+	edited := fork("loop", machine.Fork{At: second - 1, Set: map[string]event.Value{"score": event.MustValue(0.95)}})
+	for _, c := range []struct {
+		old, new string
+		of       *simRun
+		what     string
+		says     string
+	}{
+		{"state.score < 0.6", "state.score < 0.61", low, "", ""},
+		{"state.score < 0.6", "state.score < 0.65", low, WhatDecision, "review#3 goes to draft instead of publish"},
+		{"state.score < 0.6", "state.score < 0.3", low, "", ""}, // what is before the fork is not looked at
+		{"state.score < 0.6", "state.score < 0.9", edited, "", ""},
+		{"state.score < 0.6", "state.score < 0.99", edited, WhatDecision, "review#2 goes to draft instead of publish"},
+		{"review", "check", low, WhatFork, "the run stands at node draft"},
+	} {
+		source := strings.ReplaceAll(zoo["loop"], c.old, c.new)
+		if c.what == WhatFork {
+			source = strings.ReplaceAll(zoo["loop"], "draft", "first")
+		}
+		rep, err := WhatIf(context.Background(), m.log, m.defs, load(t, source), []eventlog.RunID{c.of.s.Run}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (c.what == "") != (rep.Same == 1) {
+			t.Errorf("%s: %s", c.new, jsonOf(rep))
+			continue
+		}
+		if c.what != "" && (rep.Groups[0].What != c.what || !strings.Contains(rep.Groups[0].Example.Why, c.says)) {
+			t.Errorf("%s: %s", c.new, jsonOf(rep.Groups))
+		}
+	}
+	// Of one that cannot be played it is said why.
+	events := list(m.events(low.s.Run))
+	events[2].Payload, events[2].Erased = nil, true
+	rep, err := WhatIf(context.Background(), events, m.defs, load(t, zoo["loop"]), []eventlog.RunID{low.s.Run}, nil)
+	if err != nil || rep.Unknown != 1 || !strings.Contains(rep.Groups[0].Example.Why, "erased") {
+		t.Errorf("%v %s", err, jsonOf(rep))
+	}
 }
 
 // calmLoops are runs of the loop whose reviews score 0.3, 0.5, …, until 0.6.

@@ -18,7 +18,10 @@ func checkWhy(t *testing.T, m *sim, r *simRun, x Explanation, k VisitKey) {
 		t.Fatalf("%s of %s: the last step is another: %s", jsonOf(k), r.wf.Name, jsonOf(x))
 	}
 	told := map[VisitKey]bool{}
-	events := m.events(r.s.Run)
+	events, err := m.log.ReadFrom(0, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for i, st := range x.Steps {
 		_, _, item := run.ItemOf(st.Node)
 		if len(st.Came) == 0 && !item && !r.wf.Nodes[r.wf.Entry[0]].Conditional() && len(r.wf.Node(st.Node).In) > 0 && st.Node != r.wf.Nodes[r.wf.Entry[0]].ID {
@@ -34,7 +37,7 @@ func checkWhy(t *testing.T, m *sim, r *simRun, x Explanation, k VisitKey) {
 					if !ok || read.Set == 0 || read.Name != "state."+key {
 						continue
 					}
-					p, err := payload(events[read.Set-1])
+					p, err := payload(events[read.Seq-1])
 					if err != nil {
 						t.Fatal(err)
 					}

@@ -43,12 +43,7 @@ func lawful(ctx context.Context, log eventlog.Log, views *projection.Views, row 
 	if s.Status != row.Status || s.Version != row.Version || s.Seq != row.Seq {
 		bad("it folds to %s at version %d, seq %d; the list has %s at version %d, seq %d", s.Status, s.Version, s.Seq, row.Status, row.Version, row.Seq)
 	}
-	if s.Status.Terminal() != (s.Ended != 0) {
-		bad("it is %s, and its end is %d", s.Status, s.Ended)
-	}
-	if s.Status.Terminal() && s.Status != run.Failed && len(s.Live) > 0 {
-		bad("it is %s, and %d visits are under way", s.Status, len(s.Live))
-	}
+	wrong = append(wrong, s.Lawful()...)
 	if _, err := views.DefinitionByHash(ctx, s.Hash); err != nil {
 		bad("its definition: %v", err)
 	}
