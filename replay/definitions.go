@@ -11,6 +11,21 @@ import (
 	"github.com/wfd-dev/wfd/projection/event"
 )
 
+// DefinitionOf returns the hash of the definition that a run began with, "" if that
+// was erased.
+func DefinitionOf(log eventlog.Log, id eventlog.RunID) (hash string, err error) {
+	first, err := log.ReadRun(id, 0, 1)
+	if err != nil || len(first) == 0 {
+		return "", err
+	}
+	p, err := payload(first[0])
+	if errors.Is(err, ErrErased) {
+		return "", nil
+	}
+	hash, _ = definitionOf(p)
+	return hash, err
+}
+
 // ErrNoDefinition: no definition with this hash is known, or its text was erased.
 var ErrNoDefinition = errors.New("the definition is gone")
 

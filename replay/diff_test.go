@@ -1,8 +1,11 @@
 package replay
 
 import (
+	"maps"
+	"slices"
 	"testing"
 
+	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/projection/event"
 	"github.com/wfd-dev/wfd/projection/run"
 )
@@ -121,6 +124,85 @@ func TestDiffNamesTheDecision(t *testing.T) {
 	}
 }
 
+// checkReel reads frames part by part, and gets the same.
+func checkReel(t *testing.T, m *sim, r *simRun, frames []Frame) {
+	t.Helper()
+	reel := NewReel(m.log, r.s.Run)
+	var got []Frame
+	for first := true; ; first = false {
+		part, next, err := reel.Frames(1 + m.rng.IntN(9))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, part...)
+		if next == 0 {
+			break
+		}
+		if want := frames[len(got)].Event.Seq; next != want || first && len(part) == 0 {
+			t.Fatalf("the next part begins at %d, want %d", next, want)
+		}
+	}
+	if jsonOf(got) != jsonOf(frames) {
+		t.Fatal("the parts are not the whole")
+	}
+}
+
+// counting is a log that counts what is read from it.
+type counting struct {
+	eventlog.Log
+	read int
+}
+
+func (l *counting) ReadRun(id eventlog.RunID, after eventlog.Version, limit int) ([]eventlog.Event, error) {
+	events, err := l.Log.ReadRun(id, after, limit)
+	l.read += len(events)
+	return events, err
+}
+
+// A reel of a run that goes on, read to its end, goes on with it: nothing is left
+// out, no event is read twice, and what is past the log's end when a part is asked
+// for waits for the next.
+func TestReelOfARunThatGoesOn(t *testing.T) {
+	m := newSim(t, 5, slices.Collect(maps.Values(zoo))...)
+	root := m.start("tree", map[string]any{"who": "Ann"})
+	log := &counting{Log: m.log}
+	reel := NewReel(log, root.s.Run)
+	var got []Frame
+	read := func() {
+		for {
+			part, next, err := reel.Frames(7)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, part...)
+			if next == 0 {
+				return
+			}
+		}
+	}
+	for range 400 {
+		if m.rng.IntN(3) == 0 {
+			read()
+		}
+		open := slices.DeleteFunc(slices.Clone(m.runs), func(r *simRun) bool { return r.s.Status.Terminal() })
+		if len(open) == 0 {
+			break
+		}
+		m.step(open[m.rng.IntN(len(open))])
+	}
+	read()
+	want, err := Frames(m.log, root.s.Run, 0, 1<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if jsonOf(got) != jsonOf(want) || len(got) < 40 {
+		t.Fatalf("%d frames while it went on, %d afterwards", len(got), len(want))
+	}
+	if log.read > len(want) {
+		t.Errorf("%d events were read for %d frames", log.read, len(want))
+	}
+}
+
 // Frames say what each event changed; applied one after the other they give the
 // state at every event, of a run and those under it, and taken back the one before.
 func TestFramesGiveTheState(t *testing.T) {
@@ -179,6 +261,7 @@ func TestFramesGiveTheState(t *testing.T) {
 				}
 			}
 		}
+		checkReel(t, m, root, frames)
 		half := frames[len(frames)/2].Event.Seq
 		rest, err := Frames(m.log, root.s.Run, half, 7)
 		if err != nil || len(rest) == 0 || jsonOf(rest[0]) != jsonOf(frames[len(frames)/2+1]) {

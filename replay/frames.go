@@ -53,37 +53,74 @@ type TokenChange struct {
 // of the log, in the log's order. What can be folded no further, because a
 // payload was erased, has no changes.
 func Frames(log eventlog.Log, id eventlog.RunID, after eventlog.Seq, limit int) ([]Frame, error) {
-	folds := map[eventlog.RunID]*folding{}
-	var frames []Frame
-	for e, err := range tree(log, id) {
+	r := NewReel(log, id)
+	if err := r.Skip(after); err != nil {
+		return nil, err
+	}
+	frames, _, err := r.Frames(limit)
+	return frames, err
+}
+
+// A Reel gives the frames of a run, and of the runs under it, part by part: each
+// event is read and folded once. It is not safe for concurrent use.
+type Reel struct {
+	log   eventlog.Log
+	weave *weave
+	folds map[eventlog.RunID]*folding
+}
+
+// NewReel returns a reel before the run's first event.
+func NewReel(log eventlog.Log, id eventlog.RunID) *Reel {
+	return &Reel{log: log, weave: newWeave(log, id), folds: map[eventlog.RunID]*folding{}}
+}
+
+func (r *Reel) foldOf(e entry) *folding {
+	f := r.folds[e.Run]
+	if f == nil {
+		f = &folding{s: newState(r.log, e.Run)}
+		r.folds[e.Run] = f
+	}
+	return f
+}
+
+// Skip goes on to behind an event of the log.
+func (r *Reel) Skip(after eventlog.Seq) error {
+	for {
+		seq, err := r.weave.peek()
+		if err != nil || seq == 0 || seq > after {
+			return err
+		}
+		e, _, err := r.weave.next()
+		if err == nil {
+			err = r.foldOf(e).apply(e)
+		}
 		if err != nil {
-			return nil, err
+			return err
 		}
-		f := folds[e.Run]
-		if f == nil {
-			f = &folding{s: newState(log, e.Run)}
-			folds[e.Run] = f
+	}
+}
+
+// Frames returns the next frames, at most limit, and the seq of the one after
+// them, 0 if the log has none yet.
+func (r *Reel) Frames(limit int) (frames []Frame, next eventlog.Seq, err error) {
+	r.weave.extend()
+	for len(frames) < limit {
+		e, ok, err := r.weave.next()
+		if err != nil || !ok {
+			return frames, 0, err
 		}
-		if e.Seq <= after {
-			if err := f.apply(e); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		if len(frames) == limit {
-			break
-		}
-		changes, err := f.changes(e)
+		changes, err := r.foldOf(e).changes(e)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		v, err := event.ViewOf(e.Event)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		frames = append(frames, Frame{Event: v, Changes: changes})
 	}
-	return frames, nil
+	next, err = r.weave.peek()
+	return frames, next, err
 }
 
 // folding is the fold of one run.

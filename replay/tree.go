@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"container/heap"
 	"iter"
 
 	"github.com/wfd-dev/wfd/eventlog"
@@ -9,42 +10,104 @@ import (
 )
 
 // tree yields the events of a run and of all runs under it, in the order of the
-// log.
+// log, up to its present head.
 func tree(log eventlog.Log, id eventlog.RunID) iter.Seq2[entry, error] {
 	return func(yield func(entry, error) bool) {
-		known := map[eventlog.RunID]bool{id: true}
-		streams := []*stream{{log: log, run: id}}
+		w := newWeave(log, id)
 		for {
-			var next *stream
-			for _, s := range streams {
-				e, ok, err := s.peek()
-				if err != nil {
-					yield(entry{}, err)
-					return
-				}
-				if ok && (next == nil || e.Seq < next.page[0].Seq) {
-					next = s
-				}
-			}
-			if next == nil {
-				return
-			}
-			e := next.page[0]
-			next.page = next.page[1:]
-			p, err := payload(e)
-			if err != nil && !e.Erased {
-				yield(entry{}, err)
-				return
-			}
-			if c, ok := p.(*event.ChildStarted); ok && !known[c.Child] {
-				known[c.Child] = true
-				streams = append(streams, &stream{log: log, run: c.Child})
-			}
-			if !yield(entry{e, p}, nil) {
+			e, ok, err := w.next()
+			if !ok && err == nil || !yield(e, err) || err != nil {
 				return
 			}
 		}
 	}
+}
+
+// A weave merges the events of a run and of all runs under it, in the order of the
+// log. It ends at the log's head as it was when it began, so that no run is read
+// further than another, and can go on from there.
+type weave struct {
+	log   eventlog.Log
+	upTo  eventlog.Seq
+	known map[eventlog.RunID]bool
+	ready streams   // with an event up to upTo, the first of the log on top
+	rest  []*stream // the others
+}
+
+func newWeave(log eventlog.Log, id eventlog.RunID) *weave {
+	w := &weave{log: log, known: map[eventlog.RunID]bool{id: true}, rest: []*stream{{log: log, run: id}}}
+	w.extend()
+	return w
+}
+
+// extend goes on to the log's present head.
+func (w *weave) extend() {
+	if head := w.log.Head(); head > w.upTo {
+		w.upTo = head
+		for _, s := range w.rest {
+			s.ended = false
+		}
+	}
+}
+
+// settle puts each stream where it belongs.
+func (w *weave) settle() error {
+	rest := w.rest
+	w.rest = nil
+	for _, s := range rest {
+		e, ok, err := s.peek()
+		if err != nil {
+			return err
+		}
+		if ok && e.Seq <= w.upTo {
+			heap.Push(&w.ready, s)
+		} else {
+			w.rest = append(w.rest, s)
+		}
+	}
+	return nil
+}
+
+// peek returns the seq of the next event, 0 if there is none.
+func (w *weave) peek() (eventlog.Seq, error) {
+	if err := w.settle(); err != nil || len(w.ready) == 0 {
+		return 0, err
+	}
+	return w.ready[0].page[0].Seq, nil
+}
+
+// next returns the next event; ok is false if there is none.
+func (w *weave) next() (_ entry, ok bool, err error) {
+	if seq, err := w.peek(); err != nil || seq == 0 {
+		return entry{}, false, err
+	}
+	s := heap.Pop(&w.ready).(*stream)
+	w.rest = append(w.rest, s)
+	e := s.page[0]
+	s.page = s.page[1:]
+	p, err := payload(e)
+	if err != nil && !e.Erased {
+		return entry{}, false, err
+	}
+	if c, ok := p.(*event.ChildStarted); ok && !w.known[c.Child] {
+		w.known[c.Child] = true
+		w.rest = append(w.rest, &stream{log: w.log, run: c.Child})
+	}
+	return entry{e, p}, true, nil
+}
+
+// streams is a heap by the seq of the next event.
+type streams []*stream
+
+func (h streams) Len() int           { return len(h) }
+func (h streams) Less(i, j int) bool { return h[i].page[0].Seq < h[j].page[0].Seq }
+func (h streams) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *streams) Push(x any)        { *h = append(*h, x.(*stream)) }
+func (h *streams) Pop() any {
+	old := *h
+	s := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return s
 }
 
 // stream reads the events of one run.

@@ -52,6 +52,7 @@ type API struct {
 
 	streams   chan struct{} // a place for each stream that is open
 	backingUp chan struct{} // a place for the backup that is being made
+	reels     reels
 
 	drain    sync.Once
 	draining chan struct{} // closed: streams and long polls come to an end
@@ -72,7 +73,10 @@ func New(o Options) *API {
 	if o.Ready == nil {
 		o.Ready = func() error { return nil }
 	}
-	a := &API{o: o, mux: http.NewServeMux(), streams: make(chan struct{}, maxStreams), backingUp: make(chan struct{}, 1), draining: make(chan struct{})}
+	a := &API{
+		o: o, mux: http.NewServeMux(), streams: make(chan struct{}, maxStreams), backingUp: make(chan struct{}, 1),
+		draining: make(chan struct{}), reels: reels{now: time.Now},
+	}
 	registry := huma.NewMapRegistry("#/components/schemas/", schemaName)
 	registry.RegisterTypeAlias(reflect.TypeFor[event.Value](), reflect.TypeFor[any]())
 	registry.RegisterTypeAlias(reflect.TypeFor[event.Time](), reflect.TypeFor[time.Time]())

@@ -82,15 +82,21 @@ func (a *API) lookBack(h huma.API, defs replay.Definitions) {
 			if err != nil {
 				return nil, err
 			}
-			after := in.From
-			if after > 0 {
-				after--
+			reel := a.reels.take(id, in.From)
+			if reel == nil {
+				reel = replay.NewReel(a.o.Log, id)
+				if err := reel.Skip(max(in.From, 1) - 1); err != nil {
+					return nil, err
+				}
 			}
-			frames, err := replay.Frames(a.o.Log, id, after, in.Limit+1)
+			frames, next, err := reel.Frames(in.Limit)
 			if err != nil {
 				return nil, err
 			}
-			return a.replayPage(defs, frames, in.Limit)
+			if next != 0 {
+				a.reels.keep(id, next, reel)
+			}
+			return a.replayPage(defs, frames, next)
 		})
 	register(h, operation{method: "GET", path: "/v1/runs/{id}/tree", id: "get-tree", tag: tag,
 		summary: "The state of a run and of the runs under it, now or at any position of the run's history"},
@@ -142,11 +148,11 @@ func (a *API) lookBack(h huma.API, defs replay.Definitions) {
 		})
 }
 
-// replayPage is a page of frames, of which there is one more if there is a next.
-func (a *API) replayPage(defs replay.Definitions, frames []replay.Frame, limit int) (*answer[Replay], error) {
+// replayPage is a page of frames; next is the seq of the one after them.
+func (a *API) replayPage(defs replay.Definitions, frames []replay.Frame, next eventlog.Seq) (*answer[Replay], error) {
 	out := Replay{List: List[replay.Frame]{Items: frames}, Graphs: map[string]replay.Graph{}}
-	if len(frames) > limit {
-		out.Items, out.Next = frames[:limit], strconv.FormatUint(uint64(frames[limit].Event.Seq), 10)
+	if next != 0 {
+		out.Next = strconv.FormatUint(uint64(next), 10)
 	}
 	if out.Items == nil {
 		out.Items = []replay.Frame{}
@@ -159,11 +165,11 @@ func (a *API) replayPage(defs replay.Definitions, frames []replay.Frame, limit i
 		if err != nil {
 			return nil, err
 		}
-		s, err := replay.State(a.o.Log, id, replay.Position{Version: 1})
+		hash, err := replay.DefinitionOf(a.o.Log, id)
 		if err != nil {
 			return nil, err
 		}
-		w, err := defs.ByHash(s.Hash)
+		w, err := defs.ByHash(hash)
 		if err != nil {
 			continue // what happened can be told without the graph
 		}
