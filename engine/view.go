@@ -111,7 +111,7 @@ func why(s *run.State, w *workflow.Workflow) (string, []event.Wait) {
 	}
 	var parts []string
 	var waits []event.Wait
-	ids := slices.SortedFunc(maps.Keys(s.Live), func(a, b string) int { return strings.Compare(a, b) })
+	ids := slices.SortedFunc(maps.Keys(s.Live), run.Compare)
 	working := 0
 	for _, id := range ids {
 		v := s.Live[id]

@@ -121,7 +121,7 @@ func (a *app) concludeAudit(of string, x *audited) error {
 		return err
 	}
 	if n := len(x.Problems); n > 0 {
-		return &coded{exitStorage, fmt.Errorf("%s: not verified: %d problems", of, n)}
+		return &coded{exitStorage, fmt.Errorf("%s: not verified: %s", of, many(n, "problem"))}
 	}
 	return nil
 }

@@ -92,7 +92,7 @@ written; see wfd backup verify. Exit 6 if anything is damaged.`,
 				return err
 			}
 			if len(c.Problems) > 0 {
-				return &coded{exitStorage, fmt.Errorf("%s: %d problems", dir, len(c.Problems))}
+				return &coded{exitStorage, fmt.Errorf("%s: %s", dir, many(len(c.Problems), "problem"))}
 			}
 			return nil
 		},

@@ -68,6 +68,32 @@ func (a *app) printList(raw json.RawMessage, human func(t *text)) error {
 	return nil
 }
 
+// printEach writes what a command says about each of the things it was given, once
+// all is known: one as it is, several as a list, or one a line. A table is written as
+// it goes.
+func (a *app) printEach(raws []json.RawMessage, given int) error {
+	switch {
+	case a.output == "table":
+		return nil
+	case given == 1 && len(raws) == 1:
+		return a.printJSON(raws[0])
+	case a.output == "ndjson":
+		for _, raw := range raws {
+			if err := a.printJSON(raw); err != nil {
+				return err
+			}
+		}
+		return nil
+	case raws == nil:
+		raws = []json.RawMessage{}
+	}
+	raw, err := json.Marshal(raws)
+	if err != nil {
+		return err
+	}
+	return a.printJSON(raw)
+}
+
 // printJSON writes a value as JSON, one line of it, or YAML.
 func (a *app) printJSON(raw json.RawMessage) error {
 	if a.jq != "" {

@@ -45,6 +45,9 @@ FILE is what has a / or ends in .yaml, .yml or .json.`,
 			}
 			var text []byte
 			if isFile(args[0]) {
+				if version != 0 {
+					return usagef("--version is for the NAME of a registered workflow: %s becomes the newest version of its name", args[0])
+				}
 				if text, err = readDefinition(args[0], false); err != nil {
 					return err
 				}
@@ -73,7 +76,7 @@ FILE is what has a / or ends in .yaml, .yml or .json.`,
 	f.StringVar(&input, "input", "", "the run's input: JSON, @file, or - for standard input")
 	f.StringVar(&id, "id", "", "the run's ID, a ULID; made if absent")
 	f.StringArrayVar(&labels, "label", nil, "key=value, to find the run by; may be repeated")
-	f.IntVar(&version, "version", 0, "version of the workflow; 0 is the newest")
+	f.IntVar(&version, "version", 0, "version of the registered workflow; 0 is the newest")
 	breakFlag(f, &breaks)
 	c.register(cmd)
 	a.engine.register(cmd)

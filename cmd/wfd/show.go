@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/client"
+	"github.com/wfd-dev/wfd/projection/run"
 )
 
 func (a *app) show() *cobra.Command {
@@ -92,7 +93,7 @@ func showState(t *text, st *client.State) {
 	if len(st.Nodes) > 0 {
 		t.printf("\n")
 		t.row("NODE", "STATUS", "VISITS", "RESULT")
-		for _, id := range slices.Sorted(maps.Keys(st.Nodes)) {
+		for _, id := range slices.SortedFunc(maps.Keys(st.Nodes), run.Compare) {
 			n := st.Nodes[id]
 			result := ""
 			switch {

@@ -36,6 +36,14 @@ func line(s string, n int) string {
 	return s
 }
 
+// many counts: "1 problem", "2 problems".
+func many(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
 // text writes for people. What it is given is cleaned.
 type text struct {
 	w     io.Writer

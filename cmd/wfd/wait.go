@@ -53,7 +53,7 @@ func (a *app) finish(ctx context.Context, s *session, raw json.RawMessage, c *ch
 	}
 	if !c.wait {
 		if s.inside() && !r.Terminal() {
-			a.note("note: nothing is executed until a daemon serves %s, or a command with --wait", a.data)
+			a.note("note: nothing is executed until %s", a.unless())
 		}
 		if err := a.print(raw, func(t *text) { t.printf("%s\t%s\n", r.ID, r.Status) }); err != nil {
 			return err
@@ -79,6 +79,15 @@ func (a *app) finish(ctx context.Context, s *session, raw json.RawMessage, c *ch
 		return &coded{exitFailed, fmt.Errorf("run %s is %s: %s", r.ID, r.Status, r.Why)}
 	}
 	return nil
+}
+
+// unless says what it takes for the runs of this directory to go on.
+func (a *app) unless() string {
+	dir, err := a.dataDir()
+	if err != nil {
+		dir = "the data directory" // it is open, so that it has a name
+	}
+	return "a daemon serves " + dir + ", or a command with --wait works on it"
 }
 
 // settle waits until a run has ended or is paused; with the engine in this
@@ -129,7 +138,11 @@ func (a *app) settle(ctx context.Context, s *session, id string, timeout time.Du
 	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return nil, ctx.Err()
 	}
-	late := &coded{exitTimeout, fmt.Errorf("run %s is not done after %s; it goes on", id, timeout)}
+	goes := "it goes on"
+	if s.inside() {
+		goes = "nothing goes on until " + a.unless()
+	}
+	late := &coded{exitTimeout, fmt.Errorf("run %s is not done after %s; %s", id, timeout, goes)}
 	now, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTime)
 	defer cancel()
 	raw, _, err := s.Do(now, client.Request{Path: req.Path})

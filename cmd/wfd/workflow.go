@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/url"
 	"os"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/client"
 	"github.com/wfd-dev/wfd/engine/workflow"
+	"github.com/wfd-dev/wfd/replay"
 )
 
 func (a *app) workflow() *cobra.Command {
@@ -46,17 +48,22 @@ func (a *app) workflowApply(use, short string, template bool) *cobra.Command {
 				return err
 			}
 			defer closeInto(s, &err)
+			var done []json.RawMessage
 			for i, file := range args {
 				reg, raw, err := a.apply(cmd.Context(), s, file, texts[i], template)
 				if err != nil {
-					return err
+					return errors.Join(a.printEach(done, len(args)), err) // those before it are registered
 				}
-				err = a.print(raw, func(t *text) { t.printf("%s\tv%d\t%s\n", reg.Name, reg.Version, reg.Hash[:12]) })
-				if err != nil {
-					return err
+				done = append(done, raw)
+				if a.output == "table" {
+					t := a.text()
+					t.printf("%s\tv%d\t%s\n", reg.Name, reg.Version, reg.Hash[:12])
+					if err := t.flush(); err != nil {
+						return err
+					}
 				}
 			}
-			return nil
+			return a.printEach(done, len(args))
 		},
 	}
 }
@@ -148,6 +155,7 @@ func (a *app) workflowValidate() *cobra.Command {
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			bad := false
+			var reports []json.RawMessage
 			for _, file := range args {
 				src, err := readFile(file)
 				if err != nil {
@@ -159,17 +167,23 @@ func (a *app) workflowValidate() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				err = a.print(raw, func(t *text) {
-					t.printf("%s: %s\n", file, report.Problems.Summary())
-				})
-				if err != nil {
+				reports = append(reports, raw)
+				if a.output != "table" {
+					continue
+				}
+				t := a.text()
+				t.printf("%s: %s\n", file, report.Problems.Summary())
+				if err := t.flush(); err != nil {
 					return err
 				}
-				if a.output == "table" && len(report.Problems) > 0 {
+				if len(report.Problems) > 0 {
 					var b strings.Builder
 					report.Problems.Render(&b, false) // to memory
 					a.note("%s", strings.TrimRight(b.String(), "\n"))
 				}
+			}
+			if err := a.printEach(reports, len(args)); err != nil {
+				return err
 			}
 			if bad {
 				return &coded{exitUsage, nil}
@@ -205,6 +219,9 @@ func (a *app) workflowGraph() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "graph NAME|FILE",
 		Short: "Draw a workflow as Mermaid or DOT, with the state of a run on request",
+		Long: `Draw a workflow as Mermaid or DOT, with the state of a run on request. With -o json
+or yaml the graph is data: nodes, the edges that leave them, and of a run the status
+of its nodes and the edges it has taken.`,
 		Example: `  wfd workflow graph review.yaml
   wfd workflow graph review --format dot | dot -Tsvg > review.svg
   wfd workflow graph --run RUN`,
@@ -237,6 +254,9 @@ func (a *app) workflowGraph() *cobra.Command {
 					return err
 				}
 			}
+			if a.output != "table" && !cmd.Flags().Changed("format") {
+				return a.printGraph(wf, d, run)
+			}
 			if format == "dot" {
 				return wf.DOT(a.stdout, d)
 			}
@@ -247,6 +267,36 @@ func (a *app) workflowGraph() *cobra.Command {
 	cmd.Flags().StringVar(&run, "run", "", "show how far this run has come")
 	cmd.Flags().IntVar(&version, "version", 0, "version; 0 is the newest")
 	return cmd
+}
+
+// graph is a workflow's graph as data, with what a run has done in it.
+type graph struct {
+	replay.Graph
+	Hash   string            `json:"hash"`
+	Run    string            `json:"run,omitempty"`
+	Status map[string]string `json:"status,omitempty"` // of nodes
+	Taken  []taken           `json:"taken,omitempty"`  // edges, in declared order
+}
+
+type taken struct {
+	From string `json:"from"`
+	To   string `json:"to"`
+	On   string `json:"on,omitempty"` // error or timeout
+}
+
+func (a *app) printGraph(wf *workflow.Workflow, d workflow.Drawing, run string) error {
+	g := graph{Graph: replay.GraphOf(wf), Hash: wf.Hash.String(), Run: run, Status: d.Status}
+	for _, e := range wf.Edges {
+		if d.Taken[e.Index] {
+			on := map[workflow.EdgeRole]string{workflow.OnError: "error", workflow.OnTimeout: "timeout"}[e.Role]
+			g.Taken = append(g.Taken, taken{wf.Nodes[e.From].ID, wf.Nodes[e.To].ID, on})
+		}
+	}
+	raw, err := json.Marshal(g)
+	if err != nil {
+		return err
+	}
+	return a.printJSON(raw)
 }
 
 // drawn returns the workflow to draw, if it is not given, and what a run has done

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -59,6 +60,14 @@ func (s *State) itemFailed(v *Visit, p *event.NodeFailed) error {
 	each.Failures = append(each.Failures, p.Failure)
 	each.Again = append(each.Again, Redo{v.Item - 1, v.Attempt})
 	return nil
+}
+
+// Compare orders nodes by their ID, the items of a foreach behind it and by their
+// number.
+func Compare(a, b string) int {
+	x, i, _ := ItemOf(a)
+	y, j, _ := ItemOf(b)
+	return cmp.Or(strings.Compare(cmp.Or(x, a), cmp.Or(y, b)), strings.Compare(x, y), cmp.Compare(i, j))
 }
 
 // ItemName is the node ID of item i, from 0, of a foreach.
