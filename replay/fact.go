@@ -19,9 +19,15 @@ import (
 // Two things that a runner says are not in the log as such: that a further
 // attempt makes sense, and not before when. Both show in what was decided for the
 // failure and are taken from there.
-func commandOf(s *run.State, events []entry) (machine.Meta, machine.Command, error) {
+//
+// After a decision that was cut at the bounds of one, the rest may follow as a
+// decision of its own, which no fact begins.
+func commandOf(s *run.State, events []entry, cut bool) (machine.Meta, machine.Command, error) {
 	first := events[0]
 	m := machine.Meta{At: event.Time(first.Time), Actor: first.Actor}
+	if given := givesUp(events); cut && !given && !outside(s, first.p) {
+		return m, machine.Continue{}, nil
+	}
 	switch p := first.p.(type) {
 	case *event.RunCreated:
 		m.Key = p.Key
@@ -101,6 +107,57 @@ func chosenIn(events []entry) func(*workflow.Node, *run.Visit) *event.AgentChose
 		}
 		return nil
 	}
+}
+
+// givesUp reports whether events begin with what is given up because a person ends
+// the run or takes it back.
+func givesUp(events []entry) bool {
+	for _, e := range events {
+		switch e.p.(type) {
+		case *event.RunCancelled, *event.RunRestored:
+			return true
+		case *event.NodeSkipped:
+			continue
+		}
+		break
+	}
+	return false
+}
+
+// outside reports whether an event stands for something from outside, rather than
+// following from what is before it.
+func outside(s *run.State, p event.Payload) bool {
+	running := func(node string, visit int) bool {
+		v := s.Live[node]
+		return v != nil && v.Visit == visit && v.Status == run.NodeRunning && v.Each == nil && !v.Ordered && v.Attempt > 0
+	}
+	late := func(node string, visit int) bool {
+		v := s.Live[node]
+		return v != nil && v.Visit == visit && v.Status == run.NodeScheduled && v.RetryAt != 0
+	}
+	switch p := p.(type) {
+	case *event.NodeCompleted:
+		return running(p.Node, p.Visit) || late(p.Node, p.Visit)
+	case *event.NodeFailed:
+		return running(p.Node, p.Visit) || late(p.Node, p.Visit)
+	case *event.AgentChosen:
+		return late(p.Node, p.Visit)
+	case *event.NodeStarted:
+		if v := s.Live[p.Node]; v != nil && v.Agent != nil && v.Agent.Attempt == p.Attempt {
+			return false // who does the attempt was chosen at the same moment
+		}
+		return late(p.Node, p.Visit)
+	case *event.ChildStarted:
+		return late(p.Node, p.Visit)
+	case *event.NodeSkipped:
+		return false // who cancels or restores is told by the event that says so
+	case *event.RunPaused:
+		return p.Breakpoint == ""
+	case *event.RunCreated, *event.RunForked, *event.NodeLost, *event.SignalReceived, *event.InputReceived, *event.ChildEnded,
+		*event.TimerFired, *event.RunResumed, *event.RunCancelled, *event.RunRestored:
+		return true
+	}
+	return false
 }
 
 // forkOf returns the fork that a run began with; rest is what follows: first the

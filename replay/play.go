@@ -102,6 +102,9 @@ func (p *player) decide(m machine.Meta, c machine.Command) error {
 			p.named[p.namer.name(d.Payload)] = at + eventlog.Version(i+1)
 		}
 	}
+	if machine.Cut(decided) {
+		return p.decide(m, machine.Continue{})
+	}
 	if stop := p.s.Break; stop != nil && !p.rec.stops[*stop] {
 		return p.decide(m, machine.Resume{}) // nobody looked at the run there
 	}

@@ -104,8 +104,8 @@ func follows(before, p event.Payload) bool {
 // says how a command ended that shows only later.
 func (rec *recording) note(old *workflow.Workflow, events []entry, derived bool) error {
 	e := events[0]
-	if !derived && rec.outside(e.p) {
-		meta, cmd, err := commandOf(rec.s, events)
+	if !derived && outside(rec.s, e.p) {
+		meta, cmd, err := commandOf(rec.s, events, false)
 		if err != nil {
 			return fmt.Errorf("%w: version %d: %w", errUnplayable, e.Version, err)
 		}
@@ -139,42 +139,6 @@ func (rec *recording) note(old *workflow.Workflow, events []entry, derived bool)
 		rec.timers[run.Timer{For: "run", At: p.Deadline}] = true
 	}
 	return nil
-}
-
-// outside reports whether an event stands for something from outside, rather than
-// following from what is before it.
-func (rec *recording) outside(p event.Payload) bool {
-	running := func(node string, visit int) bool {
-		v := rec.s.Live[node]
-		return v != nil && v.Visit == visit && v.Status == run.NodeRunning && v.Each == nil && !v.Ordered && v.Attempt > 0
-	}
-	late := func(node string, visit int) bool {
-		v := rec.s.Live[node]
-		return v != nil && v.Visit == visit && v.Status == run.NodeScheduled && v.RetryAt != 0
-	}
-	switch p := p.(type) {
-	case *event.NodeCompleted:
-		return running(p.Node, p.Visit) || late(p.Node, p.Visit)
-	case *event.NodeFailed:
-		return running(p.Node, p.Visit) || late(p.Node, p.Visit)
-	case *event.AgentChosen:
-		return late(p.Node, p.Visit)
-	case *event.NodeStarted:
-		if v := rec.s.Live[p.Node]; v != nil && v.Agent != nil && v.Agent.Attempt == p.Attempt {
-			return false // who does the attempt was chosen at the same moment
-		}
-		return late(p.Node, p.Visit)
-	case *event.ChildStarted:
-		return late(p.Node, p.Visit)
-	case *event.NodeSkipped:
-		return false // who cancels or restores is told by the event that says so
-	case *event.RunPaused:
-		return p.Breakpoint == ""
-	case *event.RunCreated, *event.RunForked, *event.NodeLost, *event.SignalReceived, *event.InputReceived, *event.ChildEnded,
-		*event.TimerFired, *event.RunResumed, *event.RunCancelled, *event.RunRestored:
-		return true
-	}
-	return false
 }
 
 // hint takes from a failure what a runner must have said about a further attempt:

@@ -175,6 +175,9 @@ func (m *sim) do(r *simRun, actor string, cs ...machine.Command) {
 		r.lived = map[eventlog.Version][]byte{}
 	}
 	r.lived[r.s.Version] = snapshotOf(m.t, r.s)
+	if machine.Cut(decided) {
+		m.do(r, "system", machine.Continue{})
+	}
 	for _, e := range decided {
 		switch p := e.Payload.(type) {
 		case *event.ChildStarted:

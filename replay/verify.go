@@ -70,6 +70,7 @@ type verifier struct {
 	defs    Definitions
 	wf      *workflow.Workflow
 	s       *run.State // after the events verified so far
+	cut     bool       // the rest of a decision is still to follow
 	verdict Verdict
 }
 
@@ -127,7 +128,7 @@ func (v *verifier) decision(events []entry) int {
 		v.differ(fact)
 		return 0
 	}
-	meta, cmd, err := commandOf(v.s, events)
+	meta, cmd, err := commandOf(v.s, events, v.cut)
 	if err != nil {
 		fact.Why = err.Error()
 		v.differ(fact)
@@ -162,6 +163,9 @@ func (v *verifier) decision(events []entry) int {
 			})
 			return 0
 		}
+	}
+	if _, rest := cmd.(machine.Continue); rest || machine.Cut(decided) {
+		v.cut = machine.Cut(decided)
 	}
 	v.verdict.Verified = events[len(decided)-1].Version
 	v.s.Seq = events[len(decided)-1].Seq

@@ -2,6 +2,8 @@ package replay
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,6 +34,42 @@ func TestVerifyRandomRuns(t *testing.T) {
 	t.Logf("%d events", events)
 	if events < int(n)*15 {
 		t.Fatalf("only %d events in %d simulations", events, n)
+	}
+}
+
+// A decision that is larger than one may be goes on in the next append, and follows
+// too; what is missing of it is named.
+func TestVerifyOfACutDecision(t *testing.T) {
+	var keys, sets strings.Builder
+	for i := range 280 { // 60 kB each: more than 16 MiB
+		fmt.Fprintf(&keys, "  k%d: {type: string}\n", i)
+		fmt.Fprintf(&sets, "      k%d: \"${input.text}\"\n", i)
+	}
+	source := "name: wide\nstate:\n" + keys.String() + "nodes:\n  a:\n    exec: [x]\n    set:\n" + sets.String() + "  b: {exec: [x], needs: [a]}\n"
+	m := newSim(t, 1, source)
+	m.calm = true
+	r := m.start("wide", map[string]any{"text": strings.Repeat("x", 60_000)})
+	m.step(r)
+	if r.s.Live["b"] == nil {
+		t.Fatal("b has not begun")
+	}
+	events := list(m.events(r.s.Run))
+	at := slices.IndexFunc(events, func(e eventlog.Event) bool { return e.Kind == event.KindEdgeTaken }) + 1
+	if events[at].Append == events[at-1].Append {
+		t.Fatal("the decision was not cut")
+	}
+	v, err := Verify(m.log, m.defs, r.s.Run)
+	if err != nil || !v.OK || v.Verified != r.s.Version {
+		t.Fatalf("%v %s", err, jsonOf(v))
+	}
+	if rep := whatIfAll(t, m, source, "wide"); rep.Same != 1 {
+		t.Errorf("%s", jsonOf(rep.Groups))
+	}
+	for _, i := range []int{at - 1, at, len(events) - 1} {
+		v, err = Verify(slices.Delete(slices.Clone(events), i, i+1).renumber(), m.defs, r.s.Run)
+		if err != nil || v.OK {
+			t.Errorf("%s is missing, and nobody sees it: %v", event.KindName(events[i].Kind), err)
+		}
 	}
 }
 
