@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/client"
 	"github.com/wfd-dev/wfd/engine/workflow"
 )
@@ -16,6 +17,24 @@ import (
 // breakFlag adds --break.
 func breakFlag(f *pflag.FlagSet, list *[]string) {
 	f.StringArrayVar(list, "break", nil, "pause before this: node=review, node=review#2, edge=review->draft, if=CONDITION; may be repeated")
+}
+
+// checkBreaks refuses breakpoints that the definition in a file does not have, before
+// anything is registered or made.
+func checkBreaks(file string, text []byte, specs []string) error {
+	if len(specs) == 0 {
+		return nil
+	}
+	w, _, err := api.Compile(file, text, false)
+	if err != nil {
+		return err
+	}
+	for _, spec := range specs {
+		if _, err := w.Breakpoint(spec); err != nil {
+			return usagef("--break: %w", err)
+		}
+	}
+	return nil
 }
 
 // atBreakpoint says how to look at a run that is paused at a breakpoint, and how to

@@ -49,6 +49,9 @@ to the position are reused; what was under way there is begun anew.`,
 				if text, err = readDefinition(definition, false); err != nil {
 					return err
 				}
+				if err = checkBreaks(definition, text, breaks); err != nil {
+					return err
+				}
 			}
 			s, err := a.connect(ctx, c.need())
 			if err != nil {

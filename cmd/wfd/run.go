@@ -51,6 +51,9 @@ FILE is what has a / or ends in .yaml, .yml or .json.`,
 				if text, err = readDefinition(args[0], false); err != nil {
 					return err
 				}
+				if err = checkBreaks(args[0], text, breaks); err != nil {
+					return err
+				}
 			}
 			s, err := a.connect(ctx, c.need())
 			if err != nil {

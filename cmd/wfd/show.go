@@ -69,6 +69,9 @@ func showRun(t *text, r *client.Run) {
 	if r.Parent != nil {
 		t.row("parent", r.Parent.Run+" node "+r.Parent.Node)
 	}
+	for _, b := range r.Breakpoints {
+		t.row("breakpoint", b)
+	}
 	t.row("version", strconv.FormatUint(r.At, 10)+" (seq "+strconv.FormatUint(r.Seq, 10)+")")
 	t.row("input", compact(r.Input))
 	if out := compact(r.Output); out != "null" {

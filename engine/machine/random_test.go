@@ -108,7 +108,7 @@ func (h *history) checkPrefixes(last []Event) {
 	}
 	first := 1
 	switch h.cmd.(type) {
-	case Wake, Recover, Resume, Cancel, Restore:
+	case Wake, Recover, Resume, Cancel, Restore, Retry:
 		// Several things may have been due, or were lost: each is a fact of its own,
 		// and what a person decided is known once it is said.
 		for i, e := range last {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/wfd-dev/wfd/eventlog"
@@ -109,9 +110,47 @@ func (r *trial) restore() []Event {
 	return r.do(Restore{To: to, Pause: r.rng.IntN(3) == 0})
 }
 
+// breakpoints returns some that the program has, for half of the runs none.
+func (r *trial) breakpoints() []string {
+	var all []string
+	for r.rng.IntN(2) == 0 {
+		n, e := r.wf.Nodes[r.rng.IntN(len(r.wf.Nodes))], r.wf.Edges[r.rng.IntN(len(r.wf.Edges))]
+		all = append(all, []string{
+			"node=" + n.ID, "node=" + n.ID + "#2", "edge=" + r.wf.Nodes[e.From].ID + "->" + r.wf.Nodes[e.To].ID, "if=size(state.seen) > 2",
+		}[r.rng.IntN(4)])
+	}
+	return all
+}
+
+// resume lets the run go on, now and then with other breakpoints.
+func (r *trial) resume() []Event {
+	c := Resume{}
+	if r.rng.IntN(5) == 0 {
+		c.Rebreak, c.Breakpoints = true, r.breakpoints()
+	}
+	return r.do(c)
+}
+
+// retry tries again what failed, or goes on from just before some visit.
+func (r *trial) retry() []Event {
+	var visits []Retry
+	for _, e := range r.events {
+		if p, err := event.Decode(e.Kind, e.Payload); err == nil {
+			if p, ok := p.(*event.NodeScheduled); ok && !strings.Contains(p.Node, "[") {
+				visits = append(visits, Retry{Node: p.Node, Visit: p.Visit, To: e.Version - 1})
+			}
+		}
+	}
+	if r.restores == 0 || r.rng.IntN(2) == 0 {
+		return r.do(Retry{})
+	}
+	r.restores--
+	return r.do(visits[r.rng.IntN(len(visits))])
+}
+
 // drive goes on until the run has ended and nothing more is to happen to it.
 func (r *trial) drive(seed uint64, source string) {
-	last := r.do(Start{})
+	last := r.do(Start{Breakpoints: r.breakpoints()})
 	for steps := 0; ; steps++ {
 		if steps > 20000 {
 			r.t.Fatalf("seed %d: no end\n%s", seed, source)
@@ -128,11 +167,11 @@ func (r *trial) drive(seed uint64, source string) {
 			last = r.restore()
 			continue
 		case run.Failed:
-			last = r.do(Retry{})
+			last = r.retry()
 			continue
 		case run.Paused:
 			if r.rng.IntN(3) > 0 {
-				last = r.do(Resume{})
+				last = r.resume()
 				continue
 			}
 		}

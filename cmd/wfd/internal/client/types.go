@@ -7,26 +7,27 @@ import (
 
 // Run is a run as the API answers it.
 type Run struct {
-	ID       string            `json:"id"`
-	Workflow string            `json:"workflow"`
-	Version  int               `json:"workflow_version"`
-	Hash     string            `json:"hash"`
-	Status   string            `json:"status"`
-	Why      string            `json:"why"`
-	Created  time.Time         `json:"created"`
-	Updated  time.Time         `json:"updated"`
-	Ended    time.Time         `json:"ended"`
-	Deadline time.Time         `json:"deadline"`
-	Seq      uint64            `json:"seq"`
-	At       uint64            `json:"version"`
-	Labels   map[string]string `json:"labels"`
-	Parent   *Parent           `json:"parent"`
-	Input    json.RawMessage   `json:"input"`
-	Output   json.RawMessage   `json:"output"`
-	Error    *Failure          `json:"error"`
-	Errors   []Failure         `json:"errors"`
-	Waits    []Wait            `json:"waits"`
-	Usage    Usage             `json:"usage"`
+	ID          string            `json:"id"`
+	Workflow    string            `json:"workflow"`
+	Version     int               `json:"workflow_version"`
+	Hash        string            `json:"hash"`
+	Status      string            `json:"status"`
+	Why         string            `json:"why"`
+	Created     time.Time         `json:"created"`
+	Updated     time.Time         `json:"updated"`
+	Ended       time.Time         `json:"ended"`
+	Deadline    time.Time         `json:"deadline"`
+	Seq         uint64            `json:"seq"`
+	At          uint64            `json:"version"`
+	Labels      map[string]string `json:"labels"`
+	Parent      *Parent           `json:"parent"`
+	Input       json.RawMessage   `json:"input"`
+	Output      json.RawMessage   `json:"output"`
+	Error       *Failure          `json:"error"`
+	Errors      []Failure         `json:"errors"`
+	Waits       []Wait            `json:"waits"`
+	Usage       Usage             `json:"usage"`
+	Breakpoints []string          `json:"breakpoints"`
 	// Breakpoint is set on a run that is paused at one.
 	Breakpoint *Breakpoint `json:"breakpoint"`
 }
