@@ -20,11 +20,12 @@ type book struct {
 	runs    map[string]string // idempotency key of the start → run
 	signals map[string]string // key → run
 	answers map[string]string // key → run
+	resumes map[string]string // key → run
 	acks    int
 }
 
 func newBook() *book {
-	return &book{runs: map[string]string{}, signals: map[string]string{}, answers: map[string]string{}}
+	return &book{runs: map[string]string{}, signals: map[string]string{}, answers: map[string]string{}, resumes: map[string]string{}}
 }
 
 func (b *book) note(m map[string]string, key, run string) error {
@@ -132,9 +133,13 @@ func (c *client) work(ctx context.Context, name string, rng *rand.Rand, b *book,
 		case rng.IntN(3) > 0 || len(mine) == 0:
 			key := fmt.Sprintf("%s-start-%d", name, i)
 			wf := workflows[rng.IntN(len(workflows))]
+			body := map[string]any{"input": map[string]any{"n": i}}
+			if stops := breakpoints[wf]; rng.IntN(3) == 0 {
+				body["breakpoints"] = stops
+			}
 			for ctx.Err() == nil {
 				var r runView
-				status, err := c.post("/v1/workflows/"+url.PathEscape(wf)+"/runs", key, map[string]any{"input": map[string]any{"n": i}}, &r)
+				status, err := c.post("/v1/workflows/"+url.PathEscape(wf)+"/runs", key, body, &r)
 				if status == 200 || status == 201 {
 					if err := b.note(b.runs, key, r.ID); err != nil {
 						broken(err)
@@ -156,6 +161,8 @@ func (c *client) work(ctx context.Context, name string, rng *rand.Rand, b *book,
 					broken(err)
 				}
 			}
+		case rng.IntN(2) == 0:
+			c.resume(fmt.Sprintf("%s-resume-%d", name, i), b, broken)
 		default:
 			c.answer(fmt.Sprintf("%s-answer-%d", name, i), b, broken)
 		}
@@ -179,4 +186,22 @@ func (c *client) answer(key string, b *book, broken func(error)) int {
 		}
 	}
 	return len(questions)
+}
+
+// resume lets the runs go on that stand at a breakpoint.
+func (c *client) resume(key string, b *book, broken func(error)) {
+	var page struct {
+		Items []runView `json:"items"`
+	}
+	if _, err := c.call(http.MethodGet, "/v1/runs?status=paused&limit=100", "", "", nil, &page); err != nil {
+		return
+	}
+	for i, r := range page.Items {
+		key := fmt.Sprintf("%s-%d", key, i)
+		if status, _ := c.post("/v1/runs/"+r.ID+"/resume", key, map[string]any{}, nil); status == 200 {
+			if err := b.note(b.resumes, key, r.ID); err != nil {
+				broken(err)
+			}
+		}
+	}
 }

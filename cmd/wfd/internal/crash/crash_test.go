@@ -87,6 +87,7 @@ func (s *site) finish() {
 	deadline := time.Now().Add(2 * time.Minute)
 	for i := 0; ; i++ {
 		open := s.client.answer(fmt.Sprintf("finish-%d", i), s.book, s.broken)
+		s.client.resume(fmt.Sprintf("finish-resume-%d", i), s.book, s.broken)
 		var totals map[string]int
 		if _, err := s.client.call(http.MethodGet, "/v1/totals", "", "", nil, &totals); err != nil {
 			s.t.Fatal(err)
@@ -129,7 +130,7 @@ func (s *site) audit() error {
 			errs = append(errs, fmt.Errorf("run %s: its key %s is there %d times", run, key, h.keys[key]))
 		}
 	}
-	for _, m := range []map[string]string{s.book.signals, s.book.answers} {
+	for _, m := range []map[string]string{s.book.signals, s.book.answers, s.book.resumes} {
 		for key, run := range m {
 			n := 0
 			if h := histories[run]; h != nil {

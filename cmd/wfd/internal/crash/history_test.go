@@ -12,6 +12,7 @@ type history struct {
 	keys      map[string]int // idempotency key → events that carry it
 	version   eventlog.Version
 	completed map[string]bool // node and visit
+	stopped   map[string]bool // at a breakpoint, before a node and visit or an edge of it
 	wrong     []error
 	ended     bool
 }
@@ -38,7 +39,7 @@ func read(log eventlog.Log) (map[string]*history, error) {
 			}
 			h := all[e.Run.String()]
 			if h == nil {
-				h = &history{keys: map[string]int{}, completed: map[string]bool{}}
+				h = &history{keys: map[string]int{}, completed: map[string]bool{}, stopped: map[string]bool{}}
 				all[e.Run.String()] = h
 			}
 			p, err := event.Decode(e.Kind, e.Payload)
@@ -69,6 +70,14 @@ func (h *history) add(e eventlog.Event, p event.Payload) {
 		h.keys[p.Key]++
 	case *event.InputReceived:
 		h.keys[p.Key]++
+	case *event.RunResumed:
+		h.keys[p.Key]++
+	case *event.RunPaused:
+		place := visit(p.Node, p.Visit) + " " + p.To
+		if p.Breakpoint != "" && h.stopped[place] {
+			bad("stopped twice before %s", place)
+		}
+		h.stopped[place] = true
 	case *event.NodeStarted:
 		if h.completed[visit(p.Node, p.Visit)] {
 			bad("%s is done again after it completed", visit(p.Node, p.Visit))

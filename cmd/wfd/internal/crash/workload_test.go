@@ -54,6 +54,13 @@ edges:
   - {from: late, to: end}
 `}
 
+// breakpoints are what some runs are started with, by workflow.
+var breakpoints = map[string][]string{
+	"crash-loop":   {"node=review", "edge=choose->yes", "if=state.score > 0.5"},
+	"crash-family": {"node=each", "node=one"},
+	"crash-wait":   {"edge=note->rescue", "node=signal"},
+}
+
 const replies = `
 nodes:
   list: {result: {items: [1, 2, 3, 4, 5, 6, 7]}}
