@@ -235,6 +235,15 @@ func (x storeTx) writer(bucket string) (func(key, value []byte) error, error) {
 	return b.Put, nil
 }
 
+// delete removes a key.
+func (x storeTx) delete(bucket string, key []byte) error {
+	b := x.t.Bucket([]byte(bucket))
+	if b == nil {
+		return nil
+	}
+	return b.Delete(key)
+}
+
 // put stores one value.
 func (x storeTx) put(bucket string, key, value []byte) error {
 	put, err := x.writer(bucket)

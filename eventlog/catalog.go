@@ -14,12 +14,16 @@ import (
 //	m  "format" → u32be = 1
 //	s  first seq u64be → segmentInfo
 //	f  first seq u64be → filter of the runs of a sealed segment
+//	d  first seq u64be → digest of a sealed segment's file
+//	a  run, first version u64be → where an archive has these events
 const (
 	formatVersion = 1
 
 	bucketMeta     = "m"
 	bucketSegments = "s"
 	bucketFilters  = "f"
+	bucketDigests  = "d"
+	bucketArchives = "a"
 )
 
 var (
@@ -97,7 +101,7 @@ func createCatalog(dir string) error {
 	path := filepath.Join(dir, catalogName)
 	err := createStore(path+tmpSuffix, catalogName, func(tx storeTx) error {
 		return tx.put(bucketMeta, keyFormat, formatValue)
-	}, bucketMeta, bucketSegments, bucketFilters)
+	}, bucketMeta, bucketSegments, bucketFilters, bucketDigests, bucketArchives)
 	if err != nil {
 		return err
 	}
@@ -126,7 +130,8 @@ func openCatalog(dir string, readOnly bool) (*store, error) {
 type catalogEntry struct {
 	first  Seq
 	info   segmentInfo
-	filter bloom // nil unless sealed
+	filter bloom     // nil unless sealed
+	digest digestRow // zero unless sealed, and where a build without digests sealed it
 }
 
 // listCatalog returns all segments in order, and checks that they join.
@@ -157,6 +162,11 @@ func listCatalog(s *store) (list []catalogEntry, err error) {
 			if e.info.sealed {
 				if e.filter, err = parseBloom(tx.get(bucketFilters, k)); err != nil {
 					return corrupt("filter of a segment", err)
+				}
+				if v := tx.get(bucketDigests, k); v != nil {
+					if e.digest, err = parseDigestRow(v); err != nil {
+						return corrupt("digest of a segment", err)
+					}
 				}
 				next = e.info.last + 1
 			}

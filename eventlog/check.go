@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -34,12 +35,13 @@ type CheckReport struct {
 	Events   uint64
 	Runs     int
 	Blobs    int      // references to blobs
+	Archives int      // whose files are whole
 	Root     [32]byte // of the tree over the events, if there is no problem
 	// Problems are all the places where the log is not as it was written, up
 	// to MaxProblems.
 	Problems []*CorruptError
-	// Unreferenced are files in blobs/ that no event refers to. They do no
-	// harm: an append died, or was refused, after it wrote them.
+	// Unreferenced are files in blobs/ and archives/ that nothing refers to. They
+	// do no harm: whoever wrote them died, or was refused, before it said so.
 	Unreferenced []string
 }
 
@@ -80,6 +82,7 @@ func Check(dir string, o CheckOptions) (*CheckReport, error) {
 		} else {
 			c.lost(s)
 		}
+		c.digest(s, e)
 		c.problem(s.close())
 	}
 	c.finish()
@@ -97,6 +100,7 @@ func (d *DB) Check(o CheckOptions) (*CheckReport, error) {
 	c := newChecker(d.dir, o)
 	list, err := listCatalog(d.catalog)
 	c.problem(err)
+	c.archived(d.catalog)
 	for _, e := range list {
 		j := segmentOf(segs, e.first)
 		if j < 0 || segs[j].first != e.first {
@@ -106,10 +110,22 @@ func (d *DB) Check(o CheckOptions) (*CheckReport, error) {
 			c.lost(segs[j])
 			continue
 		}
-		c.segment(segs[j], e, head)
+		d.checkSegment(c, segs[j], e, head)
 	}
 	c.finish()
 	return &c.report, nil
+}
+
+// checkSegment keeps the segment from being rewritten while it is checked.
+func (d *DB) checkSegment(c *checker, s *segment, e catalogEntry, head Seq) {
+	d.rewriting.RLock()
+	defer d.rewriting.RUnlock()
+	c.segment(s, e, head)
+	// The digest may be another since the catalog was read.
+	row, err := d.digestRow(s)
+	c.problem(err)
+	e.digest = row
+	c.digest(s, e)
 }
 
 // checker walks the log in order.
@@ -189,6 +205,7 @@ func (c *checker) offlineCatalog() (list []catalogEntry, ok bool) {
 		c.problem(err)
 		return nil, false
 	}
+	c.archived(s)
 	strays, err := strayFiles(c.dir, list)
 	c.problem(err)
 	for _, first := range strays {
@@ -198,6 +215,76 @@ func (c *checker) offlineCatalog() (list []catalogEntry, ok bool) {
 		c.problem(&CorruptError{File: catalogName, Seq: list[n-1].info.last + 1, What: "the open segment is not listed"})
 	}
 	return list, true
+}
+
+// digest compares the file of a sealed segment, every bit of it, with what it
+// was when it was sealed. What a bit means has been said by then, where it means
+// something.
+func (c *checker) digest(s *segment, e catalogEntry) {
+	if e.digest.now == (fileDigest{}) {
+		return
+	}
+	is, err := digestOf(s.path)
+	if err == nil && is != e.digest.now && is != e.digest.next {
+		err = fmt.Errorf("SHA-256 %x of %d bytes, sealed with %x of %d", is.sum, is.size, e.digest.now.sum, e.digest.now.size)
+	}
+	if err != nil {
+		c.problem(&CorruptError{File: s.name, What: "the file is not as it was sealed", Err: err})
+	}
+}
+
+// archived checks the archives: that each file is what its name says, and that the
+// catalog finds in it what is there.
+func (c *checker) archived(catalog *store) {
+	rows := make(map[ArchiveID]map[frame]bool)
+	c.problem(eachFrame(catalog, func(id ArchiveID, fr frame) {
+		if rows[id] == nil {
+			rows[id] = make(map[frame]bool)
+		}
+		rows[id][fr] = true
+	}))
+	for id, known := range rows {
+		c.progress(id.name())
+		c.problem(c.archive(id, known))
+	}
+	entries, err := os.ReadDir(filepath.Join(c.dir, archiveDir))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		c.problem(err)
+	}
+	for _, e := range entries {
+		if id, ok := parseArchiveName(e.Name()); !ok || rows[id] == nil {
+			c.report.Unreferenced = append(c.report.Unreferenced, filepath.Join(archiveDir, e.Name()))
+		}
+	}
+}
+
+func (c *checker) archive(id ArchiveID, known map[frame]bool) error {
+	corrupt := func(what string, err error) error {
+		return &CorruptError{File: id.name(), What: what, Err: err}
+	}
+	path := filepath.Join(c.dir, id.name())
+	is, err := digestOf(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return corrupt("the archive is missing", nil)
+	case err != nil:
+		return corrupt("the archive cannot be read", err)
+	case is.sum != id:
+		return corrupt("the archive is not as it was written", nil)
+	}
+	f, frames, err := openArchive(path)
+	if err != nil {
+		return corrupt("archive", err)
+	}
+	defer f.Close()
+	c.report.Archives++
+	for _, fr := range frames {
+		delete(known, fr)
+	}
+	if len(known) > 0 {
+		return corrupt(fmt.Sprintf("%d parts that the catalog looks for in it are not there", len(known)), nil)
+	}
+	return nil
 }
 
 // lost goes on after a segment that cannot be read.

@@ -188,8 +188,9 @@ func TestCrash(t *testing.T) {
 	})
 	t.Run("failpoints", func(t *testing.T) {
 		for _, point := range eventlog.Failpoints {
-			if strings.HasPrefix(point, "sweep") {
-				continue
+			switch step, _, _ := strings.Cut(point, "."); step {
+			case "sweep", "rewrite", "archive":
+				continue // not on the way of an append: see TestEraseAfterCrash
 			}
 			dir := filepath.Join(t.TempDir(), "data")
 			var acks []ack

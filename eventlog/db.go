@@ -20,13 +20,14 @@ import (
 // one is the writer's alone and differs from the durable one only inside a
 // commit.
 type DB struct {
-	dir     string
-	opts    Options
-	log     *slog.Logger
-	lock    *dirLock
-	catalog *store
-	blobs   blobs
-	pool    filePool // of the sealed segments
+	dir      string
+	opts     Options
+	log      *slog.Logger
+	lock     *dirLock
+	catalog  *store
+	blobs    blobs
+	archives archives
+	pool     filePool // of the sealed segments
 
 	// What readers see. A published list is never changed; its last segment is
 	// the open one.
@@ -52,6 +53,10 @@ type DB struct {
 	// The keeper prepares and seals segments in the background.
 	keep       chan struct{}
 	keeperDone chan struct{}
+	sealing    sync.Mutex   // one at a time seals
+	erasing    sync.Mutex   // one at a time rewrites
+	rewriting  sync.RWMutex // held shared while chunks are walked in several transactions, excludes replace
+	cuts       []chan error // wait for the open segment to be closed; guarded by mu
 	nextMu     sync.Mutex
 	nextReady  bool // log/next.tmp is complete; guarded by nextMu
 	wantNext   atomic.Bool
@@ -139,6 +144,7 @@ func (d *DB) load() (err error) {
 		if e.info.sealed {
 			s.last, s.minTime, s.maxTime = e.info.last, e.info.minTime, e.info.maxTime
 			s.filter, s.isSealed = e.filter, true
+			s.digested = e.digest.now != fileDigest{} && e.digest.next == fileDigest{}
 			s.pool.Store(&d.pool)
 			d.lastTime = max(d.lastTime, s.maxTime)
 			continue

@@ -49,6 +49,7 @@
 //	log/<first seq>.db       segments: one bbolt file each
 //	log/next.tmp             the next segment, prepared past half of the open one
 //	blobs/ab/cd/<sha256>     payloads over BlobOver
+//	archives/<sha256>.wfda   payloads of events that keep no more than a rest of them
 //
 // Events are packed in chunks of at most 8 kB, and a chunk is the value of one
 // key, so that a commit writes few pages. The index from runs to seqs is held
@@ -69,7 +70,8 @@
 // db.go opens and closes; append.go, writer.go and rotate.go write; read.go
 // reads; segment.go, catalog.go, index.go, bloom.go, chunk.go, record.go and
 // blob.go are what is on disk; merkle.go and tree.go are the tree; bolt.go and
-// pool.go, with package boltfile, stand between us and bbolt; check.go and
+// pool.go, with package boltfile, stand between us and bbolt; erase.go, rewrite.go,
+// archive.go and archive_file.go take payloads out; check.go, digest.go and
 // sweep.go look after the whole; snapshot.go and assemble.go take a log apart and
 // put it together again, for package backup. Package audit proves to others what
 // is in the log.

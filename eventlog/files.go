@@ -2,6 +2,7 @@ package eventlog
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,6 +30,23 @@ func makeDir(dir string) error {
 		return err
 	}
 	return syncDir(filepath.Dir(dir))
+}
+
+// treeSize returns the bytes of the files under dir, which may be missing.
+func treeSize(dir string) (n int64, err error) {
+	err = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() {
+			var fi fs.FileInfo
+			if fi, err = e.Info(); err == nil {
+				n += fi.Size()
+			}
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // removed meanwhile, or never there
+		}
+		return err
+	})
+	return n, err
 }
 
 // removeTemporary removes what a crash left unfinished in dir.

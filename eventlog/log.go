@@ -105,12 +105,15 @@ type Event struct {
 	Time  int64
 	Kind  Kind
 	Actor string // who caused it; at most MaxActor bytes
-	// Payload is the producer's own encoding. It is nil and Erased is set
-	// where the payload was erased.
+	// Payload is the producer's own encoding. Where Erased is set, the payload
+	// was erased and this is what was left in its place, by the producer's rules;
+	// nil if nothing was. What is left is not what the leaf commits to.
 	Payload []byte
 	Erased  bool
-	Append  AppendID
-	Salt    [16]byte // hides the payload behind its hash in the Merkle leaf
+	// Archived: the payload was erased from the log, and comes from an archive.
+	Archived bool
+	Append   AppendID
+	Salt     [16]byte // hides the payload behind its hash in the Merkle leaf
 	// Hash is the salted hash of an erased payload, zero while the payload is
 	// there; see [Event.PayloadHash].
 	Hash [32]byte
@@ -219,7 +222,8 @@ type Log interface {
 	Version(run RunID) (Version, error)
 
 	// ReadRun returns up to limit events of run with Version > after, in order.
-	// A page ends early where its byte budget (about 4 MiB, never less than one
+	// Where a payload was erased and an archive has it, it comes from there;
+	// ReadFrom returns what is in the log itself. A page ends early where its byte budget (about 4 MiB, never less than one
 	// event) is spent: only an empty page means the end of the run.
 	ReadRun(run RunID, after Version, limit int) ([]Event, error)
 

@@ -59,6 +59,12 @@ var Failpoints = []string{
 	"seal.after-index", // in the segment, catalog does not know
 	"seal.after-catalog",
 	"sweep.before-remove",
+	"archive.before-rename", // complete under its temporary name
+	"archive.after-rename",
+	"archive.before-remove",  // of one that was written anew
+	"rewrite.before-catalog", // of a segment's new file: complete under its temporary name
+	"rewrite.before-rename",  // the catalog has both digests
+	"rewrite.after-rename",
 }
 
 func (o *Options) segmentSize() int64 {

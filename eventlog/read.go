@@ -220,7 +220,14 @@ func (d *DB) ReadRun(run RunID, after Version, limit int) ([]Event, error) {
 			break
 		}
 	}
-	return p.finish(&d.blobs, err)
+	events, err := p.finish(&d.blobs, err)
+	if err == nil {
+		err = d.unarchive(events)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return events, nil
 }
 
 // readRun adds the events of run after version *after to p, and moves *after

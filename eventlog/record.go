@@ -18,6 +18,7 @@ import (
 //	bin                                            in place
 //	array(3): size uint, SHA-256 bin(32), hash bin(32)   in a blob file
 //	array(1): hash bin(32)                         erased
+//	array(2): hash bin(32), rest bin               erased but for a rest
 //
 // and hash is the salted payload hash that the event's leaf commits to. The
 // record is preceded by its CRC-32C, u32 big-endian. The seq is not part of
@@ -79,7 +80,7 @@ type record struct {
 	append  AppendID
 	salt    [16]byte
 	form    payloadForm
-	payload []byte   // payloadInline
+	payload []byte   // payloadInline; payloadErased: what was left of it, may be nil
 	blob    blobRef  // payloadBlob
 	hash    [32]byte // salted payload hash; set unless payloadInline
 }
@@ -113,8 +114,14 @@ func (r *record) appendTo(b []byte) []byte {
 		b = appendBin(b, r.blob.sum[:])
 		b = appendBin(b, r.hash[:])
 	case payloadErased:
-		b = append(b, mpFixArray|1)
-		b = appendBin(b, r.hash[:])
+		if len(r.payload) == 0 {
+			b = append(b, mpFixArray|1)
+			b = appendBin(b, r.hash[:])
+		} else {
+			b = append(b, mpFixArray|2)
+			b = appendBin(b, r.hash[:])
+			b = appendBin(b, r.payload)
+		}
 	}
 	binary.BigEndian.PutUint32(b[start:], checksum(b[start+crcLen:]))
 	return b
@@ -194,6 +201,13 @@ func parseRecord(b []byte, r *record) error {
 		r.form = payloadErased
 		d.take(1)
 		copy(r.hash[:], d.fixedBin(hashLen))
+	case mpFixArray | 2:
+		r.form = payloadErased
+		d.take(1)
+		copy(r.hash[:], d.fixedBin(hashLen))
+		if r.payload = d.bin(); len(r.payload) == 0 {
+			d.bad = true
+		}
 	default:
 		r.form = payloadInline
 		r.payload = d.bin()

@@ -167,30 +167,42 @@ func (d *DB) keepUp() {
 				d.log.Warn("the next segment could not be prepared", "error", err)
 			}
 		}
-		segs := *d.segs.Load()
-		for i, s := range segs[:len(segs)-1] {
-			s.mu.RLock()
-			sealed := s.isSealed
-			s.mu.RUnlock()
-			if sealed {
-				continue
-			}
-			if err := d.seal(segs[:i], s); err != nil {
-				if outOfSpace(err) {
-					// Its index stays in memory until the next rotation.
-					d.log.Warn("a segment could not be sealed", "file", s.name, "error", err)
-				} else {
-					d.stop(fmt.Errorf("seal %s: %w", s.name, err))
-				}
-				break
+		if err := d.sealFull(); err != nil {
+			if outOfSpace(err) {
+				// Its index stays in memory until the next rotation.
+				d.log.Warn("a segment could not be sealed", "error", err)
+			} else {
+				d.stop(err)
 			}
 		}
 	}
 }
 
-// seal writes the index of s, then lists s as sealed, then drops the index
-// from memory. Dying in between leaves s unsealed: the next start builds the
-// same index again and writes it over what is there.
+// sealFull seals every segment that is full and not sealed yet.
+func (d *DB) sealFull() error {
+	d.sealing.Lock()
+	defer d.sealing.Unlock()
+	segs := *d.segs.Load()
+	for i, s := range segs[:len(segs)-1] {
+		s.mu.RLock()
+		sealed := s.isSealed
+		s.mu.RUnlock()
+		if sealed {
+			if err := d.settleDigest(s); err != nil {
+				d.log.Error("a sealed segment could not be compared with its digest", "file", s.name, "error", err)
+			}
+			continue
+		}
+		if err := d.seal(segs[:i], s); err != nil {
+			return fmt.Errorf("seal %s: %w", s.name, err)
+		}
+	}
+	return nil
+}
+
+// seal writes the index of s, then lists s as sealed with the digest of its file,
+// then drops the index from memory. Dying in between leaves s unsealed: the next
+// start builds the same index again and writes it over what is there.
 func (d *DB) seal(before []*segment, s *segment) error {
 	if err := d.opts.fail("seal.before"); err != nil {
 		return err
@@ -235,10 +247,15 @@ func (d *DB) seal(before []*segment, s *segment) error {
 	if err != nil {
 		return err
 	}
+	var row digestRow
+	if row.now, err = digestOf(s.path); err != nil {
+		return err
+	}
 	err = d.catalog.update(func(tx storeTx) error {
 		return cmp.Or(
 			tx.put(bucketSegments, seqKey(s.first), info.bytes()),
-			tx.put(bucketFilters, seqKey(s.first), filter))
+			tx.put(bucketFilters, seqKey(s.first), filter),
+			tx.put(bucketDigests, seqKey(s.first), row.bytes()))
 	})
 	if err == nil {
 		err = d.opts.fail("seal.after-catalog")
@@ -247,7 +264,7 @@ func (d *DB) seal(before []*segment, s *segment) error {
 		return err
 	}
 	s.mu.Lock()
-	s.isSealed, s.filter, s.runs = true, filter, nil
+	s.isSealed, s.digested, s.filter, s.runs = true, true, filter, nil
 	s.mu.Unlock()
 	s.pool.Store(&d.pool)
 	d.pool.add(s)

@@ -48,6 +48,7 @@ type segment struct {
 	used     int64 // bytes of the file in use, roughly
 	chunks   int
 	isSealed bool
+	digested bool // the catalog has the digest of the file, and no other but during a rewrite
 }
 
 const logDir = "log"

@@ -85,10 +85,17 @@ func (d *DB) Sweep() (removed []string, err error) {
 	if d.opts.ReadOnly {
 		return nil, ErrReadOnly
 	}
+	removed, _, err = d.sweep(func([32]byte, bool) bool { return true })
+	return removed, err
+}
+
+// sweep removes those files that no event refers to and that pick picks, and
+// returns their names and how many bytes they had.
+func (d *DB) sweep(pick func(sum [32]byte, isBlob bool) bool) (removed []string, freed int64, err error) {
 	refs := make(map[[32]byte]bool)
 	head := d.Head()
 	if err := d.references(refs, 1, head); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	// From here on no append has a blob without a durable event: what was
 	// appended since is looked at, and then every reference is known.
@@ -96,26 +103,32 @@ func (d *DB) Sweep() (removed []string, err error) {
 	defer d.blobs.referring.Unlock()
 	if err := d.Err(); err != nil {
 		// An append of unknown outcome may refer to any of them.
-		return nil, err
+		return nil, 0, err
 	}
 	if err := d.references(refs, head+1, d.Head()); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	err = d.blobs.each(func(name string, sum [32]byte, isBlob bool) error {
-		if isBlob && refs[sum] {
+		if isBlob && refs[sum] || !pick(sum, isBlob) {
 			return nil
 		}
 		if err := d.opts.fail("sweep.before-remove"); err != nil {
 			return err
 		}
+		path := filepath.Join(d.dir, name)
+		if fi, err := os.Stat(path); err == nil {
+			freed += fi.Size()
+		}
 		removed = append(removed, name)
-		return os.Remove(filepath.Join(d.dir, name))
+		return os.Remove(path)
 	})
-	return removed, err
+	return removed, freed, err
 }
 
 // references collects the blobs that the events from..to refer to.
 func (d *DB) references(refs map[[32]byte]bool, from, to Seq) error {
+	d.rewriting.RLock()
+	defer d.rewriting.RUnlock()
 	segs, err := d.readable()
 	if err != nil {
 		return err

@@ -17,13 +17,15 @@ func (d *DB) write() {
 	for range d.wake {
 		for {
 			d.mu.Lock()
-			b, closing := d.batch, d.closing
+			b, closing, cuts := d.batch, d.closing, d.cuts
+			d.cuts = nil
 			empty := b.events == 0
 			if !empty {
 				d.batch = newBatch(d.spare)
 				d.spare = nil
 			}
 			d.mu.Unlock()
+			d.cutNow(cuts)
 			if empty {
 				if closing {
 					return

@@ -64,6 +64,23 @@ func (m *Memory) Append(ctx context.Context, a eventlog.Append) (eventlog.Seq, e
 	return first, nil
 }
 
+// Erase takes the payloads of the events in spans out, and leaves what left returns.
+func (m *Memory) Erase(spans []eventlog.Span, left func(eventlog.Event) ([]byte, error)) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, span := range spans {
+		for _, seq := range m.runs[span.Run][span.From-1 : span.To] {
+			e := &m.events[seq-1]
+			rest, err := left(*e)
+			if err != nil {
+				return err
+			}
+			e.Hash, e.Erased, e.Salt, e.Payload = e.PayloadHash(), true, [16]byte{}, rest
+		}
+	}
+	return nil
+}
+
 // Version implements [eventlog.Log].
 func (m *Memory) Version(run eventlog.RunID) (eventlog.Version, error) {
 	m.mu.Lock()
