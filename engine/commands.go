@@ -175,6 +175,13 @@ type ForkRequest struct {
 // ForkRun starts a run where run id stood after version r.At, and returns it once
 // it is on disk. The other run is not touched.
 func (e *Engine) ForkRun(ctx context.Context, id eventlog.RunID, r ForkRequest, by By) (Run, error) {
+	erased := false
+	if err := e.look(ctx, id, func(s *run.State, _ *workflow.Workflow) { erased = s.Erased }); err != nil {
+		return Run{}, err
+	}
+	if erased {
+		return Run{}, fmt.Errorf("%w: what run %s did was erased: there is nothing to go on from", machine.ErrRefused, id)
+	}
 	wf, version, err := e.forkDefinition(ctx, id, r)
 	if err != nil {
 		return Run{}, err

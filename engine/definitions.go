@@ -164,6 +164,15 @@ func (d *definitions) compile(def projection.Definition) (*workflow.Workflow, er
 	return wf, nil
 }
 
+// forget drops what is in memory: a text may have been erased.
+func (d *definitions) forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	clear(d.compiled)
+	clear(d.named)
+	d.generation++
+}
+
 func (d *definitions) keep(wf *workflow.Workflow) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -61,6 +61,12 @@ type Options struct {
 	Now func() time.Time
 	// Bus carries doorbells; by default one of this process.
 	Bus bus.Bus
+	// Snapshots are kept of long runs. Without, runs are loaded from their events.
+	Snapshots *projection.Snapshots
+	// KeepCheckpoints is how many automatic checkpoints a run keeps. Default:
+	// projection.KeepCheckpoints.
+	KeepCheckpoints int
+	Retention       Retention
 }
 
 // defaultMaxLoaded keeps the cache of loaded runs at a few megabytes.
@@ -74,16 +80,19 @@ type Engine struct {
 	bus   bus.Bus
 	slog  *slog.Logger
 
-	defs     *definitions
-	runs     *runs
-	clock    *alarms
-	sched    *scheduler
-	watchers watchers
-	children children
-	custody  sync.Mutex    // held while Record appends
-	failed   chan struct{} // closed when the engine has stopped by itself
-	stopped  chan struct{} // closed when commands are no longer accepted
-	stop     sync.Once
+	defs      *definitions
+	runs      *runs
+	clock     *alarms
+	sched     *scheduler
+	watchers  watchers
+	children  children
+	snapshots snapshots
+	erasures  *erasures
+	compact   *compactor
+	custody   sync.Mutex    // held while Record appends
+	failed    chan struct{} // closed when the engine has stopped by itself
+	stopped   chan struct{} // closed when commands are no longer accepted
+	stop      sync.Once
 
 	mu      sync.Mutex
 	failure error // why the engine stopped by itself
@@ -116,6 +125,15 @@ func New(log eventlog.Log, views *projection.Views, opt Options) *Engine {
 	if opt.Bus == nil {
 		opt.Bus = bus.New(opt.Logger)
 	}
+	if opt.KeepCheckpoints <= 0 {
+		opt.KeepCheckpoints = projection.KeepCheckpoints
+	}
+	if opt.Retention.Every <= 0 {
+		opt.Retention.Every = time.Hour
+	}
+	if opt.Retention.MinBytes <= 0 {
+		opt.Retention.MinBytes = 16 << 20
+	}
 	e := &Engine{opt: opt, log: log, views: views, bus: opt.Bus, slog: opt.Logger, stopped: make(chan struct{}), failed: make(chan struct{})}
 	e.defs = newDefinitions(log, views)
 	e.runs = newRuns(e)
@@ -124,6 +142,9 @@ func New(log eventlog.Log, views *projection.Views, opt Options) *Engine {
 	if opt.Agents != nil {
 		opt.Agents.Announce(e.announce)
 	}
+	e.snapshots = snapshots{opt.Snapshots}
+	e.erasures = newErasures(e)
+	e.compact = newCompactor(e)
 	return e
 }
 
@@ -151,6 +172,9 @@ func (e *Engine) Start(ctx context.Context) error {
 		return err
 	}
 	if err := e.sched.start(ctx); err != nil {
+		return err
+	}
+	if err := e.compact.start(ctx); err != nil {
 		return err
 	}
 	if err := e.recover(ctx); err != nil {

@@ -268,6 +268,11 @@ func (r *runs) decide(l *loaded, q *request, d *decided) error {
 	if err := r.e.accepting(q.internal); err != nil {
 		return err
 	}
+	if !l.state.HasKey(q.meta.Key) { // what was done is answered as it was
+		if err := r.e.erasures.allows(l.state); err != nil {
+			return err
+		}
+	}
 	meta := q.meta
 	meta.Choose = d.choose
 	events, err := machine.Decide(l.wf, l.state, meta, q.cmd)
@@ -324,6 +329,7 @@ func (r *runs) commit(l *loaded, from eventlog.Version, events []machine.Event) 
 		return fmt.Errorf("run %s: %w", l.id, err)
 	}
 	l.state.Seq = first + eventlog.Seq(len(records)) - 1
+	r.e.compact.committed(l.id, from, l.state.Version)
 	return nil
 }
 
@@ -344,7 +350,7 @@ func (r *runs) load(l *loaded, wf *workflow.Workflow) error {
 		return nil
 	}
 	if l.state == nil {
-		s, err := run.Fold(r.e.log, l.id, run.Newest)
+		s, err := r.e.snapshots.load(r.e.log, l.id)
 		if err != nil {
 			return err
 		}

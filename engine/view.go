@@ -10,6 +10,7 @@ import (
 	"github.com/wfd-dev/wfd/engine/machine"
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/projection"
 	"github.com/wfd-dev/wfd/projection/event"
 	"github.com/wfd-dev/wfd/projection/run"
 )
@@ -41,6 +42,9 @@ type Run struct {
 	// one that it is paused at.
 	Breakpoints []string    `json:"breakpoints,omitempty"`
 	Breakpoint  *Breakpoint `json:"breakpoint,omitempty"`
+	// Content says where what the run did is, if not in the log: projection's
+	// ErasedArchived, or "erased".
+	Content string `json:"content,omitempty"`
 	// OnlyPeople is set on a waiting run that no timer will move.
 	OnlyPeople bool `json:"-"`
 }
@@ -77,6 +81,12 @@ func briefOf(s *run.State) Run {
 	}
 	if o := s.Origin; o != nil {
 		r.Forked = &Origin{o.Run, o.At}
+	}
+	switch {
+	case s.Erased:
+		r.Content = projection.ErasedByPerson
+	case s.Archived:
+		r.Content = projection.ErasedArchived
 	}
 	r.Breakpoints = slices.Clone(s.Breaks)
 	if b := s.Break; b != nil {

@@ -142,6 +142,12 @@ func encodeRow(r *Row) []byte {
 		e.bool(m.Pinned)
 		e.int(int64(m.Time))
 	}
+	e.int(r.Bytes)
+	e.str(r.Erased)
+	e.bool(!r.From.IsZero())
+	if !r.From.IsZero() {
+		e = append(e, r.From[:]...)
+	}
 	return e
 }
 
@@ -185,6 +191,11 @@ func decodeRow(id eventlog.RunID, b []byte) (Row, error) {
 	r.OutputSize = int(d.uint())
 	for range d.count() {
 		r.Marks = append(r.Marks, Mark{At: eventlog.Version(d.uint()), Name: d.str(), Pinned: d.bool(), Time: event.Time(d.int())})
+	}
+	r.Bytes = d.int()
+	r.Erased = d.str()
+	if d.bool() {
+		r.From = d.run()
 	}
 	return r, d.done()
 }

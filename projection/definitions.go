@@ -112,7 +112,7 @@ func (v *Views) definition(ctx context.Context, what string, find func(*reader) 
 		return def, fmt.Errorf("%s: the log has no event %d", what, def.Seq)
 	}
 	if at[0].Erased {
-		return def, fmt.Errorf("%s: its text was erased: %w", what, ErrNotFound)
+		return def, fmt.Errorf("%s: %w: %w", what, ErrErased, ErrNotFound)
 	}
 	err = on(&fact{Event: at[0]}, func(p *event.DefinitionRegistered) { def.JSON, def.Source = p.Definition, p.Source })
 	return def, err

@@ -106,6 +106,15 @@ func (v *Views) Children(ctx context.Context, parent eventlog.RunID, cursor stri
 		})
 }
 
+// Forks returns a page of the runs that branched off run, oldest first.
+func (v *Views) Forks(ctx context.Context, run eventlog.RunID, cursor string, limit int) (rows []Row, next string, err error) {
+	return pages(ctx, v, "forks "+run.String(), bucketForks, run[:], cursor, limit,
+		func(r *reader, key, value []byte) (Row, bool, error) {
+			row, err := r.indexed(bucketForks, key, value)
+			return row, true, err
+		})
+}
+
 // Totals returns the number of runs by status.
 func (v *Views) Totals(ctx context.Context) (map[run.Status]int, error) {
 	var totals map[run.Status]int
@@ -143,7 +152,7 @@ func (r *reader) indexed(bucket string, key, value []byte) (Row, error) {
 		return row, err
 	}
 	seq := ^binary.BigEndian.Uint64(key[len(key)-8:])
-	if bucket == bucketChildren {
+	if bucket == bucketChildren || bucket == bucketForks {
 		seq = ^seq
 	}
 	if !ok || uint64(row.CreatedSeq) != seq {

@@ -50,6 +50,9 @@ func (w *world) rows() []Row {
 			}
 		}
 		w.agrees(&r, l.state)
+		for _, p := range l.erased {
+			r.erased(p, &p.Targets[0])
+		}
 		rows = append(rows, r)
 	}
 	slices.SortFunc(rows, func(a, b Row) int { return int(b.CreatedSeq) - int(a.CreatedSeq) })
@@ -203,6 +206,13 @@ func (w *world) check(v *Views) {
 				children = append(children, c)
 			}
 		}
+		forks := []Row{}
+		for _, c := range slices.Backward(rows) {
+			if c.From == r.ID {
+				forks = append(forks, c)
+			}
+		}
+		w.same("forks", collect(w, func(c string, n int) ([]Row, string, error) { return v.Forks(ctx, r.ID, c, n) }), forks)
 		w.same("children", collect(w, func(c string, n int) ([]Row, string, error) { return v.Children(ctx, r.ID, c, n) }), children)
 	}
 	w.checkOpen(v)
@@ -363,6 +373,10 @@ func TestViewsAgainstTwin(t *testing.T) {
 					v = open(t, dir, w.log)
 					if v.Applied() != before {
 						t.Fatalf("views stand at %d after a crash of the process, not at %d", v.Applied(), before)
+					}
+				case 3:
+					if err := v.Scrub(context.Background()); err != nil {
+						t.Fatal(err)
 					}
 				case 2:
 					if err := v.Verify(context.Background(), nil); err != nil {

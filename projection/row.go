@@ -39,15 +39,27 @@ type Row struct {
 	Labels          map[string]string `json:"labels,omitempty"`
 	Parent          *event.Parent     `json:"parent,omitempty"`
 	Depth           int               `json:"depth,omitempty"`
-	Completed       int               `json:"completed"`         // visits of nodes that completed
-	Failures        int               `json:"failures"`          // attempts that failed
-	Waits           []event.Wait      `json:"waits,omitempty"`   // while it waits
-	Reason          string            `json:"reason,omitempty"`  // why it is paused or cancelled
-	Failure         *event.Failure    `json:"failure,omitempty"` // why it failed
-	Output          event.Value       `json:"output,omitempty"`  // of a completed run, if it is small
+	From            eventlog.RunID    `json:"forked_from,omitzero"` // the run it branched off
+	Completed       int               `json:"completed"`            // visits of nodes that completed
+	Failures        int               `json:"failures"`             // attempts that failed
+	Waits           []event.Wait      `json:"waits,omitempty"`      // while it waits
+	Reason          string            `json:"reason,omitempty"`     // why it is paused or cancelled
+	Failure         *event.Failure    `json:"failure,omitempty"`    // why it failed
+	Output          event.Value       `json:"output,omitempty"`     // of a completed run, if it is small
 	OutputSize      int               `json:"output_size,omitempty"`
 	Marks           []Mark            `json:"checkpoints,omitempty"`
+	Bytes           int64             `json:"bytes"`            // of the payloads of its events, archived ones not counted
+	Erased          string            `json:"erased,omitempty"` // what was done with its payloads: one of the Erased constants
 }
+
+// What was done with the payloads of a run, in the order in which the later takes
+// the place of the earlier.
+const (
+	ErasedArchived = "archived" // they are in an archive, and read from there
+	ErasedDropped  = "dropped"  // retention has dropped them
+	ErasedInPart   = "in part"  // a person had some of them erased
+	ErasedByPerson = "erased"   // a person had them erased
+)
 
 // Mark is a named or pinned checkpoint.
 type Mark struct {
@@ -69,12 +81,14 @@ func (r *Row) apply(f *fact) error {
 		return fmt.Errorf("%w: run %s is at version %d", run.ErrHistory, r.ID, r.Version)
 	}
 	r.Seq, r.Version, r.Updated = f.Seq, f.Version, event.Time(f.Time)
+	r.Bytes += int64(len(f.Payload))
 	switch f.Kind {
 	case event.KindRunCreated:
 		return on(f, r.created)
 	case event.KindRunForked:
 		return on(f, func(p *event.RunForked) {
 			r.created(&event.RunCreated{Workflow: p.Workflow, Version: p.Version, Hash: p.Hash, Labels: p.Labels, Deadline: p.Deadline})
+			r.From = p.From
 			if p.Pause {
 				r.Status, r.Reason = run.Paused, "forked, and to be looked at first"
 			}
@@ -145,6 +159,32 @@ func (r *Row) created(p *event.RunCreated) {
 			}
 			r.Labels[k] = v
 		}
+	}
+}
+
+// erased takes out of the row what an erasure takes out of the run's events. A row
+// that is folded from what is left of them is the same afterwards.
+func (r *Row) erased(p *event.PayloadErased, t *event.ErasedSpan) {
+	how := map[string]string{event.ScopeRun: ErasedByPerson, event.ScopePayload: ErasedInPart, event.ScopeRetention: ErasedDropped}[p.Scope]
+	if p.Archive != "" {
+		how = ErasedArchived
+	}
+	if r.Erased != ErasedByPerson {
+		r.Erased = how
+	}
+	r.Bytes = t.Bytes
+	r.Output, r.OutputSize = nil, 0
+	if p.Rest() >= event.RestText {
+		return
+	}
+	r.Labels = nil
+	if r.Reason != "" {
+		r.Reason = event.ErasedText
+	}
+	if f := r.Failure; f != nil {
+		gone := *f
+		gone.Message = event.ErasedText
+		r.Failure = &gone
 	}
 }
 

@@ -100,10 +100,12 @@ func (v *Views) create() error {
 	return nil
 }
 
+const discardedSuffix = ".discarded"
+
 // discard puts the file aside and begins a new one.
 func (v *Views) discard(reason string) error {
 	v.opt.Logger.Warn("views are built anew from the log", "reason", reason, "events", v.log.Head())
-	if err := os.Rename(v.path(), v.path()+".discarded"); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := os.Rename(v.path(), v.path()+discardedSuffix); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	return v.create()

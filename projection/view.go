@@ -47,12 +47,12 @@ type fact struct {
 	payload event.Payload
 }
 
-// on decodes f's payload and hands it to do. Where it was erased, do gets the
-// zero payload.
+// on decodes f's payload and hands it to do. Where nothing is left of it, do gets
+// the zero payload.
 func on[P event.Payload](f *fact, do func(P)) error {
 	if f.payload == nil {
 		b := f.Event.Payload
-		if f.Erased {
+		if f.Erased && len(b) == 0 {
 			b = []byte{0x90}
 		}
 		p, err := event.Decode(f.Kind, b)

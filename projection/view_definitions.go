@@ -20,6 +20,9 @@ const (
 // Workflows is the system stream that definitions are registered in.
 var Workflows = eventlog.System("workflows")
 
+// Erasures is the system stream that says which payloads were erased.
+var Erasures = eventlog.System("erasures")
+
 // definitionsView keeps names, versions and hashes of definitions.
 type definitionsView struct{}
 

@@ -22,7 +22,7 @@ const (
 type openView struct{}
 
 func (openView) name() string      { return "open" }
-func (openView) version() int      { return 1 }
+func (openView) version() int      { return 2 }
 func (openView) buckets() []string { return []string{bucketOpen, bucketDue, bucketInbox} }
 
 func (openView) begin(w *writer) fold {
@@ -42,21 +42,41 @@ type openChange struct {
 }
 
 func (f *openFold) apply(e *fact) error {
+	if e.Kind == event.KindPayloadErased {
+		// Nothing is open of a run that is erased; what a retry would have opened
+		// again goes.
+		return onErased(e, func(_ *event.PayloadErased, t *event.ErasedSpan) error {
+			c, err := f.change(t.Run, 0)
+			if err == nil {
+				c.set = newOpenSet()
+			}
+			return err
+		})
+	}
 	if e.Run.IsSystem() {
 		return nil
 	}
-	c := f.runs[e.Run]
-	if c == nil {
-		c = &openChange{}
-		var err error
-		if e.Version == 1 {
-			c.set = newOpenSet()
-		} else if c.old, c.set, err = readOpen(&f.w.reader, e.Run); err != nil {
-			return err
-		}
-		f.runs[e.Run] = c
+	c, err := f.change(e.Run, e.Version)
+	if err != nil {
+		return err
 	}
 	return c.set.apply(e)
+}
+
+// change returns what is open of a run, to be changed; nothing is before its first
+// event.
+func (f *openFold) change(id eventlog.RunID, v eventlog.Version) (c *openChange, err error) {
+	if c = f.runs[id]; c != nil {
+		return c, nil
+	}
+	c = &openChange{set: newOpenSet()}
+	if v != 1 {
+		if c.old, c.set, err = readOpen(&f.w.reader, id); err != nil {
+			return nil, err
+		}
+	}
+	f.runs[id] = c
+	return c, nil
 }
 
 func (f *openFold) finish() error {

@@ -3,10 +3,12 @@ package projection
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"maps"
 	"slices"
 
 	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/projection/event"
 	"github.com/wfd-dev/wfd/projection/run"
 )
 
@@ -21,6 +23,7 @@ const (
 	bucketByBoth     = "runs.both"     // workflow, status, seq
 	bucketByLabel    = "runs.label"    // key, value, seq
 	bucketChildren   = "runs.children" // parent, seq (not inverted)
+	bucketForks      = "runs.forks"    // run it branched off, seq (not inverted)
 	bucketTotals     = "runs.totals"   // status → number of runs
 )
 
@@ -28,10 +31,11 @@ const (
 type runsView struct{}
 
 func (runsView) name() string { return "runs" }
-func (runsView) version() int { return 2 }
+func (runsView) version() int { return 3 }
 func (runsView) buckets() []string {
 	return []string{
-		bucketRuns, bucketAll, bucketByStatus, bucketByWorkflow, bucketByBoth, bucketByLabel, bucketChildren, bucketTotals,
+		bucketRuns, bucketAll, bucketByStatus, bucketByWorkflow, bucketByBoth, bucketByLabel, bucketChildren,
+		bucketForks, bucketTotals,
 	}
 }
 
@@ -51,25 +55,15 @@ type rowChange struct {
 }
 
 func (f *runsFold) apply(e *fact) error {
+	if e.Kind == event.KindPayloadErased {
+		return f.erased(e)
+	}
 	if e.Run.IsSystem() {
 		return nil
 	}
-	c := f.rows[e.Run]
-	if c == nil {
-		c = &rowChange{}
-		raw, err := f.w.get(bucketRuns, e.Run[:])
-		if err != nil {
-			return err
-		}
-		if raw != nil {
-			if c.row, err = decodeRow(e.Run, raw); err != nil {
-				return damaged("run %s: %v", e.Run, err)
-			}
-			// The slices and maps of old are shared with row, which replaces
-			// them or, in the case of marks, is compared by no index.
-			c.raw, c.old = raw, c.row
-		}
-		f.rows[e.Run] = c
+	c, err := f.change(e.Run)
+	if err != nil {
+		return err
 	}
 	if e.Version != c.row.Version+1 {
 		return damaged("the row of run %s is at version %d, version %d is next", e.Run, c.row.Version, e.Version)
@@ -77,11 +71,63 @@ func (f *runsFold) apply(e *fact) error {
 	return c.row.apply(e)
 }
 
+// change returns the row of a run, to be changed.
+func (f *runsFold) change(id eventlog.RunID) (*rowChange, error) {
+	if c := f.rows[id]; c != nil {
+		return c, nil
+	}
+	c := &rowChange{}
+	raw, err := f.w.get(bucketRuns, id[:])
+	if err != nil {
+		return nil, err
+	}
+	if raw != nil {
+		if c.row, err = decodeRow(id, raw); err != nil {
+			return nil, damaged("run %s: %v", id, err)
+		}
+		// The slices and maps of old are shared with row, which replaces them or, in
+		// the case of marks, is compared by no index.
+		c.raw, c.old = raw, c.row
+	}
+	f.rows[id] = c
+	return c, nil
+}
+
+func (f *runsFold) erased(e *fact) error {
+	return onErased(e, func(p *event.PayloadErased, t *event.ErasedSpan) error {
+		c, err := f.change(t.Run)
+		if err == nil && c.row.Version > 0 {
+			c.row.erased(p, t)
+		}
+		return err
+	})
+}
+
+// onErased calls do for every run that a payload.erased is about. Other systems'
+// streams have no rows.
+func onErased(e *fact, do func(*event.PayloadErased, *event.ErasedSpan) error) error {
+	if e.Run != Erasures {
+		return nil
+	}
+	var err error
+	bad := on(e, func(p *event.PayloadErased) {
+		for i := range p.Targets {
+			if t := &p.Targets[i]; err == nil && !t.Run.IsSystem() {
+				err = do(p, t)
+			}
+		}
+	})
+	return errors.Join(bad, err)
+}
+
 func (f *runsFold) finish() error {
 	totals := map[run.Status]int64{}
 	var out []entry
 	for _, id := range slices.SortedFunc(maps.Keys(f.rows), func(a, b eventlog.RunID) int { return bytes.Compare(a[:], b[:]) }) {
 		c := f.rows[id]
+		if c.row.Version == 0 {
+			continue // erased, and never there
+		}
 		if err := f.w.set(bucketRuns, id[:], c.raw, encodeRow(&c.row)); err != nil {
 			return err
 		}
@@ -143,15 +189,22 @@ func indexKeys(r *Row) []indexKey {
 		keys = append(keys, indexKey{bucketByLabel, newest(part(part(nil, k), v), r.CreatedSeq)})
 	}
 	if r.Parent != nil {
-		keys = append(keys, indexKey{bucketChildren, binary.BigEndian.AppendUint64(r.Parent.Run[:len(r.Parent.Run):len(r.Parent.Run)], uint64(r.CreatedSeq))})
+		keys = append(keys, indexKey{bucketChildren, runKey(r.Parent.Run, r.CreatedSeq)})
+	}
+	if !r.From.IsZero() {
+		keys = append(keys, indexKey{bucketForks, runKey(r.From, r.CreatedSeq)})
 	}
 	return keys
 }
 
+func runKey(of eventlog.RunID, seq eventlog.Seq) []byte {
+	return binary.BigEndian.AppendUint64(of[:len(of):len(of)], uint64(seq))
+}
+
 // moved returns what changes in the indexes when a row does. Of what they hold
-// an event after run.created changes the status alone.
+// an event after run.created changes the status alone, and an erasure the labels.
 func moved(old, row *Row, id []byte) []entry {
-	if old.Status == row.Status && old.Workflow == row.Workflow {
+	if old.Status == row.Status && old.Workflow == row.Workflow && len(old.Labels) == len(row.Labels) {
 		return nil
 	}
 	var out []entry

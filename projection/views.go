@@ -17,6 +17,8 @@ import (
 var (
 	// ErrNotFound: there is no such run or definition.
 	ErrNotFound = errors.New("not found")
+	// ErrErased: what is asked for was erased.
+	ErrErased = errors.New("its text was erased")
 	// ErrClosed: the views were closed.
 	ErrClosed = errors.New("views are closed")
 )
@@ -81,6 +83,9 @@ func Open(dir string, log eventlog.Log, opt Options) (*Views, error) {
 		if err := os.RemoveAll(name); err != nil {
 			return nil, err
 		}
+	}
+	if err := os.Remove(filepath.Join(dir, scrubName)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
 	}
 	size, err := fileSize(v.path())
 	if err != nil {

@@ -32,6 +32,7 @@ type life struct {
 	id     eventlog.RunID
 	events []eventlog.Event
 	state  *run.State
+	erased []*event.PayloadErased
 }
 
 func newWorld(t testing.TB, seed uint64) *world {
@@ -191,6 +192,12 @@ func (w *world) write(id eventlog.RunID, expect eventlog.Version, payloads ...ev
 // happened.
 func (w *world) act(l *life) {
 	s := l.state
+	if len(l.erased) > 0 { // commands are refused
+		if w.chance(9) {
+			w.erase(l)
+		}
+		return
+	}
 	if s.Status.Terminal() {
 		w.afterlife(l)
 		return
@@ -330,6 +337,8 @@ func (w *world) afterlife(l *life) {
 		w.restore(l)
 	case 1:
 		w.append(l, w.checkpoint(l.state))
+	case 6:
+		w.erase(l)
 	case 2:
 		w.append(l, &event.ResultIgnored{Node: "a", Visit: 1, Attempt: 1, Reason: "late"})
 	case 3, 4:
@@ -341,4 +350,46 @@ func (w *world) afterlife(l *life) {
 			w.append(l, &event.RunRestored{To: eventlog.Version(1 + w.rng.IntN(v-1)), Node: "a", Visit: 1})
 		}
 	}
+}
+
+// erase takes the payloads of a run out of the log, once the log says so.
+func (w *world) erase(l *life) {
+	p := &event.PayloadErased{Scope: w.pick(event.ScopeRun, event.ScopeRetention, event.ScopePayload), Reason: "asked for"}
+	if p.Scope == event.ScopeRetention && w.chance(2) {
+		p.Archive = "aa"
+	}
+	last := eventlog.Version(len(l.events))
+	t := event.ErasedSpan{Run: l.id, From: 1, To: last}
+	if p.Scope == event.ScopePayload {
+		t.From = 1 + eventlog.Version(w.rng.IntN(int(last)))
+		t.To = t.From
+	}
+	left := func(e eventlog.Event) ([]byte, error) { return event.Redact(e.Kind, e.Payload, p.Rest()) }
+	for _, e := range l.events {
+		b := e.Payload
+		if e.Version >= t.From && e.Version <= t.To {
+			var err error
+			if b, err = left(e); err != nil {
+				w.t.Fatal(err)
+			}
+		}
+		t.Bytes += int64(len(b))
+	}
+	p.Targets = []event.ErasedSpan{t}
+	v, err := w.log.Version(Erasures)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.write(Erasures, v, p)
+	l.erased = append(l.erased, p)
+	if w.chance(2) {
+		w.steps(5) // the views may have seen the event before its payloads go, or not
+	}
+	if err := w.log.Erase([]eventlog.Span{{Run: t.Run, From: t.From, To: t.To}}, left); err != nil {
+		w.t.Fatal(err)
+	}
+	if l.events, err = w.log.ReadRun(l.id, 0, int(last)); err != nil {
+		w.t.Fatal(err)
+	}
+	l.state = w.foldOf(l.id, l.events)
 }

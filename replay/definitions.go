@@ -85,7 +85,7 @@ func (r *registered) catchUp() error {
 		}
 		for _, e := range events {
 			r.read = e.Version
-			p, err := payload(e)
+			p, err := whole(e)
 			if errors.Is(err, ErrErased) {
 				continue
 			}

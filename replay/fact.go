@@ -62,6 +62,8 @@ func commandOf(s *run.State, events []entry, cut bool) (machine.Meta, machine.Co
 	case *event.CheckpointCreated:
 		m.Key = p.Key
 		return m, machine.Checkpoint{Name: p.Name, To: p.At, Pinned: p.Pinned}, nil
+	case *event.CheckpointPruned:
+		return m, machine.Prune{Below: p.Below}, nil
 	case *event.RunPaused:
 		if p.Breakpoint != "" {
 			break // no command, but what one led to

@@ -130,7 +130,7 @@ type folding struct {
 }
 
 func (f *folding) apply(e entry) error {
-	if f.broken = f.broken || e.Erased; f.broken {
+	if f.broken = f.broken || e.p == nil; f.broken {
 		return nil
 	}
 	return f.s.ApplyPayload(e.Event, e.p)

@@ -65,8 +65,19 @@ type entry struct {
 	p event.Payload
 }
 
-func payload(e eventlog.Event) (event.Payload, error) {
+// whole returns what an event says, or ErrErased if that is not all it said: to
+// decide anew needs the content.
+func whole(e eventlog.Event) (event.Payload, error) {
 	if e.Erased {
+		return nil, fmt.Errorf("event %d, version %d: %w", e.Seq, e.Version, ErrErased)
+	}
+	return payload(e)
+}
+
+// payload returns what an event says, or what is left of it; ErrErased if that is
+// nothing.
+func payload(e eventlog.Event) (event.Payload, error) {
+	if e.Erased && len(e.Payload) == 0 {
 		return nil, fmt.Errorf("event %d, version %d: %w", e.Seq, e.Version, ErrErased)
 	}
 	p, err := event.Decode(e.Kind, e.Payload)

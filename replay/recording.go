@@ -56,7 +56,7 @@ func recordingOf(log eventlog.Log, id eventlog.RunID, defs Definitions) (*record
 		}
 		group = group[:0]
 		for _, e := range events {
-			p, err := payload(e)
+			p, err := whole(e)
 			if err != nil {
 				return nil, fmt.Errorf("%w: %w", errUnplayable, err)
 			}

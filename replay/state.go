@@ -105,7 +105,7 @@ func visitOf(e eventlog.Event) (node string, visit, what int, err error) {
 	default:
 		return "", 0, visitGoesOn, nil
 	}
-	if e.Erased {
+	if e.Erased && len(e.Payload) == 0 {
 		return "", 0, visitGoesOn, nil // it no longer says what it was about
 	}
 	p, err := event.Decode(e.Kind, e.Payload)

@@ -79,7 +79,7 @@ type verifier struct {
 func (v *verifier) append(group []eventlog.Event) bool {
 	events := make([]entry, 0, len(group))
 	for _, e := range group {
-		p, err := payload(e)
+		p, err := whole(e)
 		if errors.Is(err, ErrErased) {
 			// What is before it in the append may be whole decisions, or cut ones:
 			// the append is verified or it is not.

@@ -198,16 +198,3 @@ func showSigned(t *text, h *backup.Header) {
 	}
 	t.printf("log %s, signed for %d events\n", h.Origin, h.Signed())
 }
-
-// bytesText writes a number of bytes as people read it.
-func bytesText(n int64) string {
-	units := []string{"B", "kB", "MB", "GB", "TB"}
-	x, i := float64(n), 0
-	for x >= 1000 && i < len(units)-1 {
-		x, i = x/1000, i+1
-	}
-	if i == 0 {
-		return fmt.Sprintf("%d B", n)
-	}
-	return fmt.Sprintf("%.1f %s", x, units[i])
-}

@@ -214,6 +214,9 @@ func (a *app) checkMeaning(ctx context.Context, dir string, c *checked) error {
 		err = nil
 	}
 	if err == nil {
+		err = c.erasures(ctx, db)
+	}
+	if err == nil {
 		err = foldAll(ctx, db, views, c, p)
 	}
 	p.done()

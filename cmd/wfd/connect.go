@@ -17,10 +17,12 @@ import (
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/client"
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/host"
+	"github.com/wfd-dev/wfd/engine"
 	"github.com/wfd-dev/wfd/engine/agent"
 	"github.com/wfd-dev/wfd/engine/price"
 	"github.com/wfd-dev/wfd/engine/secret"
 	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/projection"
 )
 
 const (
@@ -37,16 +39,19 @@ var errStorage = errors.New("the data directory cannot be used")
 
 // engineFlags are the settings of an engine in this process.
 type engineFlags struct {
-	replies  string
-	noExec   bool
-	allowEnv []string
-	queues   []string
-	secrets  string
-	agents   string
-	provider string
-	models   []string
-	noSpawn  bool
-	prices   string
+	replies     string
+	noExec      bool
+	allowEnv    []string
+	queues      []string
+	secrets     string
+	agents      string
+	provider    string
+	models      []string
+	noSpawn     bool
+	prices      string
+	retain      []string
+	retainEvery time.Duration
+	keep        int
 }
 
 func (e *engineFlags) register(cmd *cobra.Command) {
@@ -59,6 +64,9 @@ func (e *engineFlags) register(cmd *cobra.Command) {
 	f.StringVar(&e.provider, "provider", "", "provider of agents that name none: openai, anthropic or sim; by default the one that there is a key for")
 	f.StringSliceVar(&e.models, "model", nil, "model of agents that name none, or provider=model; may be repeated")
 	f.BoolVar(&e.noSpawn, "no-spawn", false, "refuse a role that no agent has, instead of giving it a generic agent")
+	f.StringArrayVar(&e.retain, "retain", nil, "keep payloads of ended runs within limits: [WORKFLOW:]after=30d,runs=1000,bytes=10GB,drop,drop_after=365d; may be repeated")
+	f.DurationVar(&e.retainEvery, "retain-every", time.Hour, "how often retention looks")
+	f.IntVar(&e.keep, "keep-checkpoints", projection.KeepCheckpoints, "automatic checkpoints that a run keeps")
 	f.StringSliceVar(&e.queues, "queue", nil, "name=n: at most n attempts of a queue at once; may be repeated")
 	f.StringVar(&e.secrets, "secrets", "", "file of NAME=value lines, or directory with a file per secret; "+secret.Prefix+"<name> counts before it")
 }
@@ -78,6 +86,13 @@ func (a *app) options(dir string, log *slog.Logger) (host.Options, error) {
 		o.Queues[name] = limit
 	}
 	var err error
+	if o.Retention, err = engine.ParseRetention(a.engine.retain); err != nil {
+		return o, usagef("--retain: %w", err)
+	}
+	o.Retention.Every = a.engine.retainEvery
+	if o.KeepCheckpoints = a.engine.keep; a.engine.keep < 0 {
+		return o, usagef("--keep-checkpoints %d: want a number of checkpoints", a.engine.keep)
+	}
 	if o.Secrets, err = secret.Open(a.engine.secrets); err != nil {
 		return o, usagef("%w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -61,6 +62,11 @@ func (a *app) ls() *cobra.Command {
 }
 
 func rowNote(r *client.Row) string {
+	if r.Erased != "" {
+		kept := *r
+		kept.Erased = ""
+		return strings.TrimSuffix(r.Erased+"; "+rowNote(&kept), "; ")
+	}
 	switch {
 	case r.Failure != nil:
 		return r.Failure.Class + ": " + r.Failure.Message

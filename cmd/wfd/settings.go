@@ -20,6 +20,7 @@ import (
 var fromOutside = []string{
 	"addr", "token", "data", "config", "output", "log-format", "log-level",
 	"replies", "no-exec", "allow-env", "queue", "secrets", "prices", "agents", "provider", "model", "no-spawn",
+	"retain", "retain-every", "keep-checkpoints",
 }
 
 // A source is where a setting comes from; the greater one counts.

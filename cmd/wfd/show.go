@@ -72,6 +72,9 @@ func showRun(t *text, r *client.Run) {
 	for _, b := range r.Breakpoints {
 		t.row("breakpoint", b)
 	}
+	if r.Content != "" {
+		t.row("content", r.Content)
+	}
 	t.row("version", strconv.FormatUint(r.At, 10)+" (seq "+strconv.FormatUint(r.Seq, 10)+")")
 	t.row("input", compact(r.Input))
 	if out := compact(r.Output); out != "null" {

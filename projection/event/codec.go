@@ -53,8 +53,8 @@ func decodeInto(p Payload, b []byte) error {
 	return nil
 }
 
-// A coder walks a payload's fields in order, in one of three modes, so that the
-// order is written down once.
+// A coder walks a payload's fields in order, in one of four modes, so that the
+// order, and what is content, are written down once.
 type coder struct {
 	mode  int
 	n     int // counting: fields to write so far; otherwise: fields left in this array
@@ -62,12 +62,16 @@ type coder struct {
 	added bool
 	buf   []byte
 	err   error
+	rest  Rest // redacting
+	// taken, if set, is called with every string that redacting takes out.
+	taken func(string)
 }
 
 const (
 	counting = iota
 	encoding
 	decoding
+	redacting // takes content out, see Redact
 )
 
 var errShort = errors.New("ends early")
@@ -80,7 +84,10 @@ func (c *coder) later() { c.added = true }
 
 // next reports whether there is a field to read, or to write.
 func (c *coder) next(zero bool) bool {
-	if c.mode == counting {
+	switch c.mode {
+	case redacting:
+		return false
+	case counting:
 		c.all++
 		if !zero || !c.added {
 			c.n = c.all
@@ -242,6 +249,22 @@ func (c *coder) str(v *string) {
 	}
 }
 
+func (c *coder) took(s string) {
+	if c.taken != nil {
+		c.taken(s)
+	}
+}
+
+// text codes a string that somebody wrote, as against a name that the run's
+// structure rests on: content, which an erasure takes out.
+func (c *coder) text(v *string) {
+	if c.mode == redacting && c.rest < RestText && *v != "" {
+		c.took(*v)
+		*v = ErasedText
+	}
+	c.str(v)
+}
+
 func (c *coder) int64(v *int64) {
 	if !c.next(*v == 0) {
 		return
@@ -297,6 +320,14 @@ func (c *coder) bool(v *bool) {
 // value keeps a Value's own msgpack inside a binary, so that it is skipped
 // without being looked at; none is an empty binary.
 func (c *coder) value(v *Value) {
+	if c.mode == redacting && len(*v) > 0 {
+		if c.taken != nil {
+			if x, err := v.Any(); err == nil {
+				stringsIn(x, c.taken)
+			}
+		}
+		*v = ErasedValue
+	}
 	if !c.next(len(*v) == 0) {
 		return
 	}
@@ -325,6 +356,11 @@ func (c *coder) run(v *eventlog.RunID) {
 
 // array codes a list whose elements f codes.
 func array[T any](c *coder, v *[]T, f func(*coder, *T)) {
+	if c.mode == redacting {
+		for i := range *v {
+			f(c, &(*v)[i])
+		}
+	}
 	if !c.next(len(*v) == 0) {
 		return
 	}
@@ -353,6 +389,9 @@ func array[T any](c *coder, v *[]T, f func(*coder, *T)) {
 
 // nested codes a struct as an array within the array.
 func nested[T any](c *coder, v *T, f func(*coder, *T)) {
+	if c.mode == redacting {
+		f(c, v)
+	}
 	if c.next(false) {
 		inner(c, v, f)
 	}
@@ -379,6 +418,9 @@ func inner[T any](c *coder, v *T, f func(*coder, *T)) {
 
 // optional codes a pointer: an empty array is nil.
 func optional[T any](c *coder, v **T, f func(*coder, *T)) {
+	if c.mode == redacting && *v != nil {
+		f(c, *v)
+	}
 	switch {
 	case !c.next(*v == nil):
 	case c.mode == encoding && *v == nil:
@@ -395,7 +437,18 @@ func optional[T any](c *coder, v **T, f func(*coder, *T)) {
 
 func (c *coder) strs(v *[]string) { array(c, v, (*coder).str) }
 
+// texts is a list of what is text.
+func (c *coder) texts(v *[]string) { array(c, v, (*coder).text) }
+
+// strmap codes a map with keys and values that somebody wrote: content.
 func (c *coder) strmap(v *map[string]string) {
+	if c.mode == redacting && c.rest < RestText {
+		for k, s := range *v {
+			c.took(k)
+			c.took(s)
+		}
+		*v = nil
+	}
 	var list []string
 	if c.mode != decoding {
 		for k := range *v {
@@ -430,7 +483,7 @@ func (c *coder) kvs(v *[]KV) {
 
 func codeFailure(c *coder, f *Failure) {
 	c.str(&f.Class)
-	c.str(&f.Message)
+	c.text(&f.Message)
 	c.str(&f.Node)
 	c.int(&f.Visit)
 	c.int(&f.Attempt)
@@ -495,7 +548,7 @@ func (c *coder) evals(v *[]Eval) {
 			c.str(&e.If)
 			c.bool(&e.Met)
 			c.reads(&e.Reads)
-			c.str(&e.Err)
+			c.text(&e.Err)
 		})
 	})
 }

@@ -3,7 +3,9 @@ package event
 import "github.com/wfd-dev/wfd/eventlog"
 
 // The order of the fields below is on disk: append, never reorder. What is appended
-// stands behind later.
+// stands behind later. A field that somebody's words are in is text, a value or a
+// map; a str is a name that the fold of a run rests on, and stays when the run is
+// erased.
 
 // Kind returns KindDefinitionRegistered.
 func (*DefinitionRegistered) Kind() eventlog.Kind { return KindDefinitionRegistered }
@@ -12,8 +14,8 @@ func (p *DefinitionRegistered) code(c *coder) {
 	c.str(&p.Name)
 	c.int(&p.Version)
 	c.str(&p.Hash)
-	c.str(&p.Definition)
-	c.str(&p.Source)
+	c.text(&p.Definition)
+	c.text(&p.Source)
 }
 
 // Kind returns KindRunCreated.
@@ -31,7 +33,7 @@ func (p *RunCreated) code(c *coder) {
 	c.parent(&p.Parent)
 	c.int(&p.Depth)
 	c.time(&p.Deadline)
-	c.str(&p.Key)
+	c.text(&p.Key)
 	c.value(&p.Budget)
 	c.later()
 	c.strs(&p.Breakpoints)
@@ -56,16 +58,16 @@ func (p *RunFailed) code(c *coder) {
 func (*RunCancelled) Kind() eventlog.Kind { return KindRunCancelled }
 
 func (p *RunCancelled) code(c *coder) {
-	c.str(&p.Reason)
-	c.str(&p.Key)
+	c.text(&p.Reason)
+	c.text(&p.Key)
 }
 
 // Kind returns KindRunPaused.
 func (*RunPaused) Kind() eventlog.Kind { return KindRunPaused }
 
 func (p *RunPaused) code(c *coder) {
-	c.str(&p.Reason)
-	c.str(&p.Key)
+	c.text(&p.Reason)
+	c.text(&p.Key)
 	c.later()
 	c.str(&p.Breakpoint)
 	c.str(&p.Node)
@@ -77,9 +79,9 @@ func (p *RunPaused) code(c *coder) {
 func (*RunResumed) Kind() eventlog.Kind { return KindRunResumed }
 
 func (p *RunResumed) code(c *coder) {
-	c.str(&p.Reason)
+	c.text(&p.Reason)
 	c.bool(&p.Retry)
-	c.str(&p.Key)
+	c.text(&p.Key)
 	c.later()
 	c.bool(&p.Rebreak)
 	c.strs(&p.Breakpoints)
@@ -99,11 +101,11 @@ func (p *RunRestored) code(c *coder) {
 	c.version(&p.To)
 	c.str(&p.Name)
 	c.bool(&p.Pause)
-	c.str(&p.Key)
+	c.text(&p.Key)
 	c.later()
 	c.str(&p.Node)
 	c.int(&p.Visit)
-	c.str(&p.Reason)
+	c.text(&p.Reason)
 }
 
 // Kind returns KindRunForked.
@@ -120,7 +122,7 @@ func (p *RunForked) code(c *coder) {
 	c.strmap(&p.Env)
 	c.time(&p.Deadline)
 	c.bool(&p.Pause)
-	c.str(&p.Key)
+	c.text(&p.Key)
 	c.later()
 	c.strs(&p.Breakpoints)
 	c.strs(&p.Anew)
@@ -158,7 +160,7 @@ func (p *NodeCompleted) code(c *coder) {
 	c.kvs(&p.Set)
 	c.int(&p.Sets)
 	c.bool(&p.Last)
-	c.strs(&p.Dropped)
+	c.texts(&p.Dropped)
 	c.usage(&p.Usage)
 	c.str(&p.Signal)
 }
@@ -192,7 +194,7 @@ func (p *NodeLost) code(c *coder) {
 	c.str(&p.Node)
 	c.int(&p.Visit)
 	c.int(&p.Attempt)
-	c.str(&p.Reason)
+	c.text(&p.Reason)
 }
 
 // Kind returns KindNodeSkipped.
@@ -256,7 +258,7 @@ func (*SignalReceived) Kind() eventlog.Kind { return KindSignalReceived }
 func (p *SignalReceived) code(c *coder) {
 	c.str(&p.Name)
 	c.value(&p.Value)
-	c.str(&p.Key)
+	c.text(&p.Key)
 }
 
 // Kind returns KindInputRequested.
@@ -265,9 +267,9 @@ func (*InputRequested) Kind() eventlog.Kind { return KindInputRequested }
 func (p *InputRequested) code(c *coder) {
 	c.str(&p.Node)
 	c.int(&p.Visit)
-	c.str(&p.Prompt)
+	c.text(&p.Prompt)
 	c.value(&p.Form)
-	c.str(&p.Assignee)
+	c.text(&p.Assignee)
 }
 
 // Kind returns KindInputReceived.
@@ -277,7 +279,7 @@ func (p *InputReceived) code(c *coder) {
 	c.str(&p.Node)
 	c.int(&p.Visit)
 	c.value(&p.Value)
-	c.str(&p.Key)
+	c.text(&p.Key)
 }
 
 // Kind returns KindChildStarted.
@@ -311,7 +313,7 @@ func (p *CheckpointCreated) code(c *coder) {
 	c.version(&p.At)
 	c.str(&p.Name)
 	c.bool(&p.Pinned)
-	c.str(&p.Key)
+	c.text(&p.Key)
 }
 
 // Kind returns KindCheckpointPruned.
@@ -343,6 +345,25 @@ func (p *ResultIgnored) code(c *coder) {
 	c.str(&p.Node)
 	c.int(&p.Visit)
 	c.int(&p.Attempt)
-	c.str(&p.Reason)
+	c.text(&p.Reason)
 	c.usage(&p.Usage)
+}
+
+// Kind returns KindPayloadErased.
+func (*PayloadErased) Kind() eventlog.Kind { return KindPayloadErased }
+
+func (p *PayloadErased) code(c *coder) {
+	c.str(&p.Scope)
+	c.str(&p.Reason)
+	c.str(&p.Archive)
+	array(c, &p.Targets, func(c *coder, t *ErasedSpan) {
+		nested(c, t, func(c *coder, t *ErasedSpan) {
+			c.run(&t.Run)
+			c.version(&t.From)
+			c.version(&t.To)
+			c.int64(&t.Bytes)
+			c.str(&t.Digest)
+		})
+	})
+	c.str(&p.Key)
 }

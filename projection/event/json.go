@@ -15,9 +15,11 @@ type View struct {
 	Kind    string           `json:"kind"`
 	Actor   string           `json:"actor"`
 	Data    any              `json:"data"`
+	// Erased: the payload was erased, and Data is what is left of it.
+	Erased bool `json:"erased,omitempty"`
 }
 
-// erased stands in a View for a payload that was erased.
+// erased stands in a View for a payload of which nothing is left.
 type erased struct {
 	Erased bool `json:"erased"`
 }
@@ -25,7 +27,7 @@ type erased struct {
 // ViewOf returns e as a View.
 func ViewOf(e eventlog.Event) (View, error) {
 	v := View{Seq: e.Seq, Run: e.Run.String(), Version: e.Version, Time: Time(e.Time), Kind: KindName(e.Kind), Actor: e.Actor}
-	if e.Erased {
+	if v.Erased = e.Erased; e.Erased && len(e.Payload) == 0 {
 		v.Data = erased{true}
 		return v, nil
 	}

@@ -48,6 +48,8 @@ const (
 
 	KindResultIgnored eventlog.Kind = 110
 
+	KindPayloadErased eventlog.Kind = 120
+
 	KindLogRestored eventlog.Kind = 130
 	KindKeyRotated  eventlog.Kind = 131
 )
@@ -88,6 +90,7 @@ var kinds = map[eventlog.Kind]kindInfo{
 	KindCheckpointPruned:     {"checkpoint.pruned", func() Payload { return new(CheckpointPruned) }},
 	KindAgentChosen:          {"agent.chosen", func() Payload { return new(AgentChosen) }},
 	KindResultIgnored:        {"result.ignored", func() Payload { return new(ResultIgnored) }},
+	KindPayloadErased:        {"payload.erased", func() Payload { return new(PayloadErased) }},
 	KindLogRestored:          {"log.restored", func() Payload { return new(LogRestored) }},
 	KindKeyRotated:           {"key.rotated", func() Payload { return new(KeyRotated) }},
 }

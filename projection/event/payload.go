@@ -438,3 +438,44 @@ type ResultIgnored struct {
 	Reason  string `json:"reason"`
 	Usage   *Usage `json:"usage,omitempty"`
 }
+
+// Scopes of PayloadErased.
+const (
+	// ScopeRun: a person had all content of whole runs erased.
+	ScopeRun = "run"
+	// ScopePayload: a person had the content of single events erased.
+	ScopePayload = "payload"
+	// ScopeRetention: the payloads of ended runs were moved to an archive, or
+	// dropped, as a policy says.
+	ScopeRetention = "retention"
+)
+
+// PayloadErased: the payloads of events are gone from the log, but for what
+// Redact leaves of them. It stands in the system stream "erasures", and before
+// anything is erased: a crash in between is made good by the next start.
+type PayloadErased struct {
+	Scope   string       `json:"scope"`
+	Reason  string       `json:"reason"`
+	Archive string       `json:"archive,omitempty"` // hex name of the archive that has the payloads
+	Targets []ErasedSpan `json:"targets"`
+	Key     string       `json:"key,omitempty"` // idempotency key of the command
+}
+
+// ErasedSpan is a part of one run whose payloads are gone.
+type ErasedSpan struct {
+	Run   eventlog.RunID   `json:"run"`
+	From  eventlog.Version `json:"from"`
+	To    eventlog.Version `json:"to"`
+	Bytes int64            `json:"bytes"` // of all payloads of the run that are left
+	// Digest is the hex SHA-256 of what is left of these events, in order: for
+	// each its version u64 and its length u32, big-endian, and its bytes.
+	Digest string `json:"digest"`
+}
+
+// Rest says how much of an erased payload is left.
+func (p *PayloadErased) Rest() Rest {
+	if p.Scope == ScopeRetention {
+		return RestText
+	}
+	return RestNames
+}

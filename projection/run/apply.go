@@ -18,13 +18,14 @@ func (s *State) Apply(e eventlog.Event) error {
 	if e.Run != s.Run || e.Version != s.Version+1 {
 		return fmt.Errorf("%w: run %s is at version %d, event is version %d of run %s", ErrHistory, s.Run, s.Version, e.Version, e.Run)
 	}
-	if e.Erased {
-		return s.applyErased(e)
+	if e.Erased && len(e.Payload) == 0 {
+		return fmt.Errorf("run %s, version %d: its payload was erased: the run can be rebuilt up to version %d", s.Run, e.Version, s.Version)
 	}
 	p, err := event.Decode(e.Kind, e.Payload)
 	if err != nil {
 		return fmt.Errorf("run %s, version %d: %w", s.Run, e.Version, err)
 	}
+	s.Erased, s.Archived = s.Erased || e.Erased, s.Archived || e.Archived
 	return s.ApplyPayload(e, p)
 }
 
@@ -37,11 +38,6 @@ func (s *State) ApplyPayload(e eventlog.Event, p event.Payload) error {
 		return fmt.Errorf("run %s, version %d, %s: %w", s.Run, e.Version, event.KindName(e.Kind), err)
 	}
 	return nil
-}
-
-// applyErased keeps order and time of an event whose payload is gone.
-func (s *State) applyErased(e eventlog.Event) error {
-	return fmt.Errorf("run %s, version %d: its payload was erased: the run can be rebuilt up to version %d", s.Run, e.Version, s.Version)
 }
 
 func (s *State) apply(p event.Payload) error {

@@ -33,6 +33,14 @@ func FoldWhile(log eventlog.Log, id eventlog.RunID, more func(eventlog.Event) bo
 	return (&folder{log: log, past: map[position][]byte{}}).fold(id, more)
 }
 
+// FoldOn folds what the log has of a run after s, which was restored from a
+// snapshot of that run.
+func FoldOn(log eventlog.Log, s *State) error {
+	f := &folder{log: log, past: map[position][]byte{}}
+	f.equip(s)
+	return f.foldOn(s, func(eventlog.Event) bool { return true })
+}
+
 // A folder folds runs and the pasts that their restores and forks go back to. Each
 // past is folded once, however many restores lie one behind the other.
 type folder struct {
@@ -48,21 +56,28 @@ type position struct {
 func (f *folder) fold(id eventlog.RunID, more func(eventlog.Event) bool) (*State, error) {
 	s := New(id)
 	f.equip(s)
+	if err := f.foldOn(s, more); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (f *folder) foldOn(s *State, more func(eventlog.Event) bool) error {
 	for {
-		page, err := f.log.ReadRun(id, s.Version, foldPage)
+		page, err := f.log.ReadRun(s.Run, s.Version, foldPage)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, e := range page {
 			if !more(e) {
-				return s, nil
+				return nil
 			}
 			if err := s.Apply(e); err != nil {
-				return nil, err
+				return err
 			}
 		}
 		if len(page) == 0 {
-			return s, nil
+			return nil
 		}
 	}
 }

@@ -32,6 +32,7 @@ func (s *State) forked(p *event.RunForked) error {
 	}
 	now := *s
 	*s = *past
+	s.Archived = false
 	s.Run, s.Version, s.Seq, s.Time = now.Run, now.Version, now.Seq, now.Time
 	s.Past, s.Other = now.Past, now.Other
 	s.Origin = &Origin{p.From, p.At}

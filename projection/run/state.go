@@ -84,6 +84,9 @@ type State struct {
 	Marks   []Mark             // named and pinned checkpoints, oldest first
 	Keys    []string           // idempotency keys of the last MaxKeys commands, oldest first
 	Expired bool               // its own deadline has passed
+	// Erased: what an event of it said is gone, and a rest of it was folded.
+	// Archived: some events came from an archive.
+	Erased, Archived bool
 
 	Breaks []string // breakpoints, as they were written
 	Break  *Place   // paused at one: what the run was about to do

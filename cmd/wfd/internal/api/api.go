@@ -103,6 +103,7 @@ func New(o Options) *API {
 	a.audits(h)
 	a.agents(h)
 	a.backups(h)
+	a.upkeep(h)
 	spec, err := json.Marshal(h.OpenAPI())
 	if err != nil {
 		panic("api: OpenAPI: " + err.Error()) // made of constants

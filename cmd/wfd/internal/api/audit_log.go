@@ -39,6 +39,7 @@ var commandKinds = map[eventlog.Kind]bool{
 	event.KindSignalReceived:       true,
 	event.KindInputReceived:        true,
 	event.KindCheckpointCreated:    true,
+	event.KindPayloadErased:        true,
 	event.KindLogRestored:          true,
 	event.KindKeyRotated:           true,
 }

@@ -28,6 +28,7 @@ type Run struct {
 	Waits       []Wait            `json:"waits"`
 	Usage       Usage             `json:"usage"`
 	Breakpoints []string          `json:"breakpoints"`
+	Content     string            `json:"content"`
 	// Breakpoint is set on a run that is paused at one.
 	Breakpoint *Breakpoint `json:"breakpoint"`
 }
@@ -88,6 +89,7 @@ type Row struct {
 	Waits     []Wait            `json:"waits"`
 	Reason    string            `json:"reason"`
 	Failure   *Failure          `json:"failure"`
+	Erased    string            `json:"erased"`
 }
 
 // State is a run's state.
@@ -121,6 +123,7 @@ type Event struct {
 	Kind    string          `json:"kind"`
 	Actor   string          `json:"actor"`
 	Data    json.RawMessage `json:"data"`
+	Erased  bool            `json:"erased"`
 }
 
 // List is a page of a list.

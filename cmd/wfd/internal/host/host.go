@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,7 +46,9 @@ type Options struct {
 	Agents   *roster.Roster
 	Prices   *price.Book // nil: those of the binary
 	// Breakpoints are added to every run that is started.
-	Breakpoints []string
+	Breakpoints     []string
+	Retention       engine.Retention
+	KeepCheckpoints int
 }
 
 // Host is an engine on a data directory, with its API.
@@ -54,6 +57,8 @@ type Host struct {
 	Engine *engine.Engine
 	Views  *projection.Views
 	Log    *eventlog.DB
+
+	snapshots *projection.Snapshots
 
 	slog    *slog.Logger
 	audit   *auditing
@@ -74,6 +79,9 @@ func Open(o Options) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
+	if h.snapshots, err = projection.OpenSnapshots(filepath.Join(o.Dir, "views")); err != nil {
+		return nil, errors.Join(err, views.Close(), log.Close())
+	}
 	h.on(log, views, o)
 	return h, nil
 }
@@ -82,6 +90,7 @@ func Open(o Options) (*Host, error) {
 func (h *Host) on(log *eventlog.DB, views *projection.Views, o Options) {
 	h.Log, h.Views = log, views
 	opt := engine.Options{
+		Snapshots: h.snapshots, Retention: o.Retention, KeepCheckpoints: o.KeepCheckpoints,
 		Logger: o.Logger, Runners: runners(o), Queues: o.Queues, Env: engine.EnvAllowed(o.AllowEnv), Secrets: o.Secrets, Agents: o.Agents,
 		Prices:      o.Prices,
 		Breakpoints: o.Breakpoints,
@@ -136,6 +145,9 @@ func (h *Host) Close() error {
 		h.Engine.Stop()
 		h.audit.close(h.Engine.Failed() == nil)
 		h.closed = errors.Join(h.Views.Close(), h.Log.Close())
+		if h.snapshots != nil {
+			h.closed = errors.Join(h.closed, h.snapshots.Close())
+		}
 	})
 	return h.closed
 }

@@ -1,0 +1,68 @@
+package api
+
+import (
+	"context"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/wfd-dev/wfd/engine"
+)
+
+type eraseInput struct {
+	Keyed
+	Body struct {
+		Run     string `json:"run,omitempty" doc:"a run, which is erased with all runs under it"`
+		Payload string `json:"payload,omitempty" doc:"the SHA-256 of a payload, as blobs are named, or the salted one of a proof or an export: that payload and its copies are erased"`
+		Reason  string `json:"reason" minLength:"1" maxLength:"1024" doc:"why; it stays in the audit trail"`
+		DryRun  bool   `json:"dry_run,omitempty" doc:"only say what would be erased"`
+	}
+}
+
+type compactInput struct {
+	Body struct {
+		DryRun bool     `json:"dry_run,omitempty" doc:"only say what would be done"`
+		Retain []string `json:"retain,omitempty" maxItems:"1000" doc:"policies instead of the daemon's: [WORKFLOW:]after=30d,runs=1000,bytes=10GB,drop,drop_after=365d"`
+	}
+}
+
+// upkeep are the operations that keep what the log costs within bounds.
+func (a *API) upkeep(h huma.API) {
+	const tag = "upkeep"
+	register(h, operation{method: "POST", path: "/v1/erasures", id: "erase", tag: tag,
+		summary: "Take the content of a run, or a payload, out of every file; events, hashes and proofs stay"},
+		func(ctx context.Context, in *eraseInput) (*answer[engine.Erasure], error) {
+			r := engine.EraseRequest{Payload: in.Body.Payload, Reason: in.Body.Reason, DryRun: in.Body.DryRun}
+			if (in.Body.Run == "") == (in.Body.Payload == "") {
+				return nil, problem("invalid", "want either run or payload", "")
+			}
+			if in.Body.Run != "" {
+				id, err := OfRun{in.Body.Run}.id()
+				if err != nil {
+					return nil, err
+				}
+				r.Run = id
+			}
+			done, err := a.o.Engine.Erase(ctx, r, by(ctx, in.Keyed))
+			return answered(done, err)
+		})
+	register(h, operation{method: "POST", path: "/v1/compact", id: "compact", tag: tag,
+		summary: "Let retention do now what it would do by and by, and give space back"},
+		func(ctx context.Context, in *compactInput) (*answer[engine.Compaction], error) {
+			var policy *engine.Retention
+			if len(in.Body.Retain) > 0 {
+				r, err := engine.ParseRetention(in.Body.Retain)
+				if err != nil {
+					return nil, err
+				}
+				policy = &r
+			}
+			done, err := a.o.Engine.Compact(ctx, policy, in.Body.DryRun)
+			return answered(done, err)
+		})
+	register(h, operation{method: "GET", path: "/v1/usage", id: "usage", tag: tag,
+		summary: "What takes how much room on the disk"},
+		func(ctx context.Context, _ *struct{}) (*answer[engine.DiskUsage], error) {
+			u, err := a.o.Engine.Usage(ctx)
+			return answered(u, err)
+		})
+}
