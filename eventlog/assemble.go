@@ -258,7 +258,7 @@ func (a *assembler) writeCatalog(rows []catalogRow, kept []listed) error {
 		return err
 	}
 	err = s.update(func(tx storeTx) error {
-		for _, r := range rowsOf(rows, kept) {
+		for _, r := range rowsOf(rows, kept, a.end.Head) {
 			if err := tx.put(r.bucket, r.key, r.value); err != nil {
 				return err
 			}

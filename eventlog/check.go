@@ -121,6 +121,9 @@ func (d *DB) checkSegment(c *checker, s *segment, e catalogEntry, head Seq) {
 	d.rewriting.RLock()
 	defer d.rewriting.RUnlock()
 	c.segment(s, e, head)
+	if !e.info.sealed {
+		return
+	}
 	// The digest may be another since the catalog was read.
 	row, err := d.digestRow(s)
 	c.problem(err)

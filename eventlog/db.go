@@ -54,7 +54,7 @@ type DB struct {
 	keep       chan struct{}
 	keeperDone chan struct{}
 	sealing    sync.Mutex   // one at a time seals
-	erasing    sync.Mutex   // one at a time rewrites
+	erasing    sync.RWMutex // one at a time rewrites; held shared by snapshots
 	rewriting  sync.RWMutex // held shared while chunks are walked in several transactions, excludes replace
 	cuts       []chan error // wait for the open segment to be closed; guarded by mu
 	nextMu     sync.Mutex

@@ -39,10 +39,7 @@ type Piece struct {
 
 // Names of pieces. Those of tails are pieceTail of the segment, then the seq
 // that they begin with.
-const (
-	pieceCatalog = "catalog"
-	archivesDir  = "archives"
-)
+const pieceCatalog = "catalog"
 
 func pieceTail(first Seq) string { return fmt.Sprintf("%s/%020d.tail", logDir, first) }
 
@@ -51,8 +48,15 @@ func pieceTail(first Seq) string { return fmt.Sprintf("%s/%020d.tail", logDir, f
 const tailPiece = 4 << 20
 
 // Snapshot begins a snapshot of the events up to size, which must be the size of
-// the tree after a commit, as [DB.TreeHead] returned it together with root.
-func (d *DB) Snapshot(size uint64, root [32]byte) (*Snapshot, error) {
+// the tree after a commit, as [DB.TreeHead] returned it together with root. Until
+// it is closed no payload is erased: files would be replaced under the copy.
+func (d *DB) Snapshot(size uint64, root [32]byte) (_ *Snapshot, err error) {
+	d.erasing.RLock()
+	defer func() {
+		if err != nil {
+			d.erasing.RUnlock()
+		}
+	}()
 	if _, err := d.readable(); err != nil {
 		return nil, err
 	}
@@ -60,7 +64,7 @@ func (d *DB) Snapshot(size uint64, root [32]byte) (*Snapshot, error) {
 		return nil, fmt.Errorf("no snapshot of %d events: the log has %d", size, d.Head())
 	}
 	sn := &Snapshot{d: d, head: treeHead{size: size, root: root}}
-	err := d.catalog.view(func(tx storeTx) (err error) {
+	err = d.catalog.view(func(tx storeTx) (err error) {
 		sn.rows, err = tx.rows()
 		return err
 	})
@@ -81,9 +85,12 @@ func (d *DB) Snapshot(size uint64, root [32]byte) (*Snapshot, error) {
 		}
 		sn.list = append(sn.list, l)
 	}
-	sn.rows = rowsOf(sn.rows, sn.list)
+	sn.rows = rowsOf(sn.rows, sn.list, Seq(size))
 	return sn, nil
 }
+
+// Close ends the snapshot.
+func (sn *Snapshot) Close() { sn.d.erasing.RUnlock() }
 
 // Each hands out the pieces: the catalog, the segments in order, the blobs, the
 // archives. What it finds to be damaged is a [*CorruptError].
@@ -142,7 +149,7 @@ func (sn *Snapshot) payloads(fn func(Piece) error) error {
 
 // archives hands out the files of archives/ that are complete.
 func (sn *Snapshot) archives(fn func(Piece) error) error {
-	entries, err := os.ReadDir(filepath.Join(sn.d.dir, archivesDir))
+	entries, err := os.ReadDir(filepath.Join(sn.d.dir, archiveDir))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -150,7 +157,7 @@ func (sn *Snapshot) archives(fn func(Piece) error) error {
 		if !e.Type().IsRegular() || strings.HasSuffix(e.Name(), tmpSuffix) {
 			continue
 		}
-		name := filepath.Join(archivesDir, e.Name())
+		name := filepath.Join(archiveDir, e.Name())
 		if err := sn.file(name, filepath.Join(sn.d.dir, name), nil, fn); err != nil {
 			return err
 		}
@@ -237,15 +244,20 @@ type catalogRow struct {
 }
 
 // bucketsBySegment are the buckets of the catalog with a row for each segment.
-var bucketsBySegment = []string{bucketSegments, bucketFilters}
+var bucketsBySegment = []string{bucketSegments, bucketFilters, bucketDigests}
 
-// rowsOf returns the rows of a catalog that has the segments of list and no others.
-func rowsOf(rows []catalogRow, list []listed) (of []catalogRow) {
+// rowsOf returns the rows of a catalog that has the segments of list and no others,
+// for a log that ends at head.
+func rowsOf(rows []catalogRow, list []listed, head Seq) (of []catalogRow) {
 	sealed := make(map[Seq]bool)
 	for _, l := range list {
 		sealed[l.first] = l.info.sealed
 	}
 	for _, r := range rows {
+		if r.bucket == bucketMeta && string(r.key) == string(keySettled) && len(r.value) == 8 {
+			// An erasure that is ordered where the log ends now comes anew.
+			r.value = seqKey(min(head, Seq(binary.BigEndian.Uint64(r.value))))
+		}
 		bySegment := slices.Contains(bucketsBySegment, r.bucket)
 		if !bySegment || r.bucket != bucketSegments && len(r.key) == 8 && sealed[Seq(binary.BigEndian.Uint64(r.key))] {
 			of = append(of, r)

@@ -29,6 +29,7 @@ func snapshot(t testing.TB, d *eventlog.DB, between func()) pieces {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer sn.Close()
 	p := pieces{content: map[string][]byte{}}
 	err = sn.Each(func(x eventlog.Piece) error {
 		if between != nil {
@@ -303,6 +304,7 @@ func TestSnapshotOfDamage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer sn.Close()
 	var c *eventlog.CorruptError
 	if err := sn.Each(func(eventlog.Piece) error { return nil }); !errors.As(err, &c) || c.Seq == 0 || c.File != d.FileOf(1) {
 		t.Errorf("a snapshot of a damaged segment: %v", err)

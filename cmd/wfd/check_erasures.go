@@ -18,6 +18,10 @@ func (c *checked) erasures(ctx context.Context, log *eventlog.DB) error {
 	if err != nil {
 		return err
 	}
+	cutOff, err := saidElsewhere(log)
+	if err != nil {
+		return err
+	}
 	for after := eventlog.Seq(0); ; {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -33,13 +37,34 @@ func (c *checked) erasures(ctx context.Context, log *eventlog.DB) error {
 			after = e.Seq
 			span := spanOf(spans[e.Run], e.Version)
 			switch {
-			case span == nil && e.Erased:
+			case span == nil && e.Erased && e.Seq > cutOff:
 				c.erased(e.Run, e.Seq, "its payload is gone, and no event says that it was erased")
 			case span != nil && !e.Erased && span.settled:
 				c.erased(e.Run, e.Seq, fmt.Sprintf("event %d says that its payload was erased, and it is there", span.by))
 			case span != nil && e.Erased:
 				span.digest.Add(e.Version, e.Payload)
 				span.seen++
+			}
+		}
+	}
+}
+
+// saidElsewhere returns the seq up to which payloads may be gone without a word: a
+// log that was restored to an earlier event ends before the word that was said.
+func saidElsewhere(log *eventlog.DB) (upTo eventlog.Seq, err error) {
+	for after := eventlog.Version(0); ; {
+		page, err := log.ReadRun(event.Custody, after, 1024)
+		if err != nil || len(page) == 0 {
+			return upTo, err
+		}
+		for _, e := range page {
+			after = e.Version
+			p, err := event.Decode(e.Kind, e.Payload)
+			if err != nil {
+				return 0, fmt.Errorf("event %d: %w", e.Seq, err)
+			}
+			if r, ok := p.(*event.LogRestored); ok && r.Head > r.At {
+				upTo = max(upTo, r.At)
 			}
 		}
 	}

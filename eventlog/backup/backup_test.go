@@ -25,10 +25,8 @@ func TestBackupAndRestore(t *testing.T) {
 		w.fill(60)
 		w.auditor.Sign()
 		w.fill(30)
-		if err := os.Mkdir(filepath.Join(w.dir, "archives"), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		write(t, []byte("an archive"), w.dir, "archives", "some.wfda")
+		old := events(t, w.db)[0]
+		w.archive(old.Run, 6)
 		done := w.mustBackup(path)
 		all := events(t, w.db)
 		if int(done.Head) != len(all) || done.Origin != w.auditor.Origin() || done.Checkpoint == "" || done.Copied != done.Bytes {
@@ -53,8 +51,8 @@ func TestBackupAndRestore(t *testing.T) {
 				t.Errorf("up to %d: %+v", n, r)
 			}
 			holds(t, dir, all[:n])
-			if got := read(t, dir, "archives", "some.wfda"); string(got) != "an archive" {
-				t.Errorf("the archive is %q", got)
+			if got := firstOf(t, dir, old.Run); !got.Archived || !bytes.Equal(got.Payload, old.Payload) {
+				t.Errorf("the archived event is %+v", got)
 			}
 			goesOn(t, dir, w)
 		}

@@ -55,6 +55,7 @@ func (s *dataSource) each(ctx context.Context, want func(string) bool, fn func(F
 	if err != nil {
 		return err
 	}
+	defer sn.Close()
 	err = sn.Each(func(p eventlog.Piece) error {
 		if !want(p.Name) {
 			return nil

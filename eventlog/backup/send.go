@@ -97,6 +97,7 @@ func (s *sender) send(src Source) error {
 	if err != nil {
 		return err
 	}
+	defer sn.Close()
 	if err := sn.Each(s.piece); err != nil {
 		return err
 	}

@@ -225,3 +225,34 @@ func write(t testing.TB, b []byte, path ...string) {
 		t.Fatal(err)
 	}
 }
+
+// archive moves the payloads of a run's first n events to an archive.
+func (w *world) archive(run eventlog.RunID, n eventlog.Version) {
+	w.t.Helper()
+	spans := []eventlog.Span{{Run: run, From: 1, To: n}}
+	a, err := w.db.WriteArchive(w.t.Context(), spans)
+	if err == nil {
+		err = w.db.AdoptArchive(a.ID)
+	}
+	if err == nil {
+		_, err = w.db.Erase(w.t.Context(), spans, func(eventlog.Event) ([]byte, error) { return []byte("a rest"), nil })
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// firstOf returns the first event of a run, as a reader of the run sees it.
+func firstOf(t testing.TB, dir string, run eventlog.RunID) eventlog.Event {
+	t.Helper()
+	db, err := eventlog.Open(dir, eventlog.Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	page, err := db.ReadRun(run, 0, 1)
+	if err != nil || len(page) != 1 {
+		t.Fatalf("%d events, %v", len(page), err)
+	}
+	return page[0]
+}
