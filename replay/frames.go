@@ -74,6 +74,9 @@ func NewReel(log eventlog.Log, id eventlog.RunID) *Reel {
 	return &Reel{log: log, weave: newWeave(log, id), folds: map[eventlog.RunID]*folding{}}
 }
 
+// Runs is how many runs the reel holds the states of.
+func (r *Reel) Runs() int { return len(r.folds) }
+
 func (r *Reel) foldOf(e entry) *folding {
 	f := r.folds[e.Run]
 	if f == nil {

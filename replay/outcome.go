@@ -65,6 +65,8 @@ func outcomeOf(p *player) (o Outcome, ok bool) {
 		if a := missing[0].Attempt; a > 1 {
 			o.Why = fmt.Sprintf("visit %d of %s has no recorded result of attempt %d", k.Visit, k.Node, a)
 		}
+	case p.lost != "":
+		o.What, o.Reason, o.Why = WhatUnknown, "cannot be played to its end", p.lost
 	case p.s.Status != p.rec.s.Status && (p.rec.s.Status.Terminal() || p.s.Status.Terminal()):
 		o.What = WhatEnd
 		o.Reason = fmt.Sprintf("is %s instead of %s", p.s.Status, p.rec.s.Status)

@@ -122,6 +122,9 @@ func (p *player) known(c machine.Command) machine.Command {
 	case machine.Start:
 		c.Breakpoints = slices.DeleteFunc(slices.Clone(c.Breakpoints), unknown)
 		return c
+	case machine.Fork:
+		c.Breakpoints = slices.DeleteFunc(slices.Clone(c.Breakpoints), unknown)
+		return c
 	case machine.Resume:
 		c.Breakpoints = slices.DeleteFunc(slices.Clone(c.Breakpoints), unknown)
 		return c
@@ -179,6 +182,9 @@ func (p *player) give(f fact) (bool, error) {
 	}
 	if !goesBack(f.cmd) {
 		err := p.decide(f.meta, f.cmd)
+		if c, ok := f.cmd.(machine.Resume); ok && len(c.Set) > 0 && errors.Is(err, machine.ErrInvalid) {
+			p.lost, err = "it was resumed with state that is refused here: "+err.Error(), nil
+		}
 		if refused(err) {
 			err = nil
 		}

@@ -98,6 +98,26 @@ func TestWhatIfOfForks(t *testing.T) {
 			t.Errorf("%s: %s", c.new, jsonOf(rep.Groups))
 		}
 	}
+	// What nobody can say under the other definition is said to be unknown.
+	stopped := &simRun{wf: origin.wf, s: newState(m.log, m.id())}
+	m.runs = append(m.runs, stopped)
+	m.do(stopped, "ann", machine.Fork{From: origin.s.Run, At: second, Breakpoints: []string{"node=review", "if=state.score > 7"}})
+	m.step(stopped) // draft
+	m.do(stopped, "ann", machine.Resume{Set: map[string]event.Value{"score": event.MustValue(0.9)}})
+	m.drive()
+	for old, says := range map[string]string{
+		"score: {type: number, default: 0}": "resumed with state that is refused here: invalid: set score: 0.9 is not of type integer",
+		"review":                            "", // the breakpoint goes with its node
+	} {
+		source := strings.ReplaceAll(zoo["loop"], old, "score: {type: integer, default: 0}")
+		if says == "" {
+			source = strings.ReplaceAll(zoo["loop"], "review", "check")
+		}
+		rep, err := WhatIf(context.Background(), m.log, m.defs, load(t, source), []eventlog.RunID{stopped.s.Run}, nil)
+		if err != nil || len(rep.Groups) != 1 || (rep.Unknown == 1) != (says != "") || !strings.Contains(rep.Groups[0].Example.Why, says) {
+			t.Errorf("%s: %v %s", says, err, jsonOf(rep))
+		}
+	}
 	// Of one that cannot be played it is said why.
 	events := list(m.events(low.s.Run))
 	events[2].Payload, events[2].Erased = nil, true

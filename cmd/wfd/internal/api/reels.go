@@ -18,8 +18,9 @@ type reels struct {
 
 const (
 	// maxReels bounds the replays that are paged through at once without folding
-	// anew: each holds the states of a run and those under it.
-	maxReels = 16
+	// anew, maxReelRuns the runs, and with them the states, that they hold together.
+	maxReels    = 16
+	maxReelRuns = 4096
 	// reelTime is how long a reel waits for the next page.
 	reelTime = time.Minute
 )
@@ -51,7 +52,15 @@ func (r *reels) keep(run eventlog.RunID, next eventlog.Seq, reel *replay.Reel) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.expire()
-	if len(r.held) == maxReels {
+	runs := reel.Runs()
+	if runs > maxReelRuns {
+		return
+	}
+	for _, h := range r.held {
+		runs += h.reel.Runs()
+	}
+	for len(r.held) == maxReels || runs > maxReelRuns {
+		runs -= r.held[0].reel.Runs()
 		r.held = r.held[1:]
 	}
 	r.held = append(r.held[:len(r.held):len(r.held)], heldReel{run, next, r.now(), reel})
