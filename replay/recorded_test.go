@@ -3,7 +3,9 @@ package replay
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -12,11 +14,12 @@ import (
 
 	"github.com/wfd-dev/wfd/engine/machine"
 	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/projection"
 	"github.com/wfd-dev/wfd/projection/event"
 	"github.com/wfd-dev/wfd/projection/run"
 )
 
-var update = flag.Bool("update", false, "write testdata anew")
+var update = flag.Bool("update", false, "record the histories of testdata that are not there yet")
 
 const histories = "../testdata/histories"
 
@@ -94,22 +97,83 @@ var scenes = map[string]func(t *testing.T) *sim{
 		m.drive()
 		return m
 	},
+	"breakpoints": func(t *testing.T) *sim { // stops, other state, other breakpoints, a way back to one
+		m := newSim(t, 9, zoo["loop"])
+		m.calm = true
+		m.answer = func(v *run.Visit) any { return map[string]any{"v": int64(v.Visit), "score": 0.3 * float64(v.Visit)} }
+		r := m.startAs(m.id(), "loop", machine.Start{Version: 1, Input: event.MustValue(nil), Breakpoints: []string{"node=review", "edge=review->draft", "if=state.score > 0.8"}})
+		m.step(r) // draft
+		m.do(r, "ann", machine.Resume{})
+		m.step(r) // review
+		m.do(r, "ann", machine.Checkpoint{Name: "low"}, machine.Resume{Reason: "good enough", Set: map[string]event.Value{"score": event.MustValue(0.9)}})
+		m.do(r, "ann", machine.Restore{To: r.s.Marks[0].At, Name: "low"})
+		m.do(r, "ann", machine.Resume{Rebreak: true, Breakpoints: []string{"node=publish"}})
+		m.drive()
+		return m
+	},
+	"retried": func(t *testing.T) *sim { // what failed, from an earlier visit, after the run's timeout
+		m := newSim(t, 10, zoo["race"])
+		m.calm = true
+		r := m.start("race", map[string]any{})
+		fail := func(node string) {
+			v := r.s.Live[node]
+			m.do(r, "runner", machine.Result{Node: node, Visit: v.Visit, Attempt: v.Attempt, Failure: &event.Failure{Class: event.ClassAuth, Message: "no key"}})
+		}
+		m.do(r, "runner", machine.Result{Node: "a", Visit: 1, Attempt: 1, Value: event.MustValue(1)})
+		fail("b")
+		m.do(r, "bob", machine.Signal{Name: "go", Value: event.Null})
+		fail("end")
+		m.do(r, "ann", machine.Retry{Reason: "the key is there"})
+		m.now += 30 * 3600e9
+		m.do(r, "system", machine.Wake{})
+		visits, err := projection.Visits(m.log, r.s.Run)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.do(r, "ann", machine.Retry{Node: visits[2].Node, Visit: visits[2].Visit, To: visits[2].Begins - 1, Reason: "from there"})
+		m.drive()
+		return m
+	},
+	"forked": func(t *testing.T) *sim { // in the middle of a foreach, with another input; breakpoints of its own
+		m := newSim(t, 12, `
+name: items
+state: {done: {type: integer, default: 0}}
+nodes:
+  each: {foreach: {items: "${input.urls}", do: {exec: {command: [x]}}, max_parallel: 1}, set: {done: "${size(result)}"}}
+  sub: {workflow: loop, needs: [each]}
+`, zoo["loop"])
+		m.calm = true
+		m.answer = func(v *run.Visit) any { return map[string]any{"v": int64(1), "score": 0.7} }
+		r := m.start("items", map[string]any{"urls": []any{"a", "b"}})
+		m.step(r) // each[0]
+		at := r.s.Version
+		m.drive()
+		for _, c := range []machine.Fork{
+			{From: r.s.Run, At: at, Breakpoints: []string{"node=sub"}},
+			{From: r.s.Run, At: at, Input: event.MustValue(map[string]any{"urls": []any{"c", "d", "e"}}), Set: map[string]event.Value{"done": event.MustValue(9)}},
+		} {
+			f := &simRun{wf: r.wf, s: newState(m.log, m.id())}
+			m.runs = append(m.runs, f)
+			m.do(f, "ann", c)
+			m.drive()
+		}
+		return m
+	},
 	"trouble": func(t *testing.T) *sim { return zooRun(t, 1012) },
 }
 
-// Histories that were once recorded still follow from their facts. They are
-// written anew with -update only when the format, or what is decided, changes on
-// purpose.
+// Histories that were once recorded still follow from their facts. They stay as they
+// were recorded: -update adds those of new scenes.
 func TestRecordedHistories(t *testing.T) {
 	for name, scene := range scenes {
 		file := filepath.Join(histories, name+".jsonl")
-		if *update {
+		if _, err := os.Stat(file); *update && errors.Is(err, os.ErrNotExist) {
 			record(t, scene(t), file)
 		}
 		t.Run(name, func(t *testing.T) {
 			runs, defs := readHistory(t, file)
 			for id, events := range runs {
-				v, err := Verify(events, defs, id)
+				v, err := Verify(runs, defs, id)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -156,14 +220,26 @@ func record(t *testing.T, m *sim, file string) {
 	}
 }
 
-func readHistory(t *testing.T, file string) (map[eventlog.RunID]list, known) {
+// recorded is a log of recorded runs.
+type recorded map[eventlog.RunID]list
+
+func (r recorded) ReadRun(id eventlog.RunID, after eventlog.Version, limit int) ([]eventlog.Event, error) {
+	return r[id].ReadRun(id, after, limit)
+}
+func (r recorded) ReadFrom(eventlog.Seq, int) ([]eventlog.Event, error)          { panic("run by run") }
+func (r recorded) Version(id eventlog.RunID) (eventlog.Version, error)           { return r[id].Version(id) }
+func (r recorded) Head() eventlog.Seq                                            { panic("run by run") }
+func (r recorded) Close() error                                                  { return nil }
+func (r recorded) Append(context.Context, eventlog.Append) (eventlog.Seq, error) { panic("read only") }
+
+func readHistory(t *testing.T, file string) (recorded, known) {
 	t.Helper()
 	f, err := os.Open(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	runs, defs := map[eventlog.RunID]list{}, known{}
+	runs, defs := recorded{}, known{}
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
