@@ -37,6 +37,8 @@ var homes = map[string][]string{
 	"code.dny.dev/ssrf":              {"engine/agent"},
 	"golang.org/x/mod/sumdb":         {"eventlog"},
 	"github.com/klauspost/compress":  {"eventlog"},
+	"github.com/openai":              {"engine/agent/openai"},
+	"github.com/anthropics":          {"engine/agent/anthropic"},
 }
 
 // Dependencies go one way: cmd/wfd → engine, replay → projection → eventlog.

@@ -19,6 +19,10 @@ const (
 	topicAgents = "agents"
 	// refreshEvery is how often the files of agents are looked at.
 	refreshEvery = time.Second
+
+	// roleOfConverge combines the branches of a converge that has a prompt and nobody
+	// to do it.
+	roleOfConverge = "orchestrator"
 )
 
 // choosing returns what a decision chooses agents by, and a function to be called once
@@ -31,7 +35,10 @@ func (e *Engine) choosing() (choose func(*workflow.Node, *run.Visit) *event.Agen
 	return func(n *workflow.Node, _ *run.Visit) *event.AgentChosen {
 		name, role := n.Def.Text("agent"), n.Def.Text("role")
 		if name == "" && role == "" {
-			return nil
+			if n.Kind != workflow.Converge || !n.Runs {
+				return nil
+			}
+			role = roleOfConverge
 		}
 		c, err := picks.Choose(name, role)
 		switch {

@@ -72,6 +72,12 @@ func (e *Engine) task(l *loaded, v *run.Visit) *job {
 		Kind: n.Kind, Def: n, Timeout: n.Timeout,
 	}
 	t.Agent = e.chosen(v)
+	if v.Attempt > 1 {
+		t.Before = v.Failure
+	}
+	if n.Kind == workflow.Agent || n.Kind == workflow.Converge {
+		t.Asks = l.wf.Asks(n)
+	}
 	j := &job{task: t}
 	j.queue, j.limit = agentQueue(t.Agent, n)
 	vars, err := machine.Vars(l.wf, l.state, v)

@@ -85,6 +85,7 @@ type Engine struct {
 	clock     *alarms
 	sched     *scheduler
 	watchers  watchers
+	tokens    tokens
 	children  children
 	snapshots snapshots
 	erasures  *erasures

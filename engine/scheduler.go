@@ -202,7 +202,7 @@ func (s *scheduler) work(ctx context.Context, q *queue, j *job) {
 // ended or given it up, or the engine stops and the next start takes it up.
 func (s *scheduler) attempt(ctx context.Context, j *job) {
 	t := j.task
-	t.Redact = s.e.opt.Secrets.Redactor()
+	t.Redact, t.Show = s.e.opt.Secrets.Redactor(), s.e.tokens.show(t)
 	answer := j.answer
 	if answer == nil {
 		a := s.run(ctx, t)

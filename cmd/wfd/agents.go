@@ -4,7 +4,9 @@ import (
 	"os"
 	"strings"
 
+	"github.com/wfd-dev/wfd/engine/agent"
 	"github.com/wfd-dev/wfd/engine/agent/roster"
+	"github.com/wfd-dev/wfd/engine/secret"
 	"github.com/wfd-dev/wfd/engine/workflow"
 )
 
@@ -49,12 +51,26 @@ func (a *app) roster() (*roster.Roster, error) {
 	return r, nil
 }
 
+// accounts returns where models are asked by agents that have no account of their own.
+func accounts(s *secret.Store) map[string]agent.Account {
+	m := map[string]agent.Account{}
+	for provider, prefix := range prefixes {
+		a := agent.Account{BaseURL: strings.TrimRight(os.Getenv(prefix+"_BASE_URL"), "/"), Key: os.Getenv(prefix + "_API_KEY"), KeyName: prefix + "_API_KEY", NeedsKey: true}
+		s.Keep(a.KeyName, a.Key)
+		m[provider] = a
+	}
+	return m
+}
+
+// prefixes of the variables that providers' own programs read.
+var prefixes = map[string]string{roster.OpenAI: "OPENAI", roster.Anthropic: "ANTHROPIC"}
+
 // providerByKey returns the provider that the environment has a key for, or the
 // address of a server that may need none.
 func providerByKey() string {
-	for _, p := range []struct{ provider, prefix string }{{roster.OpenAI, "OPENAI"}, {roster.Anthropic, "ANTHROPIC"}} {
-		if os.Getenv(p.prefix+"_API_KEY") != "" || os.Getenv(p.prefix+"_BASE_URL") != "" {
-			return p.provider
+	for _, provider := range []string{roster.OpenAI, roster.Anthropic} {
+		if p := prefixes[provider]; os.Getenv(p+"_API_KEY") != "" || os.Getenv(p+"_BASE_URL") != "" {
+			return provider
 		}
 	}
 	return roster.Sim

@@ -73,7 +73,7 @@ func quoted(s string) string {
 // tellBreakpoints says, as long as ctx lasts, which runs come to a breakpoint after
 // an event of the log.
 func (a *app) tellBreakpoints(ctx context.Context, s *session, after uint64) {
-	err := readEvents(ctx, s, nil, []string{"run.paused"}, true, after, func(raw json.RawMessage) error {
+	err := readEvents(ctx, s, nil, reading{kinds: []string{"run.paused"}, follow: true, after: after}, func(raw json.RawMessage) error {
 		var e struct {
 			Run  string
 			Data struct{ Reason, Breakpoint string }

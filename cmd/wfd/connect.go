@@ -100,6 +100,7 @@ func (a *app) options(dir string, log *slog.Logger) (host.Options, error) {
 	if o.Agents, err = a.roster(); err != nil {
 		return o, err
 	}
+	o.Accounts = accounts(o.Secrets)
 	if o.Prices, err = readPrices(a.engine.prices); err == nil && a.engine.replies != "" {
 		o.Replies, err = readReplies(a.engine.replies)
 	}

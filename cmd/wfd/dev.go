@@ -16,6 +16,7 @@ import (
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/client"
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/host"
 	"github.com/wfd-dev/wfd/engine/agent"
+	"github.com/wfd-dev/wfd/engine/agent/roster"
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/examples"
 )
@@ -24,9 +25,6 @@ import (
 // somebody who saves a file.
 const lookEvery = 300 * time.Millisecond
 
-// simulated answers agents where neither a model nor a script does.
-const simulated = `default: {text: "A simulated answer: no model is configured."}`
-
 func (a *app) dev() *cobra.Command {
 	var breaks []string
 	cmd := &cobra.Command{
@@ -34,11 +32,15 @@ func (a *app) dev() *cobra.Command {
 		Short: "Run the daemon and register the definitions of a directory as they are saved",
 		Long: `Run the daemon and register every definition of DIR, again each time it is saved;
 what is wrong with one is shown. Without definitions the bundled examples are
-registered. Agents are answered by --replies, else by DIR/replies.yaml, else by a
-simulation: nothing leaves this machine. With --break every run that is started is
-paused there, if its workflow has what the breakpoint names; child runs too.`,
+registered. Agents are answered by --replies, else by DIR/replies.yaml, else by the
+models of --provider, else by a simulation: then nothing leaves this machine. With
+--break every run that is started is paused there, if its workflow has what the
+breakpoint names; child runs too.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if a.engine.provider == "" {
+				a.engine.provider = roster.Sim // a key in the environment is no order to use it
+			}
 			dir := "."
 			if len(args) == 1 {
 				dir = args[0]
@@ -60,12 +62,8 @@ paused there, if its workflow has what the breakpoint names; child runs too.`,
 			if err != nil {
 				return err
 			}
-			sim, err := agent.ParseReplies("simulated", []byte(simulated))
-			if err != nil {
-				return err
-			}
 			change := func(o *host.Options) {
-				o.Simulate, o.Breakpoints = sim, breaks
+				o.Breakpoints = breaks
 				if o.Replies == nil {
 					o.Replies = replies
 				}

@@ -18,9 +18,7 @@ import (
 )
 
 func (a *app) events() *cobra.Command {
-	var kinds []string
-	var follow bool
-	var after uint64
+	var r reading
 	cmd := &cobra.Command{
 		Use:   "events [RUN]",
 		Short: "Print the events of a run, or of the whole log",
@@ -35,42 +33,53 @@ func (a *app) events() *cobra.Command {
 				return err
 			}
 			defer closeInto(s, &err)
-			if follow && s.inside() {
+			if r.follow && s.inside() {
 				a.note("note: nothing happens in a directory that no daemon serves: not following")
-				follow = false
+				r.follow = false
 			}
 			p := &eventPrinter{a: a}
-			if err := readEvents(cmd.Context(), s, args, kinds, follow, after, p.print); err != nil {
+			if err := readEvents(cmd.Context(), s, args, r, p.print); err != nil {
 				return err
 			}
 			return p.end()
 		},
 	}
 	f := cmd.Flags()
-	f.StringSliceVar(&kinds, "kind", nil, "only these kinds; node. stands for all that begin with it")
-	f.BoolVarP(&follow, "follow", "f", false, "go on until the run has ended")
-	f.Uint64Var(&after, "after", 0, "begin after this seq")
+	f.StringSliceVar(&r.kinds, "kind", nil, "only these kinds; node. stands for all that begin with it")
+	f.BoolVarP(&r.follow, "follow", "f", false, "go on until the run has ended")
+	f.Uint64Var(&r.after, "after", 0, "begin after this seq")
 	return cmd
 }
 
+// reading is which events are read.
+type reading struct {
+	kinds  []string
+	follow bool
+	after  uint64
+	tokens bool // also the pieces of answers, as events of the kind token without a seq
+}
+
 // readEvents calls f with each event of the run in args, or of the log.
-func readEvents(ctx context.Context, s *session, args, kinds []string, follow bool, after uint64, f func(json.RawMessage) error) error {
+func readEvents(ctx context.Context, s *session, args []string, r reading, f func(json.RawMessage) error) error {
 	path := "/v1/events"
 	if len(args) > 0 {
 		path = runPath(args[0]) + "/events"
 	}
-	q := url.Values{"follow": {strconv.FormatBool(follow)}, "cursor": {strconv.FormatUint(after, 10)}}
-	for _, k := range kinds {
+	q := url.Values{"follow": {strconv.FormatBool(r.follow)}, "cursor": {strconv.FormatUint(r.after, 10)}}
+	for _, k := range r.kinds {
 		q.Add("kind", k)
+	}
+	if r.tokens {
+		q.Set("tokens", "true")
 	}
 	resp, err := s.Open(ctx, client.Request{Path: path, Query: q, Accept: "application/x-ndjson"})
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	r := bufio.NewReaderSize(resp.Body, 64<<10)
+	lines := bufio.NewReaderSize(resp.Body, 64<<10)
 	for {
-		b, err := r.ReadBytes('\n')
+		b, err := lines.ReadBytes('\n')
 		if b = bytes.TrimSpace(b); len(b) > 0 && err == nil {
 			if p := (&api.Problem{}); bytes.HasPrefix(b, []byte(`{"type":"urn:`)) && json.Unmarshal(b, p) == nil {
 				return p

@@ -32,6 +32,7 @@ type watched struct {
 	visits, attempt  int
 	began            time.Time
 	spent            time.Duration // in visits that have ended
+	said             string        // by its agent, as far as it is not shown yet, or fits beside the node
 }
 
 func newMonitor(r *client.Run, wf *workflow.Workflow) *monitor {
@@ -54,8 +55,8 @@ func newMonitor(r *client.Run, wf *workflow.Workflow) *monitor {
 // worth a line.
 func (m *monitor) apply(e *client.Event) string {
 	var d struct {
-		Node, Then, From, To, Outcome string
-		Visit, Attempt                int
+		Node, Then, From, To, Outcome, Agent, Model string
+		Visit, Attempt                              int
 	}
 	if json.Unmarshal(e.Data, &d) != nil {
 		return ""
@@ -74,6 +75,11 @@ func (m *monitor) apply(e *client.Event) string {
 		if w := m.byID[d.Node]; w != nil && verb == "requested" {
 			w.status = "waiting"
 			return icons["waiting"] + " " + d.Node + " asks"
+		}
+		return ""
+	case "agent":
+		if w := m.byID[d.Node]; w != nil {
+			w.what = strings.TrimSpace("agent " + d.Agent + " " + d.Model)
 		}
 		return ""
 	case "timer", "node", "child":
@@ -126,6 +132,72 @@ func (m *monitor) apply(e *client.Event) string {
 	return s
 }
 
+// saidCells is how much of what an agent says stands beside its node.
+const saidCells = 60
+
+// hear takes a piece of an answer. With whole it returns the lines that are whole by
+// now; otherwise the end of what was said is kept for the picture.
+func (m *monitor) hear(data json.RawMessage, whole bool) string {
+	var d struct {
+		Node, Text string
+		Lost       int
+	}
+	if json.Unmarshal(data, &d) != nil {
+		return ""
+	}
+	id, _, _ := strings.Cut(d.Node, "[")
+	w := m.byID[id]
+	if w == nil {
+		return ""
+	}
+	if d.Lost > 0 {
+		w.said += " … "
+	}
+	w.said += d.Text
+	if !whole {
+		if r := []rune(strings.Join(strings.Fields(w.said), " ")); len(r) > saidCells {
+			w.said = string(r[len(r)-saidCells:])
+		}
+		return ""
+	}
+	i := strings.LastIndexByte(w.said, '\n')
+	if i < 0 && len(w.said) < cellWidth {
+		return ""
+	}
+	if i < 0 {
+		i = len(w.said) - 1
+	}
+	lines := w.said[:i+1]
+	w.said = w.said[i+1:]
+	return quote(d.Node, lines)
+}
+
+// unsaid returns the rest of what the agent of an event's node said, which is shown
+// before the event.
+func (m *monitor) unsaid(e *client.Event) string {
+	var d struct{ Node string }
+	if json.Unmarshal(e.Data, &d) != nil || e.Kind != "node.completed" && e.Kind != "node.failed" {
+		return ""
+	}
+	id, _, _ := strings.Cut(d.Node, "[")
+	w := m.byID[id]
+	if w == nil || w.said == "" {
+		return ""
+	}
+	said := w.said
+	w.said = ""
+	return quote(d.Node, said)
+}
+
+// quote shows what an agent says, each line after its node.
+func quote(node, said string) string {
+	var b strings.Builder
+	for _, l := range strings.Split(strings.TrimRight(said, "\n"), "\n") {
+		fmt.Fprintf(&b, "  %s │ %s\n", node, l)
+	}
+	return b.String()
+}
+
 func (m *monitor) applyRun(e *client.Event, verb string) string {
 	switch verb {
 	case "created":
@@ -141,7 +213,7 @@ func (m *monitor) applyRun(e *client.Event, verb string) string {
 }
 
 func (w *watched) end(status string, at time.Time) {
-	w.status = status
+	w.status, w.said = status, ""
 	if !w.began.IsZero() {
 		w.spent += at.Sub(w.began)
 	}
@@ -184,7 +256,11 @@ func (m *monitor) draw(t *text, lines int) int {
 		if w.visits > 1 {
 			times += fmt.Sprintf(" ×%d", w.visits)
 		}
-		t.row(branch+" "+icons[w.status]+" "+w.id, w.status, times, w.what)
+		cells := []string{branch + " " + icons[w.status] + " " + w.id, w.status, times, w.what}
+		if w.status == "running" && w.said != "" {
+			cells = append(cells, "│ "+w.said)
+		}
+		t.row(cells...)
 	}
 	t.flush()
 	return len(m.nodes) + 2

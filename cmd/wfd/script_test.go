@@ -42,6 +42,9 @@ func TestScripts(t *testing.T) {
 			e.Setenv("HOME", home)
 			e.Setenv("XDG_DATA_HOME", "")
 			e.Setenv("XDG_CONFIG_HOME", "")
+			for _, v := range []string{"OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"} {
+				e.Setenv(v, "")
+			}
 			e.Setenv("WFD_DATA", filepath.Join(e.WorkDir, "data"))
 			e.Setenv("GORACE", "atexit_sleep_ms=0") // else each command takes a second longer
 			e.Values[daemonKey{}] = map[string]*daemon{}
@@ -50,10 +53,12 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": code, "capture": capture, "daemon": startDaemon, "end": killDaemon,
 			"await": await, "size": size, "raw": raw, "flip": flip, "sleep": sleep,
-			"echo-server": echoServer, "leaks": leaks,
+			"echo-server": echoServer, "leaks": leaks, "model-server": modelServer, "tinyllm": tinyllm,
 		},
 		Condition: func(cond string) (bool, error) {
 			switch cond {
+			case "tinyllm":
+				return hasTinyllm(), nil
 			case "root":
 				return os.Getuid() == 0, nil
 			case "daemonless":
@@ -117,7 +122,7 @@ func startDaemon(ts *testscript.TestScript, neg bool, args []string) {
 	d := &daemon{cmd: exec.Command(path, append(args[1:], "--addr", "127.0.0.1:0")...), log: &bytes.Buffer{}, done: make(chan error, 1)}
 	d.cmd.Dir, d.cmd.Stderr = ts.Getenv("WORK"), d.log
 	for _, v := range []string{
-		"HOME", "PATH", "WFD_DATA", "WFD_TOKEN", "WFD_REPLIES", "WFD_ALLOW_ENV", "WFD_SECRET_PLANTED", "COLOR", "ECHO", "TMPDIR", "GORACE",
+		"HOME", "PATH", "WFD_DATA", "WFD_TOKEN", "WFD_REPLIES", "WFD_ALLOW_ENV", "WFD_SECRET_PLANTED", "OPENAI_BASE_URL", "OPENAI_API_KEY", "COLOR", "ECHO", "TMPDIR", "GORACE",
 	} {
 		d.cmd.Env = append(d.cmd.Env, v+"="+ts.Getenv(v))
 	}

@@ -16,8 +16,8 @@ func (a *app) watch() *cobra.Command {
 		Short: "Watch a run until it has ended",
 		Long: `Watch a run until it has ended; exit 1 if it did not complete. On a terminal the
 picture is redrawn in place; elsewhere each change is a line, and the last picture
-follows. With -o ndjson each event is a line; with -o json or yaml the run as it
-stands in the end is printed.`,
+follows. What agents say is shown as they say it. With -o ndjson each event is a line;
+with -o json or yaml the run as it stands in the end is printed.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			ctx := cmd.Context()
@@ -53,16 +53,29 @@ func (a *app) watchPicture(ctx context.Context, s *session, r *client.Run) error
 	t := a.text()
 	live := isTerminal(a.stdout) && t.color
 	drawn := 0
-	err = readEvents(ctx, s, []string{r.ID}, nil, !s.inside(), 0, func(raw json.RawMessage) error {
+	err = readEvents(ctx, s, []string{r.ID}, reading{follow: !s.inside(), tokens: true}, func(raw json.RawMessage) error {
 		var e client.Event
 		if err := json.Unmarshal(raw, &e); err != nil {
 			return err
+		}
+		if e.Kind == "token" {
+			if said := m.hear(e.Data, !live); !live {
+				t.printf("%s", said)
+			} else {
+				drawn = m.draw(t, drawn)
+			}
+			return t.err
+		}
+		rest := ""
+		if !live {
+			rest = m.unsaid(&e)
 		}
 		changed := m.apply(&e)
 		switch {
 		case live && e.Seq >= r.Seq: // the past is not played
 			drawn = m.draw(t, drawn)
 		case !live && changed != "":
+			t.printf("%s", rest)
 			t.printf("%s %s\n", e.Time.Local().Format("15:04:05.000"), changed)
 		}
 		return t.err
@@ -80,7 +93,7 @@ func (a *app) watchPicture(ctx context.Context, s *session, r *client.Run) error
 
 // watchEvents writes a run's events as they come, one a line if that is asked for.
 func (a *app) watchEvents(ctx context.Context, s *session, id string) error {
-	return readEvents(ctx, s, []string{id}, nil, !s.inside(), 0, func(raw json.RawMessage) error {
+	return readEvents(ctx, s, []string{id}, reading{follow: !s.inside()}, func(raw json.RawMessage) error {
 		if a.output == "ndjson" {
 			return a.printJSON(raw)
 		}

@@ -328,7 +328,7 @@ func drawn(ctx context.Context, s *session, wf *workflow.Workflow, args []string
 	for node, n := range st.Nodes {
 		d.Status[node] = n.Status
 	}
-	err := readEvents(ctx, s, []string{id}, []string{"edge.taken"}, false, 0, func(raw json.RawMessage) error {
+	err := readEvents(ctx, s, []string{id}, reading{kinds: []string{"edge.taken"}}, func(raw json.RawMessage) error {
 		var e struct {
 			Data struct{ From, To, Outcome string }
 		}

@@ -29,7 +29,12 @@ type Task struct {
 	Settings map[string]any // the node's settings, evaluated, by their name in the definition
 	Input    any            // what was delivered to the node
 	Timeout  time.Duration
+	Asks     *workflow.Asks // what the definition needs to know from the answer; nil: nothing
+	Before   *event.Failure // of the attempt before; nil: there was none, or it did not fail
 
+	// Show shows pieces of the answer to those who watch, as they come; nil: nobody can.
+	// It does not block, and nothing of it is kept.
+	Show func(piece string)
 	// Redact takes secrets out of texts. The engine takes them out of an Answer by
 	// itself; a runner needs it for what it cuts, or tells others.
 	Redact *secret.Redactor

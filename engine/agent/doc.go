@@ -20,6 +20,14 @@
 // does not declare; keys below run. belong to the engine and are dropped here.
 // What an agent answers is data: it is never evaluated.
 //
+// # Models
+//
+// [Models] asks the model of the task's agent through a [model.Provider]: the system
+// prompt is the agent's, the message the node's prompt. An answer with a schema (of the
+// node, of the agent, or of what the definition needs to know: see workflow.Asks) is one
+// JSON object; any other is text. Pieces of text go to [Task.Show] as they come, usage and
+// the whole text into the answer. docs/agents.md has the rules and the classes of errors.
+//
 // # Scripted answers
 //
 // [ParseReplies] reads a file that answers nodes instead of their runners, so

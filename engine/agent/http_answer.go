@@ -7,11 +7,11 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
+	"github.com/wfd-dev/wfd/engine/agent/model"
 	"github.com/wfd-dev/wfd/projection/event"
 )
 
@@ -22,9 +22,6 @@ const (
 	// maxParsed is the longest body that is also decoded. A longer one, twice in
 	// the result, would be more than an event may hold.
 	maxParsed = 7 << 20
-
-	// maxRetryAfter is the longest wait that is taken from the other side.
-	maxRetryAfter = 24 * time.Hour
 )
 
 func httpResult(resp *http.Response, body []byte) map[string]any {
@@ -67,21 +64,9 @@ func refusal(what string, resp *http.Response, excerpt string) Answer {
 	}
 	a := answer(class, "%s: %d %s%s", what, resp.StatusCode, http.StatusText(resp.StatusCode), said)
 	if a.Failure.Again == nil {
-		a.Failure.After = retryAfter(resp.Header.Get("Retry-After"), time.Now())
+		a.Failure.After = model.RetryAfter(resp.Header, time.Now())
 	}
 	return a
-}
-
-// retryAfter reads a Retry-After header: seconds or a date. 0 is no wait.
-func retryAfter(s string, now time.Time) time.Duration {
-	if n, err := strconv.ParseInt(strings.TrimSpace(s), 10, 64); err == nil {
-		return time.Duration(min(max(n, 0), int64(maxRetryAfter/time.Second))) * time.Second
-	}
-	at, err := http.ParseTime(s)
-	if err != nil {
-		return 0
-	}
-	return min(max(at.Sub(now), 0), maxRetryAfter)
 }
 
 // failed is the answer for a request without a whole response.

@@ -65,7 +65,7 @@ func (c *compiler) checkCases(n *Node) {
 	values := make([][]any, len(refs))
 	total := 1
 	for i, r := range refs {
-		values[i] = c.candidates(r, literals[r])
+		values[i] = c.w.candidates(r, literals[r])
 		if total *= len(values[i]); total > maxCases {
 			return
 		}
@@ -166,7 +166,7 @@ func shareKey(a, b *Edge) bool {
 }
 
 // candidates are the values of a reference that can make a difference.
-func (c *compiler) candidates(ref string, literals []any) []any {
+func (w *Workflow) candidates(ref string, literals []any) []any {
 	var numbers []float64
 	var texts []string
 	bools, others := false, []any{}
@@ -199,7 +199,7 @@ func (c *compiler) candidates(ref string, literals []any) []any {
 	}
 	if len(numbers) > 0 {
 		whole := false
-		if k := c.w.Key(strings.TrimPrefix(ref, "state.")); k != nil && k.Type == "integer" {
+		if k := w.Key(strings.TrimPrefix(ref, "state.")); k != nil && k.Type == "integer" {
 			whole = true
 		}
 		sort.Float64s(numbers)

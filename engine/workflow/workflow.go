@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"sync"
 	"time"
 
 	"github.com/wfd-dev/wfd/engine/workflow/expr"
@@ -25,6 +26,7 @@ type Workflow struct {
 
 	byID  map[string]int
 	graph *graph
+	asks  sync.Map // of *Node: *Asks
 }
 
 // Node returns the node called id, nil if there is none.

@@ -74,6 +74,7 @@ const replies = `
 nodes:
   slow: {text: done, delay: 300ms}
   never: {text: done, delay: 1h}
+  told: {text: done, delay: 300ms}
 default: {text: ok}
 `
 
@@ -88,7 +89,14 @@ func serve(t *testing.T, change func(*Options)) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := engine.New(log, views, engine.Options{Replies: answers.Runner()})
+	e := engine.New(log, views, engine.Options{Replies: agent.RunnerFunc(func(ctx context.Context, t *agent.Task) agent.Answer {
+		a := answers.Runner().Run(ctx, t)
+		if t.Node == "told" {
+			t.Show("Once ")
+			t.Show("upon\na time")
+		}
+		return a
+	})})
 	if err := e.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -522,6 +530,31 @@ func TestServerSentEvents(t *testing.T) {
 		t.Errorf("resumed: %s", rest)
 	}
 	s.want(204, "GET", path, "", "Accept: text/event-stream", fmt.Sprintf("Last-Event-ID: %d", s.log.Head()))
+}
+
+// Pieces of answers come between the events, if they are asked for; they have no id, so
+// that a client resumes after the last event.
+func TestTokens(t *testing.T) {
+	s := serve(t, nil)
+	s.apply("name: told\nnodes: {told: {exec: {command: [x]}}}\n")
+	for accept, want := range map[string]string{
+		"text/event-stream":    "event: token\ndata: {\"run\":%q,\"node\":\"told\",\"visit\":1,\"attempt\":1,\"text\":\"upon\\na time\"}\n",
+		"application/x-ndjson": "{\"kind\":\"token\",\"data\":{\"run\":%q,\"node\":\"told\",\"visit\":1,\"attempt\":1,\"text\":\"upon\\na time\"}}\n",
+	} {
+		id := s.start("told", "")
+		path := "/v1/runs/" + id + "/events?follow=true"
+		with, _, cancel := lines(t, s, path+"&tokens=true", "Accept: "+accept)
+		without, _, cancel2 := lines(t, s, path, "Accept: "+accept)
+		got := strings.Join(readToEnd(t, with), "\n")
+		if want := fmt.Sprintf(want, id); !strings.Contains(got, want) || strings.Index(got, want) > strings.Index(got, "node.completed") {
+			t.Errorf("%s: %s\nwant %s", accept, got, want)
+		}
+		if got := strings.Join(readToEnd(t, without), "\n"); strings.Contains(got, "token") || !strings.Contains(got, "run.completed") {
+			t.Errorf("%s, not asked for: %s", accept, got)
+		}
+		cancel()
+		cancel2()
+	}
 }
 
 // NDJSON is one event a line; it ends at the present end unless told to follow.

@@ -91,7 +91,7 @@ func (a *API) deeds(_ context.Context, in *deedsInput) (*answer[List[Deed]], err
 		if err != nil {
 			return nil, err
 		}
-		if f, err = newRunFeed(a.o, id, after); err != nil {
+		if f, err = newRunFeed(a.o, id, after, false); err != nil {
 			return nil, err
 		}
 	}

@@ -30,12 +30,13 @@ func (a *API) events(h huma.API) {
 		func(_ context.Context, in *struct {
 			OfRun
 			EventsInput
+			Tokens bool `query:"tokens" doc:"of a stream: also the text of answers as it comes, as events called token, which have no id and are not kept"`
 		}) (*huma.StreamResponse, error) {
 			id, err := in.existing(a.o.Log)
 			if err != nil {
 				return nil, err
 			}
-			return a.serveEvents(h, &in.EventsInput, func(after eventlog.Seq) (feed, error) { return newRunFeed(a.o, id, after) })
+			return a.serveEvents(h, &in.EventsInput, func(after eventlog.Seq) (feed, error) { return newRunFeed(a.o, id, after, in.Tokens) })
 		})
 	register(h, operation{method: "GET", path: "/v1/events", id: "all-events", tag: tag,
 		summary: "The events of the whole log, in its order"},

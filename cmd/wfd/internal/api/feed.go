@@ -3,6 +3,7 @@ package api
 import (
 	"sort"
 
+	"github.com/wfd-dev/wfd/engine"
 	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/projection/event"
 )
@@ -20,6 +21,8 @@ type feed interface {
 	wait() <-chan struct{}
 	// ended reports whether nothing more is to be expected by itself.
 	ended() bool
+	// tokens are the pieces of answers as they come; nil: none are wanted.
+	tokens() <-chan engine.Token
 	close()
 }
 
@@ -43,6 +46,8 @@ func (f *logFeed) wait() <-chan struct{} { return f.o.Commit() }
 func (f *logFeed) ended() bool           { return false }
 func (f *logFeed) close()                {}
 
+func (f *logFeed) tokens() <-chan engine.Token { return nil }
+
 // runFeed is the events of one run.
 type runFeed struct {
 	o       Options
@@ -51,10 +56,11 @@ type runFeed struct {
 	seq     eventlog.Seq
 	last    eventlog.Kind // of the last event read
 	changed func() <-chan struct{}
+	pieces  <-chan engine.Token
 	stop    func()
 }
 
-func newRunFeed(o Options, id eventlog.RunID, after eventlog.Seq) (*runFeed, error) {
+func newRunFeed(o Options, id eventlog.RunID, after eventlog.Seq, tokens bool) (*runFeed, error) {
 	f := &runFeed{o: o, run: id, seq: after}
 	if after > 0 {
 		if err := f.seek(after); err != nil {
@@ -62,6 +68,14 @@ func newRunFeed(o Options, id eventlog.RunID, after eventlog.Seq) (*runFeed, err
 		}
 	}
 	f.changed, f.stop = o.Engine.Watch(id)
+	if tokens {
+		pieces, end := o.Engine.Tokens(id)
+		stop := f.stop
+		f.pieces, f.stop = pieces, func() {
+			stop()
+			end()
+		}
+	}
 	return f, nil
 }
 
@@ -119,5 +133,7 @@ func (f *runFeed) ended() bool {
 	}
 	return false
 }
+
+func (f *runFeed) tokens() <-chan engine.Token { return f.pieces }
 
 func (f *runFeed) close() { f.stop() }

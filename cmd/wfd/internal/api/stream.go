@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/wfd-dev/wfd/engine"
 	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/projection/event"
 )
@@ -35,6 +36,7 @@ type framing interface {
 	follows() bool // without being told
 	event(b *bytes.Buffer, v *event.View) error
 	problem(b *bytes.Buffer, p *Problem)
+	token(b *bytes.Buffer, t *engine.Token) error
 	beat() string
 }
 
@@ -53,6 +55,13 @@ func (sse) problem(b *bytes.Buffer, p *Problem) {
 	fmt.Fprintf(b, "event: problem\ndata: %s\n\n", data)
 }
 
+// token has no id: a client that comes back asks for what follows the last event.
+func (sse) token(b *bytes.Buffer, t *engine.Token) error {
+	data, err := json.Marshal(t)
+	fmt.Fprintf(b, "event: token\ndata: %s\n\n", data)
+	return err
+}
+
 type ndjson struct{}
 
 func (ndjson) media() string { return "application/x-ndjson" }
@@ -61,9 +70,16 @@ func (ndjson) beat() string  { return "\n" } // an empty line, which readers of 
 func (ndjson) event(b *bytes.Buffer, v *event.View) error {
 	return json.NewEncoder(b).Encode(v)
 }
+func (ndjson) token(b *bytes.Buffer, t *engine.Token) error {
+	return json.NewEncoder(b).Encode(struct {
+		Kind string        `json:"kind"`
+		Data *engine.Token `json:"data"`
+	}{"token", t})
+}
 func (ndjson) problem(b *bytes.Buffer, p *Problem) { json.NewEncoder(b).Encode(p) }
 
-// stream answers with events as they come. resumed is set where a client has
+// stream answers with events as they come, and with the pieces of answers between
+// them if the feed has any. resumed is set where a client has
 // come back: there being nothing more for it, 204 tells it to stay away.
 func (a *API) stream(f feed, wanted func(eventlog.Kind) bool, form framing, follow string, resumed bool) (*huma.StreamResponse, error) {
 	select {
@@ -135,20 +151,25 @@ func (s *streamer) run(ctx context.Context, f feed, wanted func(eventlog.Kind) b
 		if follow == "false" || follow != "always" && f.ended() {
 			return nil
 		}
-		if err := s.rest(ctx, more); err != nil {
+		if err := s.rest(ctx, more, f.tokens()); err != nil {
 			return err
 		}
 	}
 }
 
-// rest waits for more, and keeps the connection alive meanwhile.
-func (s *streamer) rest(ctx context.Context, more <-chan struct{}) error {
+// rest waits for more, shows the pieces of answers that come, and keeps the connection
+// alive meanwhile. A client that is slow to take them loses pieces, see engine.Tokens.
+func (s *streamer) rest(ctx context.Context, more <-chan struct{}, tokens <-chan engine.Token) error {
 	beat := time.NewTicker(streamBeat)
 	defer beat.Stop()
 	for {
 		select {
 		case <-more:
-			return nil
+			return s.tokens(tokens, nil) // before what they have become
+		case t := <-tokens:
+			if err := s.tokens(tokens, &t); err != nil {
+				return err
+			}
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-beat.C:
@@ -156,6 +177,23 @@ func (s *streamer) rest(ctx context.Context, more <-chan struct{}) error {
 			if err := s.flush(); err != nil {
 				return err
 			}
+		}
+	}
+}
+
+// tokens writes a piece, if there is one, and those that have come by now.
+func (s *streamer) tokens(tokens <-chan engine.Token, t *engine.Token) error {
+	for {
+		if t != nil {
+			if err := s.form.token(&s.buf, t); err != nil {
+				return err
+			}
+		}
+		select {
+		case next := <-tokens:
+			t = &next
+		default:
+			return s.flush()
 		}
 	}
 }

@@ -18,7 +18,11 @@ import (
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
 	"github.com/wfd-dev/wfd/engine"
 	"github.com/wfd-dev/wfd/engine/agent"
+	"github.com/wfd-dev/wfd/engine/agent/anthropic"
+	"github.com/wfd-dev/wfd/engine/agent/model"
+	"github.com/wfd-dev/wfd/engine/agent/openai"
 	"github.com/wfd-dev/wfd/engine/agent/roster"
+	"github.com/wfd-dev/wfd/engine/agent/sim"
 	"github.com/wfd-dev/wfd/engine/price"
 	"github.com/wfd-dev/wfd/engine/secret"
 	"github.com/wfd-dev/wfd/engine/workflow"
@@ -40,8 +44,8 @@ type Options struct {
 	NoExec   bool
 	AllowEnv []string
 	Queues   map[string]int
-	Replies  *agent.Replies // answers every task
-	Simulate *agent.Replies // answers what needs a model, where there is none
+	Replies  *agent.Replies           // answers every task
+	Accounts map[string]agent.Account // by provider of models
 	Secrets  *secret.Store
 	Agents   *roster.Roster
 	Prices   *price.Book // nil: those of the binary
@@ -121,9 +125,11 @@ func runners(o Options) map[workflow.Kind]agent.Runner {
 		workflow.Exec: &agent.Exec{Disabled: o.NoExec},
 		workflow.HTTP: &agent.HTTP{},
 	}
-	if o.Simulate != nil {
-		m[workflow.Agent], m[workflow.Converge] = o.Simulate.Runner(), o.Simulate.Runner()
+	models := &agent.Models{
+		Roster: o.Agents, Accounts: o.Accounts, Secrets: o.Secrets,
+		Providers: map[string]model.Provider{roster.OpenAI: &openai.Provider{}, roster.Anthropic: &anthropic.Provider{}, roster.Sim: sim.Provider{}},
 	}
+	m[workflow.Agent], m[workflow.Converge] = models, models
 	return m
 }
 
