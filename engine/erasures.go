@@ -38,12 +38,19 @@ func newErasures(e *Engine) *erasures {
 }
 
 // allows refuses commands for a run whose past is not in the log any more, or is
-// about to go.
-func (x *erasures) allows(s *run.State) error {
+// about to go. In a log that was restored to an earlier event such a run may be
+// live: one with its past in an archive goes on, one without can be put to rest.
+func (x *erasures) allows(s *run.State, c machine.Command) error {
+	ended := s.Status.Terminal()
+	switch c.(type) {
+	case machine.Pause, machine.Cancel:
+	default:
+		ended = ended || s.Erased
+	}
 	switch {
-	case s.Erased:
+	case s.Erased && ended:
 		return fmt.Errorf("%w: what run %s did was erased; nothing can be done with it any more", machine.ErrRefused, s.Run)
-	case s.Archived:
+	case s.Archived && ended:
 		return fmt.Errorf("%w: run %s is archived: fork it to go on from where it stood", machine.ErrRefused, s.Run)
 	}
 	x.holding.RLock()

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -572,5 +573,54 @@ func TestRetentionAgainstRetries(t *testing.T) {
 	}
 	if err := k.views.Verify(ctx, nil); err != nil {
 		t.Error(err)
+	}
+}
+
+// A log that was restored to before a run was archived or erased may have it live:
+// with its past in the archive it goes on, without it can be put to rest.
+func TestLiveAndArchived(t *testing.T) {
+	for _, archive := range []bool{true, false} {
+		t.Run(fmt.Sprint("archive ", archive), func(t *testing.T) {
+			k, _ := keep(t, t.TempDir(), `{nodes: {work: {text: did}}}`, Retention{})
+			register(t, k.Engine, daughterSource)
+			register(t, k.Engine, motherSource)
+			ctx := t.Context()
+			r, _, err := k.StartRun(ctx, StartRequest{Workflow: "mother", Input: event.MustValue(map[string]any{"text": "x", "short": "y"})}, By{Actor: "test"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r = await(t, k.Engine, r.ID, status(run.Waiting))
+			spans := []eventlog.Span{{Run: r.ID, From: 1, To: r.Version}}
+			rest := event.RestNames
+			if archive {
+				rest = event.RestText
+				a, err := k.log.WriteArchive(ctx, spans)
+				if err == nil {
+					err = k.log.AdoptArchive(a.ID)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := k.log.Erase(ctx, spans, leave(rest)); err != nil {
+				t.Fatal(err)
+			}
+			k.runs.mu.Lock() // as if it were read anew
+			k.runs.byID, k.runs.idle = map[eventlog.RunID]*loaded{}, list.New()
+			k.runs.mu.Unlock()
+			_, err = k.Do(ctx, r.ID, machine.Answer{Node: "ask", Value: event.MustValue("z")}, By{Actor: "ann"})
+			if archive != (err == nil) {
+				t.Fatalf("answered: %v", err)
+			}
+			if archive {
+				if r = await(t, k.Engine, r.ID, status(run.Completed)); r.Status != run.Completed {
+					t.Errorf("%+v", r)
+				}
+				return
+			}
+			if r, err = k.Do(ctx, r.ID, machine.Cancel{}, By{Actor: "ann"}); err != nil || r.Status != run.Cancelled {
+				t.Errorf("cancelled: %+v, %v", r, err)
+			}
+		})
 	}
 }

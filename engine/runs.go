@@ -269,7 +269,7 @@ func (r *runs) decide(l *loaded, q *request, d *decided) error {
 		return err
 	}
 	if !l.state.HasKey(q.meta.Key) { // what was done is answered as it was
-		if err := r.e.erasures.allows(l.state); err != nil {
+		if err := r.e.erasures.allows(l.state, q.cmd); err != nil {
 			return err
 		}
 	}
