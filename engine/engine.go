@@ -84,6 +84,7 @@ type Engine struct {
 	runs      *runs
 	clock     *alarms
 	sched     *scheduler
+	crew      *crew
 	watchers  watchers
 	tokens    tokens
 	children  children
@@ -137,6 +138,7 @@ func New(log eventlog.Log, views *projection.Views, opt Options) *Engine {
 	}
 	e := &Engine{opt: opt, log: log, views: views, bus: opt.Bus, slog: opt.Logger, stopped: make(chan struct{}), failed: make(chan struct{})}
 	e.defs = newDefinitions(log, views)
+	e.crew = newCrew()
 	e.runs = newRuns(e)
 	e.clock = newAlarms(opt.Now, e.wake)
 	e.sched = newScheduler(e)
@@ -206,6 +208,7 @@ func (e *Engine) Stop() {
 		e.mu.Unlock()
 		e.wg.Wait()
 		e.runs.drain()
+		e.crew.dismiss()
 		e.views.Stop()
 		if err := e.bus.Close(); err != nil {
 			e.slog.Error("closing the bus", "error", err)

@@ -130,7 +130,7 @@ func (r *runs) enqueue(id eventlog.RunID, q *request) error {
 			l.place = nil
 		}
 		r.owners.Add(1)
-		go r.own(l)
+		r.e.crew.do(func() { r.own(l) })
 	}
 	return nil
 }

@@ -156,7 +156,11 @@ func (s *scheduler) fill(q *queue) {
 		q.running++
 		ctx, cancel := context.WithCancel(s.ctx)
 		j.cancel = cancel
-		s.wg.Go(func() { s.work(ctx, q, j) })
+		s.wg.Add(1)
+		s.e.crew.do(func() {
+			defer s.wg.Done()
+			s.work(ctx, q, j)
+		})
 	}
 }
 

@@ -70,6 +70,7 @@ func (a *app) daemon(ctx context.Context, change func(*host.Options), ready func
 		l.Close()
 		return asStorage(dir, errors.Join(err, h.Close()))
 	}
+	go tendGC(ctx)
 	log.Info("serving", "url", url, "data", dir, "version", buildVersion())
 	if _, err := fmt.Fprintln(a.stdout, url); err != nil {
 		log.Warn("the URL was not written", "error", err)
