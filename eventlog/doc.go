@@ -71,7 +71,7 @@
 // reads; segment.go, catalog.go, index.go, bloom.go, chunk.go, record.go and
 // blob.go are what is on disk; merkle.go and tree.go are the tree; bolt.go and
 // pool.go, with package boltfile, stand between us and bbolt; erase.go, rewrite.go,
-// archive.go and archive_file.go take payloads out; check.go, digest.go and
+// archive.go, archive_erase.go and archive_file.go take payloads out; check.go, digest.go and
 // sweep.go look after the whole; snapshot.go and assemble.go take a log apart and
 // put it together again, for package backup. Package audit proves to others what
 // is in the log.
