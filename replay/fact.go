@@ -217,24 +217,26 @@ func failureOf(p *event.NodeFailed) machine.Result {
 	again := p.Then == event.ThenRetry
 	return machine.Result{
 		Node: p.Node, Visit: p.Visit, Attempt: p.Attempt, Usage: p.Usage,
-		Failure: &f, Again: &again, After: p.RetryAt,
+		Failure: &f, Again: &again, After: p.RetryAt, Checkpoint: p.Checkpoint,
 	}
 }
 
 // lossOf returns the recovery that lost the attempts that the events begin with.
 func lossOf(p *event.NodeLost, events []entry) machine.Recover {
 	var lost []event.NodeLost
+	checkpoints := map[string]event.Value{}
 	for _, e := range events {
 		switch p := e.p.(type) {
 		case *event.NodeLost:
 			lost = append(lost, *p)
+			checkpoints[p.Node] = p.Checkpoint
 			continue
 		case *event.RunPaused: // lost too often
 			continue
 		}
 		break
 	}
-	return machine.Recover{Reason: p.Reason, Keep: func(v *run.Visit) bool {
+	return machine.Recover{Reason: p.Reason, Checkpoints: checkpoints, Keep: func(v *run.Visit) bool {
 		return !slices.ContainsFunc(lost, func(l event.NodeLost) bool {
 			return l.Node == v.Node && l.Visit == v.Visit && l.Attempt == v.Attempt
 		})

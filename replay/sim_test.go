@@ -347,6 +347,9 @@ func (m *sim) result(of *simRun, v *run.Visit) machine.Command {
 		if m.rng.IntN(4) == 0 {
 			r.After = m.now + 60e9
 		}
+		if v.Attempt%2 == 0 {
+			r.Checkpoint = event.MustValue(v.Attempt)
+		}
 		return r
 	}
 	r.Value = event.MustValue(m.value(of, v))
@@ -361,7 +364,13 @@ func (m *sim) trouble(r *simRun) bool {
 	v := eventlog.Version(1 + m.rng.IntN(int(r.s.Version)))
 	switch m.rng.IntN(40) {
 	case 0, 1, 2:
-		m.do(r, "system", machine.Recover{Reason: "restarted", Keep: func(*run.Visit) bool { return m.rng.IntN(2) == 0 }})
+		left := map[string]event.Value{}
+		for i, id := range r.s.LiveIDs() {
+			if i%2 == 0 {
+				left[id] = event.MustValue(int(r.s.Version))
+			}
+		}
+		m.do(r, "system", machine.Recover{Reason: "restarted", Checkpoints: left, Keep: func(*run.Visit) bool { return m.rng.IntN(2) == 0 }})
 	case 3:
 		m.do(r, "ann", machine.Pause{Reason: "look"})
 	case 4:

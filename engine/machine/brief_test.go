@@ -73,6 +73,12 @@ func (l *line) flag(name string, on bool) {
 	}
 }
 
+func (l *line) left(checkpoint event.Value) {
+	if len(checkpoint) > 0 {
+		l.add("left=%s", value(checkpoint))
+	}
+}
+
 func (l *line) errors(fs []event.Failure) {
 	for i := range fs {
 		l.add("[%s %s]", visit(fs[i].Node, fs[i].Visit, fs[i].Attempt), failed(&fs[i]))
@@ -100,6 +106,7 @@ func brief(p event.Payload) string {
 			l.add("at %s", since(p.RetryAt))
 		}
 		l.errors(p.Errors)
+		l.left(p.Checkpoint)
 	case *event.NodeRetried:
 		l.add("%s", visit(p.Node, p.Visit, p.Attempt))
 		if p.At != 0 {
@@ -107,6 +114,7 @@ func brief(p event.Payload) string {
 		}
 	case *event.NodeLost:
 		l.add("%s %s", visit(p.Node, p.Visit, p.Attempt), p.Reason)
+		l.left(p.Checkpoint)
 	case *event.NodeSkipped:
 		l.add("%s %s", visit(p.Node, p.Visit, 0), p.Reason)
 	case *event.EdgeTaken:

@@ -79,6 +79,8 @@ type Result struct {
 	// leaves it to the class.
 	Again *bool
 	After event.Time // not before then: what the other side asked for; 0 = nothing
+	// Checkpoint, with a Failure, is how far the attempt had come.
+	Checkpoint event.Value
 }
 
 func (c Result) decide(d *decider) error {
@@ -99,7 +101,7 @@ func (c Result) decide(d *decider) error {
 		return nil
 	}
 	if c.Failure != nil {
-		d.fail(v, *c.Failure, failing{usage: c.Usage, again: c.Again, after: c.After})
+		d.fail(v, *c.Failure, failing{usage: c.Usage, again: c.Again, after: c.After, checkpoint: c.Checkpoint})
 	} else {
 		d.complete(v, outcome{result: c.Value, answer: c.Set, usage: c.Usage})
 	}
@@ -416,11 +418,14 @@ func (d *decider) goBack(p *event.RunRestored) error {
 	return nil
 }
 
-// Recover ends the attempts that a crash has taken and starts them again.
+// Recover ends the attempts that were lost, to a crash or by whoever did them, and
+// starts them again.
 type Recover struct {
 	Reason string
 	// Keep says which attempts are still under way elsewhere; nil: none.
 	Keep func(v *run.Visit) bool
+	// Checkpoints says, by node, how far the attempts had come.
+	Checkpoints map[string]event.Value
 }
 
 func (c Recover) decide(d *decider) error {
@@ -434,7 +439,7 @@ func (c Recover) decide(d *decider) error {
 		if v.Status != run.NodeRunning || !n.Runs || v.Each != nil || (c.Keep != nil && c.Keep(v)) {
 			continue
 		}
-		d.emit(&event.NodeLost{Node: id, Visit: v.Visit, Attempt: v.Attempt, Reason: c.Reason})
+		d.emit(&event.NodeLost{Node: id, Visit: v.Visit, Attempt: v.Attempt, Reason: c.Reason, Checkpoint: c.Checkpoints[id]})
 		if v.Losses >= MaxLosses && d.s.Status != run.Paused {
 			d.emit(&event.RunPaused{Reason: fmt.Sprintf("attempts of node %s were lost %d times in a row", id, v.Losses)})
 		}

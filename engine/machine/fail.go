@@ -18,6 +18,8 @@ type failing struct {
 	final  bool       // no further attempt makes sense
 	again  *bool      // what the runner says about a further attempt
 	after  event.Time // not before then
+
+	checkpoint event.Value // how far the attempt had come
 }
 
 // fail records that an attempt, or a node without a runner, failed, and what
@@ -25,7 +27,7 @@ type failing struct {
 func (d *decider) fail(v *run.Visit, f event.Failure, how failing) {
 	n := d.node(v)
 	f.Node, f.Visit, f.Attempt = v.Node, v.Visit, v.Attempt
-	p := &event.NodeFailed{Failure: f, Usage: how.usage, Errors: how.errors}
+	p := &event.NodeFailed{Failure: f, Usage: how.usage, Errors: how.errors, Checkpoint: how.checkpoint}
 	edge := n.OnError
 	p.Then = event.ThenOnError
 	if f.Class == event.ClassTimeout && n.OnTimeout != nil {

@@ -35,11 +35,11 @@ var update = flag.Bool("update", false, "rewrite what follows the commands of th
 // Commands: start JSON · result NODE ok JSON | fail CLASS "MESSAGE" · signal NAME
 // JSON · answer NODE|- JSON · pause · resume · cancel · retry · wake [+5s] ·
 // clock +5s · child-ended NODE completed JSON | failed CLASS "MESSAGE" | cancelled ·
-// checkpoint [NAME] · retry from NODE#VISIT · restore v12|NAME · recover · continue · state · nodes · due.
+// checkpoint [NAME] · retry from NODE#VISIT · restore v12|NAME · recover [NODE] · continue · state · nodes · due · left NODE.
 // For nodes with a role an agent is chosen, another one each time: ROLE-1, ROLE-2.
 // A result may name NODE#VISIT@ATTEMPT, set k=JSON, tokens=IN,OUT, after=+30s,
 // start and resume break="SPEC" (break="" is none), resume set k=JSON,
-// again=true|false; any command may have key=K, restore "pause", checkpoint
+// again=true|false; it and recover may say left=JSON; any command may have key=K, restore "pause", checkpoint
 // at=v12 and "pin". "N times COMMAND" shows what follows the last. In JSON,
 // @text(N) is a text of N bytes and @list(N) a list of the numbers from 0.
 func TestTranscripts(t *testing.T) {
@@ -197,6 +197,8 @@ func (c *conversation) say(line string) []string {
 			return []string{"never"}
 		}
 		return []string{since(at)}
+	case "left":
+		return []string{value(c.s.Live[plain[0]].Checkpoint)}
 	case "clock":
 		c.at += event.Time(c.span(plain[0]))
 		return nil
@@ -274,7 +276,12 @@ func (c *conversation) command(name string, args []string, opts map[string]strin
 	case "continue":
 		return Continue{}
 	case "recover":
-		return Recover{Reason: "restarted"}
+		r := Recover{Reason: "restarted"}
+		if id := arg(0); id != "" { // this one alone
+			r.Keep = func(v *run.Visit) bool { return v.Node != id }
+			r.Checkpoints = map[string]event.Value{id: c.left(opts)}
+		}
+		return r
 	case "checkpoint":
 		cp := Checkpoint{To: c.version(opts["at"])}
 		for _, a := range args {
@@ -327,6 +334,7 @@ func (c *conversation) result(args []string, opts map[string]string) Command {
 		again := s == "true"
 		r.Again = &again
 	}
+	r.Checkpoint = c.left(opts)
 	return r
 }
 
@@ -348,6 +356,14 @@ func (c *conversation) sets(opts map[string]string) map[string]event.Value {
 // left out.
 func lines(s string) []string {
 	return slices.DeleteFunc(strings.Split(s, "\n"), func(l string) bool { return l == "" })
+}
+
+// left is what an attempt leaves to the next one.
+func (c *conversation) left(opts map[string]string) event.Value {
+	if s := opts["left"]; s != "" {
+		return c.json(s)
+	}
+	return nil
 }
 
 func failure(args []string) *event.Failure {

@@ -175,6 +175,8 @@ func (p *NodeFailed) code(c *coder) {
 	c.time(&p.RetryAt)
 	c.usage(&p.Usage)
 	c.failures(&p.Errors)
+	c.later()
+	c.value(&p.Checkpoint)
 }
 
 // Kind returns KindNodeRetried.
@@ -195,6 +197,8 @@ func (p *NodeLost) code(c *coder) {
 	c.int(&p.Visit)
 	c.int(&p.Attempt)
 	c.text(&p.Reason)
+	c.later()
+	c.value(&p.Checkpoint)
 }
 
 // Kind returns KindNodeSkipped.

@@ -250,6 +250,8 @@ type NodeFailed struct {
 	Usage   *Usage `json:"usage,omitempty"`
 	// Errors holds every cause, where there are several.
 	Errors []Failure `json:"errors,omitempty"`
+	// Checkpoint is how far the attempt had come, for the next one.
+	Checkpoint Value `json:"checkpoint,omitempty"`
 }
 
 // What follows a failure.
@@ -282,12 +284,15 @@ type NodeRetried struct {
 	At      Time   `json:"at,omitzero"`
 }
 
-// NodeLost: a crash took the attempt; it does not count against retry.max.
+// NodeLost: whoever did the attempt is gone, or gave it back; it does not count
+// against retry.max.
 type NodeLost struct {
 	Node    string `json:"node"`
 	Visit   int    `json:"visit"`
 	Attempt int    `json:"attempt"`
 	Reason  string `json:"reason,omitempty"`
+	// Checkpoint is how far the attempt had come, for the next one.
+	Checkpoint Value `json:"checkpoint,omitempty"`
 }
 
 // NodeSkipped: a visit that was under way, or tokens that waited, are given up.

@@ -111,6 +111,7 @@ func (s *State) applyVisit(p event.Payload) error {
 		v.Status = NodeScheduled
 		v.Tried--
 		v.Losses++
+		v.left(p.Checkpoint)
 		s.setStatus(v)
 	case *event.NodeSkipped:
 		return s.skipped(p)

@@ -156,6 +156,8 @@ type Visit struct {
 	DueAt   event.Time // ThenRetry: when the next attempt is to be due
 	Fired   string     // the purpose of its timer that has fired
 
+	Checkpoint event.Value // how far an attempt before had come; none: nobody said
+
 	// Once the result is known, until every edge is taken.
 	Result  event.Value
 	Answer  []event.KV

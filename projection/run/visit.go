@@ -184,6 +184,7 @@ func (s *State) failed(p *event.NodeFailed) error {
 	n.Failure = &f
 	v.Failure, v.Then, v.To, v.DueAt, v.Status = &f, p.Then, p.To, p.RetryAt, NodeFailed
 	v.Errors, v.Losses = p.Errors, 0
+	v.left(p.Checkpoint)
 	n.Status = NodeFailed
 	if p.Then != event.ThenRetry && p.Then != event.ThenPause {
 		s.dropTimers(v)
@@ -195,6 +196,14 @@ func (s *State) failed(p *event.NodeFailed) error {
 		return s.itemFailed(v, p)
 	}
 	return nil
+}
+
+// left notes what an attempt that has ended leaves to the next one. One that leaves
+// nothing leaves what it was given itself.
+func (v *Visit) left(checkpoint event.Value) {
+	if len(checkpoint) > 0 {
+		v.Checkpoint = checkpoint
+	}
 }
 
 func (s *State) skipped(p *event.NodeSkipped) error {
