@@ -65,7 +65,7 @@ func (e *Engine) StartRun(ctx context.Context, r StartRequest, by By) (view Run,
 		meta: machine.Meta{At: e.now(), Actor: by.Actor, Key: by.Key},
 		cmd:  machine.Start{Version: reg.Version, Input: r.Input, Labels: r.Labels, Env: env, Budget: r.Budget, Breakpoints: e.breakpoints(wf, r.Breakpoints)},
 		wf:   wf,
-		view: func(s *run.State, w *workflow.Workflow) { view = viewOf(s, w) },
+		view: func(s *run.State, w *workflow.Workflow) { view = e.viewOf(s, w) },
 	})
 	if err == nil {
 		return view, true, nil
@@ -75,7 +75,7 @@ func (e *Engine) StartRun(ctx context.Context, r StartRequest, by By) (view Run,
 	}
 	same := false
 	if err := e.look(ctx, id, func(s *run.State, w *workflow.Workflow) {
-		view = viewOf(s, w)
+		view = e.viewOf(s, w)
 		same = s.Workflow == reg.Name && s.Key == by.Key && (len(r.Input) == 0 || bytes.Equal(s.Input, r.Input)) && s.Parent == nil
 	}); err != nil {
 		return view, false, err
@@ -130,7 +130,7 @@ func (e *Engine) Do(ctx context.Context, id eventlog.RunID, c machine.Command, b
 	err := e.runs.do(ctx, id, &request{
 		meta: machine.Meta{At: e.now(), Actor: by.Actor, Key: by.Key},
 		cmd:  c,
-		view: func(s *run.State, w *workflow.Workflow) { view = viewOf(s, w) },
+		view: func(s *run.State, w *workflow.Workflow) { view = e.viewOf(s, w) },
 	})
 	return view, err
 }
@@ -202,7 +202,7 @@ func (e *Engine) ForkRun(ctx context.Context, id eventlog.RunID, r ForkRequest, 
 			Breakpoints: r.Breakpoints,
 		},
 		wf:   wf,
-		view: func(s *run.State, w *workflow.Workflow) { view = viewOf(s, w) },
+		view: func(s *run.State, w *workflow.Workflow) { view = e.viewOf(s, w) },
 	})
 	if by.Key != "" && errors.Is(err, machine.ErrRefused) {
 		if there, lookErr := e.Run(ctx, fork); lookErr == nil {

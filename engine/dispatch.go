@@ -20,7 +20,7 @@ import (
 // under way besides these events is then taken up too. It runs on the run's owner and never waits.
 func (e *Engine) dispatch(l *loaded, events []machine.Event, fresh bool) {
 	if len(events) > 0 {
-		e.watchers.changed(l.state, l.wf)
+		e.watchers.changed(l.state, l.wf, e)
 	}
 	if !e.running() {
 		return
@@ -30,7 +30,7 @@ func (e *Engine) dispatch(l *loaded, events []machine.Event, fresh bool) {
 		switch p := events[i].Payload.(type) {
 		case *event.NodeStarted:
 			if v := s.Live[p.Node]; !p.Each && v != nil && v.Visit == p.Visit && v.Attempt == p.Attempt && v.Status == run.NodeRunning {
-				e.sched.add(e.task(l, v), priority(l.wf, v))
+				e.sched.add(e.task(l, v))
 			}
 		case *event.NodeSkipped:
 			e.sched.cancel(s.Run, p.Node, p.Visit)
@@ -40,6 +40,7 @@ func (e *Engine) dispatch(l *loaded, events []machine.Event, fresh bool) {
 		case *event.ChildStarted:
 			e.tend(event.Parent{Run: s.Run, Node: p.Node, Visit: p.Visit}, p.Child)
 		case *event.RunPaused, *event.RunResumed:
+			e.sched.paused(s, s.Status == run.Paused)
 			e.tendChildren(s)
 		case *event.RunCompleted, *event.RunFailed, *event.RunCancelled:
 			if s.Parent != nil {
@@ -49,6 +50,7 @@ func (e *Engine) dispatch(l *loaded, events []machine.Event, fresh bool) {
 	}
 	if fresh {
 		e.tendChildren(s)
+		e.offerAll(s, l.wf)
 	}
 	if len(events) > 0 || fresh {
 		at, ok := machine.Due(s)
@@ -56,21 +58,23 @@ func (e *Engine) dispatch(l *loaded, events []machine.Event, fresh bool) {
 	}
 }
 
-func priority(w *workflow.Workflow, v *run.Visit) int {
-	if n := machine.NodeOf(w, v); n != nil {
-		return n.Def.Priority
-	}
-	return 0
-}
-
-// task evaluates a visit's settings. Settings that cannot be evaluated make a
-// task that fails.
-func (e *Engine) task(l *loaded, v *run.Visit) *job {
-	n := machine.NodeOf(l.wf, v)
-	t := &agent.Task{
-		Run: l.id, Workflow: l.wf.Name, Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Depth: l.state.Depth,
+// bare returns the task of a visit's attempt without its settings.
+func bare(s *run.State, w *workflow.Workflow, v *run.Visit) *agent.Task {
+	n := machine.NodeOf(w, v)
+	return &agent.Task{
+		Run: s.Run, Workflow: w.Name, Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Depth: s.Depth,
 		Kind: n.Kind, Def: n, Timeout: n.Timeout,
 	}
+}
+
+// task returns the job of a visit's attempt, its settings evaluated unless it is for a
+// worker.
+func (e *Engine) task(l *loaded, v *run.Visit) *job {
+	n := machine.NodeOf(l.wf, v)
+	if e.remote(n) {
+		return e.forWorkers(l.state, l.wf, v)
+	}
+	t := bare(l.state, l.wf, v)
 	t.Agent = e.chosen(v)
 	if v.Attempt > 1 {
 		t.Before = v.Failure
@@ -78,18 +82,25 @@ func (e *Engine) task(l *loaded, v *run.Visit) *job {
 	if n.Kind == workflow.Agent || n.Kind == workflow.Converge {
 		t.Asks = l.wf.Asks(n)
 	}
-	j := &job{task: t}
+	j := &job{task: t, priority: n.Def.Priority}
 	j.queue, j.limit = agentQueue(t.Agent, n)
-	vars, err := machine.Vars(l.wf, l.state, v)
+	j.answer = e.evaluate(t, l.state, l.wf, v)
+	return j
+}
+
+// evaluate evaluates the settings of a visit's task. It returns the answer of a task
+// whose settings cannot be evaluated, nil of any other.
+func (e *Engine) evaluate(t *agent.Task, s *run.State, w *workflow.Workflow, v *run.Visit) *agent.Answer {
+	vars, err := machine.Vars(w, s, v)
 	secrets := &withSecrets{Vars: vars, store: e.opt.Secrets}
 	if err == nil {
-		err = settle(t, n, secrets)
+		err = settle(t, t.Def, secrets)
 	}
-	if err != nil {
-		f := secrets.failure(err)
-		j.answer = &f
+	if err == nil {
+		return nil
 	}
-	return j
+	f := secrets.failure(err)
+	return &f
 }
 
 func settle(t *agent.Task, n *workflow.Node, vars expr.Vars) error {

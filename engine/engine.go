@@ -13,6 +13,7 @@ import (
 	"github.com/wfd-dev/wfd/engine/agent"
 	"github.com/wfd-dev/wfd/engine/agent/roster"
 	"github.com/wfd-dev/wfd/engine/bus"
+	"github.com/wfd-dev/wfd/engine/lease"
 	"github.com/wfd-dev/wfd/engine/price"
 	"github.com/wfd-dev/wfd/engine/secret"
 	"github.com/wfd-dev/wfd/engine/workflow"
@@ -57,6 +58,11 @@ type Options struct {
 	// Breakpoints are added to every run that is started, where its workflow has what
 	// they name; child runs too.
 	Breakpoints []string
+	// NoWorkers says that no worker can reach this engine: its tasks for workers wait for
+	// another one.
+	NoWorkers bool
+	// Leases are those of workers, from before too; by default a book in memory.
+	Leases *lease.Book
 	// Now is the clock.
 	Now func() time.Time
 	// Bus carries doorbells; by default one of this process.
@@ -92,6 +98,7 @@ type Engine struct {
 	erasures  *erasures
 	compact   *compactor
 	custody   sync.Mutex    // held while Record appends
+	looksBack sync.Mutex    // one reads far back in a run at a time
 	failed    chan struct{} // closed when the engine has stopped by itself
 	stopped   chan struct{} // closed when commands are no longer accepted
 	stop      sync.Once
@@ -123,6 +130,9 @@ func New(log eventlog.Log, views *projection.Views, opt Options) *Engine {
 	}
 	if opt.Prices == nil {
 		opt.Prices = price.Default()
+	}
+	if opt.Leases == nil {
+		opt.Leases, _ = lease.Open("", opt.Logger) // in memory nothing can fail
 	}
 	if opt.Bus == nil {
 		opt.Bus = bus.New(opt.Logger)

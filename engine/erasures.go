@@ -148,7 +148,7 @@ func (x *erasures) carry(ctx context.Context, list []ordered, rest event.Rest) (
 	}
 	x.e.defs.forget()
 	if rest < event.RestText {
-		err = errors.Join(x.e.snapshots.scrub(), x.e.views.Scrub(ctx))
+		err = errors.Join(x.e.snapshots.scrub(), x.e.views.Scrub(ctx), x.e.opt.Leases.Scrub())
 	} else {
 		for _, s := range all {
 			err = errors.Join(err, x.e.snapshots.drop(s.Run))

@@ -49,7 +49,7 @@ func (e *Engine) lost(l *loaded, choose func(*workflow.Node, *run.Visit) *event.
 	return machine.Decide(l.wf, l.state, machine.Meta{At: e.now(), Actor: system, Choose: choose}, machine.Recover{
 		Reason: "the engine was restarted",
 		Keep: func(v *run.Visit) bool {
-			return e.sched.has(l.id, v.Node, v.Visit, v.Attempt)
+			return e.sched.has(l.id, v.Node, v.Visit, v.Attempt) || e.remote(machine.NodeOf(l.wf, v))
 		},
 	})
 }
@@ -58,6 +58,7 @@ func (e *Engine) lost(l *loaded, choose func(*workflow.Node, *run.Visit) *event.
 // hour.
 func (e *Engine) recover(ctx context.Context) error {
 	began, n := time.Now(), 0
+	e.adoptAll(ctx)
 	var wg sync.WaitGroup
 	places := make(chan struct{}, recoverWide)
 	for cursor := ""; ; {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/wfd-dev/wfd/engine/agent"
 	"github.com/wfd-dev/wfd/engine/agent/roster"
+	"github.com/wfd-dev/wfd/engine/lease"
 	"github.com/wfd-dev/wfd/engine/machine"
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/eventlog"
@@ -37,11 +38,15 @@ type scheduler struct {
 	e   *Engine
 	ctx context.Context // of every attempt; nil before start
 
-	mu     sync.Mutex
-	queues map[string]*queue
-	jobs   map[attempt]*job // ready and under way
-	number uint64           // of jobs added, for a stable order
-	wg     sync.WaitGroup   // attempts under way
+	mu      sync.Mutex
+	queues  map[string]*queue
+	jobs    map[attempt]*job // ready and under way
+	number  uint64           // of jobs added, for a stable order
+	offers  offers
+	leases  leases
+	workers workers
+	ignored map[claimed]bool // attempts of which a late result was recorded
+	wg      sync.WaitGroup   // attempts under way here
 }
 
 // attempt names one visit of a run's node; at most one attempt of it counts.
@@ -55,8 +60,9 @@ type attempt struct {
 type queue struct {
 	name    string
 	limit   int
-	running int
+	running int // here and by workers
 	ready   jobHeap
+	offers  map[string]*jobHeap // what waits for workers, by handler
 }
 
 // job is an attempt that is ready or under way.
@@ -68,14 +74,31 @@ type job struct {
 	answer   *agent.Answer      // known already: the settings could not be evaluated
 	priority int
 	number   uint64
+	place    int                // in its heap
 	gone     bool               // guarded by scheduler.mu: given up before it began
 	cancel   context.CancelFunc // guarded by scheduler.mu: set once it runs
+
+	// Of a worker node; guarded by scheduler.mu.
+	handler string // that it is for; "": it is done here
+	unsure  bool   // a worker may have it, see leases.go
+	parked  bool   // its run is paused
+	hold    *hold  // nil: no worker has it
+}
+
+func (j *job) key() attempt { return attempt{j.task.Run, j.task.Node, j.task.Visit} }
+
+func (j *job) id() lease.ID {
+	return lease.ID{Run: j.task.Run, Node: j.task.Node, Visit: j.task.Visit}
 }
 
 func queueOf(n *workflow.Node) string { return cmp.Or(n.Def.Queue, string(n.Kind)) }
 
 func newScheduler(e *Engine) *scheduler {
-	return &scheduler{e: e, queues: map[string]*queue{}, jobs: map[attempt]*job{}}
+	s := &scheduler{e: e, queues: map[string]*queue{}, jobs: map[attempt]*job{}, ignored: map[claimed]bool{}}
+	s.offers.most = maxOffers
+	s.leases = leases{book: e.opt.Leases, held: map[*job]bool{}, next: e.opt.Now().Add(leaseIdle), nudge: make(chan struct{}, 1)}
+	s.workers = workers{now: e.opt.Now, byName: map[string]*presence{}}
+	return s
 }
 
 const topicTasks = "tasks"
@@ -88,6 +111,7 @@ func (s *scheduler) start(ctx context.Context) error {
 	if err := s.e.bus.Listen(ctx, topicTasks, func(string) { s.sweep() }); err != nil {
 		return err
 	}
+	s.e.spawn(func() { s.keepLeases(ctx) })
 	s.e.spawn(func() {
 		t := time.NewTicker(sweepEvery)
 		defer t.Stop()
@@ -107,13 +131,32 @@ func (s *scheduler) start(ctx context.Context) error {
 func (s *scheduler) wait() { s.wg.Wait() }
 
 // add makes an attempt ready.
-func (s *scheduler) add(j *job, priority int) {
-	t := j.task
+func (s *scheduler) add(j *job) {
 	s.assign(j)
 	s.mu.Lock()
+	q := s.enter(j)
+	if j.handler != "" {
+		s.offer(j)
+	} else {
+		heap.Push(&q.ready, j)
+	}
+	s.mu.Unlock()
+	s.e.bus.Ring(topicTasks, j.queue)
+}
+
+// enter makes a job known in the place of an earlier attempt of its visit, and returns
+// its queue. Called with mu held.
+func (s *scheduler) enter(j *job) *queue {
 	s.number++
-	j.number, j.priority = s.number, priority
-	s.jobs[attempt{t.Run, t.Node, t.Visit}] = j
+	j.number = s.number
+	if old := s.jobs[j.key()]; old != nil && old.handler != "" {
+		j.number = old.number // it has waited long enough
+		s.withdraw(old)
+		if old.hold != nil {
+			old.hold.over = true
+		}
+	}
+	s.jobs[j.key()] = j
 	q := s.queues[j.queue]
 	if q == nil {
 		q = &queue{name: j.queue, limit: s.limit(j.queue)}
@@ -122,9 +165,7 @@ func (s *scheduler) add(j *job, priority int) {
 	if j.limit > 0 {
 		q.limit = j.limit
 	}
-	heap.Push(&q.ready, j)
-	s.mu.Unlock()
-	s.e.bus.Ring(topicTasks, j.queue)
+	return q
 }
 
 func (s *scheduler) limit(name string) int {
@@ -137,13 +178,16 @@ func (s *scheduler) limit(name string) int {
 	return OtherQueue
 }
 
-// sweep starts what is ready, in every queue, as far as the limits allow.
+// sweep starts what is ready, in every queue, as far as the limits allow, and gives
+// workers what they wait for.
 func (s *scheduler) sweep() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, q := range s.queues {
 		s.fill(q)
 	}
+	s.match()
+	s.refill(s.ctx)
 }
 
 // fill starts what is ready in q. Called with mu held.
@@ -166,7 +210,9 @@ func (s *scheduler) fill(q *queue) {
 
 // open reports whether attempts may begin: not while the engine stops, nor once the
 // log has failed, since their results could not be recorded.
-func (s *scheduler) open() bool { return s.ctx.Err() == nil && s.e.accepting(true) == nil }
+func (s *scheduler) open() bool {
+	return s.ctx != nil && s.ctx.Err() == nil && s.e.accepting(true) == nil
+}
 
 func (q *queue) next() *job {
 	for len(q.ready) > 0 {
@@ -185,8 +231,8 @@ func (s *scheduler) work(ctx context.Context, q *queue, j *job) {
 		j.assigned.End()
 		s.mu.Lock()
 		j.cancel()
-		if k := (attempt{j.task.Run, j.task.Node, j.task.Visit}); s.jobs[k] == j {
-			delete(s.jobs, k)
+		if s.jobs[j.key()] == j {
+			delete(s.jobs, j.key())
 		}
 		j = nil
 		if s.open() && q.running <= q.limit {
@@ -293,13 +339,19 @@ func (s *scheduler) cancel(id eventlog.RunID, node string, visit int) {
 	defer s.mu.Unlock()
 	k := attempt{id, node, visit}
 	j := s.jobs[k]
-	if j == nil {
+	switch {
+	case j == nil:
 		return
-	}
-	j.gone = true
-	if j.cancel != nil {
+	case j.hold != nil: // the worker is told when it next says something
+		j.hold.over = true
+		return
+	case j.handler != "":
+		s.withdraw(j)
+	case j.cancel != nil:
+		j.gone = true
 		j.cancel()
-	} else {
+	default:
+		j.gone = true
 		j.assigned.End() // nobody will begin it
 	}
 	delete(s.jobs, k)
@@ -316,19 +368,30 @@ func (s *scheduler) has(id eventlog.RunID, node string, visit, number int) bool 
 // jobHeap orders jobs by priority, the higher first, then by age.
 type jobHeap []*job
 
-func (h jobHeap) Len() int { return len(h) }
-func (h jobHeap) Less(i, j int) bool {
-	if h[i].priority != h[j].priority {
-		return h[i].priority > h[j].priority
-	}
-	return h[i].number < h[j].number
+func (h jobHeap) Len() int           { return len(h) }
+func (h jobHeap) Less(i, j int) bool { return h[i].before(h[j]) }
+func (h jobHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].place, h[j].place = i, j
 }
-func (h jobHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *jobHeap) Push(x any)   { *h = append(*h, x.(*job)) }
+func (h *jobHeap) Push(x any) {
+	j := x.(*job)
+	j.place = len(*h)
+	*h = append(*h, j)
+}
 func (h *jobHeap) Pop() any {
 	old := *h
 	x := old[len(old)-1]
 	old[len(old)-1] = nil
 	*h = old[:len(old)-1]
+	x.place = -1
 	return x
+}
+
+// before reports whether j comes before o.
+func (j *job) before(o *job) bool {
+	if j.priority != o.priority {
+		return j.priority > o.priority
+	}
+	return j.number < o.number
 }

@@ -45,8 +45,9 @@ type Run struct {
 	// Content says where what the run did is, if not in the log: projection's
 	// ErasedArchived, or "erased".
 	Content string `json:"content,omitempty"`
-	// OnlyPeople is set on a waiting run that no timer will move.
-	OnlyPeople bool `json:"-"`
+	// OnlyPeople is set on a run that only somebody outside will move: a person or,
+	// where none can reach the engine, a worker.
+	OnlyPeople bool `json:"idle,omitempty" doc:"only somebody outside will move it: a person, or a worker that cannot reach this process"`
 }
 
 // Breakpoint is a place before which a run is paused.
@@ -62,14 +63,14 @@ type Origin struct {
 	Version eventlog.Version `json:"version"`
 }
 
-func viewOf(s *run.State, w *workflow.Workflow) Run {
-	r := briefOf(s)
-	r.Why, r.Waits = why(s, w)
+func (e *Engine) viewOf(s *run.State, w *workflow.Workflow) Run {
+	r := e.briefOf(s, w)
+	r.Why, r.Waits = e.why(s, w)
 	return r
 }
 
 // briefOf is viewOf without what has to be put into words.
-func briefOf(s *run.State) Run {
+func (e *Engine) briefOf(s *run.State, w *workflow.Workflow) Run {
 	r := Run{
 		ID: s.Run, Workflow: s.Workflow, WFVer: s.WFVer, Hash: s.Hash, Status: s.Status,
 		Created: s.Created, Updated: s.Time, Ended: s.Ended, Deadline: s.Deadline, Seq: s.Seq, Version: s.Version,
@@ -93,15 +94,33 @@ func briefOf(s *run.State) Run {
 		r.Breakpoint = &Breakpoint{b.Node, b.Visit, b.To}
 	}
 	_, timed := machine.Due(s)
-	r.OnlyPeople = s.Status == run.Waiting && !timed
+	r.OnlyPeople = !timed && (s.Status == run.Waiting || s.Status == run.Running && e.awaitsWorkers(s, w))
 	return r
+}
+
+// awaitsWorkers reports whether a run waits for workers that cannot reach this engine,
+// and for nothing that happens here.
+func (e *Engine) awaitsWorkers(s *run.State, w *workflow.Workflow) bool {
+	if !e.opt.NoWorkers {
+		return false
+	}
+	found := false
+	for _, v := range s.Live {
+		switch {
+		case v.Status == run.NodeRunning && v.Each == nil && e.remote(machine.NodeOf(w, v)):
+			found = true
+		case v.Ordered || v.Status == run.NodeRunning && v.Each == nil:
+			return false
+		}
+	}
+	return found
 }
 
 // maxNamed is how many of the things it waits for a sentence names.
 const maxNamed = 3
 
 // why says in one sentence what a run does or waits for, or why it ended.
-func why(s *run.State, w *workflow.Workflow) (string, []event.Wait) {
+func (e *Engine) why(s *run.State, w *workflow.Workflow) (string, []event.Wait) {
 	switch s.Status {
 	case run.Completed:
 		return "It has completed.", nil
@@ -129,7 +148,10 @@ func why(s *run.State, w *workflow.Workflow) (string, []event.Wait) {
 			parts = append(parts, fmt.Sprintf("node %s has %d of %d items done", id, v.Each.Ended, len(v.Each.Results)))
 			continue
 		}
-		part, wait := whyVisit(s, w, v)
+		part, wait, ok := e.whyRemote(s, w, v)
+		if !ok {
+			part, wait = whyVisit(s, w, v)
+		}
 		parts = append(parts, part)
 		if wait.For != "" {
 			waits = append(waits, wait)

@@ -64,7 +64,7 @@ type waiter struct {
 // changed tells those who watch a run, and answers those who waited for what it
 // has become. It runs on the run's owner, so that waiting for the end of a run
 // wakes nobody at every step on the way.
-func (w *watchers) changed(s *run.State, wf *workflow.Workflow) {
+func (w *watchers) changed(s *run.State, wf *workflow.Workflow, e *Engine) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if r := w.run[s.Run]; r != nil {
@@ -75,12 +75,12 @@ func (w *watchers) changed(s *run.State, wf *workflow.Workflow) {
 	if len(waiting) == 0 {
 		return
 	}
-	brief := briefOf(s)
+	brief := e.briefOf(s, wf)
 	waiting = slices.DeleteFunc(waiting, func(a *waiter) bool {
 		if !a.until(brief) {
 			return false
 		}
-		a.found <- viewOf(s, wf)
+		a.found <- e.viewOf(s, wf)
 		return true
 	})
 	w.keep(s.Run, waiting)
@@ -149,7 +149,7 @@ func Settled(r Run) bool { return r.Status.Terminal() || r.Status == run.Paused 
 // Run returns a run as it stands.
 func (e *Engine) Run(ctx context.Context, id eventlog.RunID) (Run, error) {
 	var view Run
-	err := e.look(ctx, id, func(s *run.State, w *workflow.Workflow) { view = viewOf(s, w) })
+	err := e.look(ctx, id, func(s *run.State, w *workflow.Workflow) { view = e.viewOf(s, w) })
 	return view, err
 }
 

@@ -8,14 +8,20 @@ import (
 	"testing"
 )
 
-// The examples of docs/api.md work as they are printed, one after the other.
+// The examples of the API's documents work as they are printed, one after the other.
 func TestAPIExamples(t *testing.T) {
+	for _, name := range []string{"api.md", "workers.md"} {
+		t.Run(name, func(t *testing.T) { runExamples(t, "../../docs/"+name) })
+	}
+}
+
+func runExamples(t *testing.T, file string) {
 	for _, tool := range []string{"bash", "curl", "jq"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("%s is not installed", tool)
 		}
 	}
-	doc, err := os.ReadFile("../../docs/api.md")
+	doc, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}

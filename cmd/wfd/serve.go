@@ -45,6 +45,7 @@ func (a *app) daemon(ctx context.Context, change func(*host.Options), ready func
 	if err != nil {
 		return err
 	}
+	o.Workers = true
 	if change != nil {
 		change(&o)
 	}

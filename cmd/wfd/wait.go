@@ -91,7 +91,7 @@ func (a *app) unless() string {
 }
 
 // settle waits until a run has ended or is paused; with the engine in this
-// process also when only a person can move it, who could not do so meanwhile.
+// process also when only somebody outside can move it, who could not do so meanwhile.
 // The run as it stands comes with a timeout, too.
 func (a *app) settle(ctx context.Context, s *session, id string, timeout time.Duration) (json.RawMessage, error) {
 	q := url.Values{"wait": {pollTime.String()}}
@@ -115,7 +115,7 @@ func (a *app) settle(ctx context.Context, s *session, id string, timeout time.Du
 			if err := json.Unmarshal(raw, &r); err != nil {
 				return nil, err
 			}
-			if r.Terminal() || r.Status == "paused" || s.inside() && r.Status == "waiting" && onlyPeople(&r) {
+			if r.Terminal() || r.Status == "paused" || s.inside() && r.Idle {
 				return raw, nil
 			}
 		case ctx.Err() != nil:
@@ -150,17 +150,6 @@ func (a *app) settle(ctx context.Context, s *session, id string, timeout time.Du
 		return nil, late // without the run: the timeout says enough
 	}
 	return raw, late
-}
-
-// onlyPeople reports whether a waiting run waits for nothing that comes by
-// itself.
-func onlyPeople(r *client.Run) bool {
-	for _, w := range r.Waits {
-		if !w.Until.IsZero() {
-			return false
-		}
-	}
-	return r.Deadline.IsZero()
 }
 
 // summary shows how a run ended, or where it stands.

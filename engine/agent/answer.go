@@ -52,7 +52,7 @@ func FromText(text string) Answer {
 	if fields == nil {
 		return Answer{Result: Result(text, nil)}
 	}
-	return Answer{Result: Result(text, fields), Set: settable(fields)}
+	return Answer{Result: Result(text, fields), Set: Settable(fields)}
 }
 
 // lastBlock returns what stands in the fenced block that ends text: ``` or
@@ -82,8 +82,8 @@ func lastBlock(text string) string {
 	return strings.Join(lines[begin+1:len(lines)-1], "\n")
 }
 
-// settable returns what an answer may set: the keys below run are the engine's.
-func settable(set map[string]any) map[string]any {
+// Settable returns what an answer may set: the keys below run are the engine's.
+func Settable(set map[string]any) map[string]any {
 	m := make(map[string]any, len(set))
 	for k, v := range set {
 		if k != "run" && !strings.HasPrefix(k, "run.") {

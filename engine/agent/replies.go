@@ -42,7 +42,7 @@ func (r *Reply) Answer() Answer {
 	if len(r.Set) > 0 && a.Failure == nil {
 		set := make(map[string]any, len(a.Set)+len(r.Set))
 		maps.Copy(set, a.Set)
-		maps.Copy(set, settable(r.Set))
+		maps.Copy(set, Settable(r.Set))
 		a.Set = set
 	}
 	a.Usage = r.Usage

@@ -95,7 +95,7 @@ func (s shape) answer(t *Task, a *model.Answer) Answer {
 	}
 	out := Answer{Result: v}
 	if o, ok := v.(map[string]any); ok {
-		out.Set = settable(o)
+		out.Set = Settable(o)
 	}
 	return out
 }

@@ -79,6 +79,8 @@ type Result struct {
 	// leaves it to the class.
 	Again *bool
 	After event.Time // not before then: what the other side asked for; 0 = nothing
+	// Fenced: a result that no longer counts is refused, and not recorded as ignored.
+	Fenced bool
 	// Checkpoint, with a Failure, is how far the attempt had come.
 	Checkpoint event.Value
 }
@@ -95,6 +97,9 @@ func (c Result) decide(d *decider) error {
 		reason = "the node has no runner"
 	case v.Status != run.NodeRunning || v.Attempt != c.Attempt:
 		reason = "another attempt counts"
+	}
+	if reason != "" && c.Fenced {
+		return fmt.Errorf("%w: %s", ErrRefused, reason)
 	}
 	if reason != "" {
 		d.emit(&event.ResultIgnored{Node: c.Node, Visit: c.Visit, Attempt: c.Attempt, Reason: reason, Usage: c.Usage})

@@ -104,6 +104,7 @@ func New(o Options) *API {
 	a.agents(h)
 	a.backups(h)
 	a.upkeep(h)
+	a.tasks(h)
 	spec, err := json.Marshal(h.OpenAPI())
 	if err != nil {
 		panic("api: OpenAPI: " + err.Error()) // made of constants

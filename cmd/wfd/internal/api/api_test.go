@@ -64,7 +64,7 @@ func (l *moody) commit() <-chan struct{} {
 
 // server is an API over a socket.
 type server struct {
-	t   *testing.T
+	t   testing.TB
 	url string
 	api *API
 	log *moody
@@ -80,31 +80,36 @@ default: {text: ok}
 
 func serve(t *testing.T, change func(*Options)) *server {
 	t.Helper()
-	log := &moody{Log: eventlogtest.NewMemory(), next: make(chan struct{})}
-	views, err := projection.Open(filepath.Join(t.TempDir(), "views"), log, projection.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
 	answers, err := agent.ParseReplies("replies", []byte(replies))
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := engine.New(log, views, engine.Options{Replies: agent.RunnerFunc(func(ctx context.Context, t *agent.Task) agent.Answer {
+	return serveOn(t, engine.Options{Replies: agent.RunnerFunc(func(ctx context.Context, t *agent.Task) agent.Answer {
 		a := answers.Runner().Run(ctx, t)
 		if t.Node == "told" {
 			t.Show("Once ")
 			t.Show("upon\na time")
 		}
 		return a
-	})})
+	})}, change)
+}
+
+func serveOn(t testing.TB, o engine.Options, change func(*Options)) *server {
+	t.Helper()
+	log := &moody{Log: eventlogtest.NewMemory(), next: make(chan struct{})}
+	views, err := projection.Open(filepath.Join(t.TempDir(), "views"), log, projection.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := engine.New(log, views, o)
 	if err := e.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Engine: e, Log: log, Views: views, Commit: log.commit, Version: "test", Hosts: []string{"127.0.0.1", "localhost"}}
+	ao := Options{Engine: e, Log: log, Views: views, Commit: log.commit, Version: "test", Hosts: []string{"127.0.0.1", "localhost"}}
 	if change != nil {
-		change(&o)
+		change(&ao)
 	}
-	s := &server{t: t, api: New(o), log: log}
+	s := &server{t: t, api: New(ao), log: log}
 	ts := httptest.NewServer(s.api)
 	s.url = ts.URL
 	t.Cleanup(func() {
@@ -173,7 +178,7 @@ func (s *server) start(name, body string, headers ...string) string {
 	return field(s.t, s.want(201, "POST", "/v1/workflows/"+name+"/runs", body, headers...), "id")
 }
 
-func field(t *testing.T, body, name string) string {
+func field(t testing.TB, body, name string) string {
 	t.Helper()
 	var m map[string]any
 	if err := json.Unmarshal([]byte(body), &m); err != nil {

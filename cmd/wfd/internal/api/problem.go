@@ -96,6 +96,7 @@ var Types = map[string]TypeInfo{
 	"refused":            {409, "The present state does not allow it"},
 	"exists":             {409, "It exists and is another one"},
 	"ambiguous":          {409, "The name is ambiguous"},
+	"stale":              {409, "The task is not the worker's any more"},
 	"too-large":          {413, "It is too large"},
 	"media-type":         {415, "The media type is not understood"},
 	"invalid":            {422, "The request is invalid"},
@@ -129,10 +130,14 @@ func AsProblem(err error) *Problem {
 	}
 	var defects workflow.Problems
 	var corrupt *eventlog.CorruptError
+	var stale *engine.StaleError
 	switch msg := err.Error(); {
 	case errors.As(err, &defects):
 		p = problem("invalid-definition", defects.Summary(), "")
 		p.Problems = defects
+	case errors.As(err, &stale):
+		p = problem("stale", msg, "stop working on it: nothing that is said about it with this token counts")
+		p.Run, p.Node = stale.Task.Run.String(), stale.Task.Node
 	case errors.As(err, &corrupt):
 		p = problem("corrupt", msg, "stop the daemon and run wfd check")
 		p.Seq = corrupt.Seq

@@ -27,6 +27,7 @@ type Run struct {
 	Errors      []Failure         `json:"errors"`
 	Waits       []Wait            `json:"waits"`
 	Usage       Usage             `json:"usage"`
+	Idle        bool              `json:"idle"`
 	Breakpoints []string          `json:"breakpoints"`
 	Content     string            `json:"content"`
 	// Breakpoint is set on a run that is paused at one.
@@ -155,6 +156,27 @@ type Input struct {
 	Assignee string          `json:"assignee"`
 	Asked    time.Time       `json:"asked"`
 	Due      time.Time       `json:"due"`
+}
+
+// Worker is a worker that has polled lately.
+type Worker struct {
+	Name     string     `json:"name"`
+	State    string     `json:"state"`
+	Queues   []string   `json:"queues"`
+	Handlers []string   `json:"handlers"`
+	Seen     time.Time  `json:"seen"`
+	Tasks    []HeldTask `json:"tasks"`
+}
+
+// HeldTask is a task that a worker holds.
+type HeldTask struct {
+	ID       string    `json:"id"`
+	Run      string    `json:"run"`
+	Node     string    `json:"node"`
+	Visit    int       `json:"visit"`
+	Attempt  int       `json:"attempt"`
+	Since    time.Time `json:"since"`
+	Progress string    `json:"progress"`
 }
 
 // Definition is a registered version of a workflow.

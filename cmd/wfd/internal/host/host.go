@@ -23,6 +23,7 @@ import (
 	"github.com/wfd-dev/wfd/engine/agent/openai"
 	"github.com/wfd-dev/wfd/engine/agent/roster"
 	"github.com/wfd-dev/wfd/engine/agent/sim"
+	"github.com/wfd-dev/wfd/engine/lease"
 	"github.com/wfd-dev/wfd/engine/price"
 	"github.com/wfd-dev/wfd/engine/secret"
 	"github.com/wfd-dev/wfd/engine/workflow"
@@ -53,6 +54,7 @@ type Options struct {
 	Breakpoints     []string
 	Retention       engine.Retention
 	KeepCheckpoints int
+	Workers         bool // tasks are handed out to workers
 }
 
 // Host is an engine on a data directory, with its API.
@@ -64,6 +66,7 @@ type Host struct {
 
 	snapshots *projection.Snapshots
 
+	leases  *lease.Book // nil: no tasks are handed out
 	slog    *slog.Logger
 	audit   *auditing
 	commits bell
@@ -86,6 +89,11 @@ func Open(o Options) (*Host, error) {
 	if h.snapshots, err = projection.OpenSnapshots(filepath.Join(o.Dir, "views")); err != nil {
 		return nil, errors.Join(err, views.Close(), log.Close())
 	}
+	if o.Workers {
+		if h.leases, err = lease.Open(filepath.Join(o.Dir, "leases"), o.Logger); err != nil {
+			return nil, errors.Join(err, h.snapshots.Close(), views.Close(), log.Close())
+		}
+	}
 	h.on(log, views, o)
 	return h, nil
 }
@@ -96,7 +104,7 @@ func (h *Host) on(log *eventlog.DB, views *projection.Views, o Options) {
 	opt := engine.Options{
 		Snapshots: h.snapshots, Retention: o.Retention, KeepCheckpoints: o.KeepCheckpoints,
 		Logger: o.Logger, Runners: runners(o), Queues: o.Queues, Env: engine.EnvAllowed(o.AllowEnv), Secrets: o.Secrets, Agents: o.Agents,
-		Prices:      o.Prices,
+		Prices: o.Prices, Leases: h.leases, NoWorkers: h.leases == nil,
 		Breakpoints: o.Breakpoints,
 	}
 	if o.Replies != nil {
@@ -153,6 +161,9 @@ func (h *Host) Close() error {
 		h.closed = errors.Join(h.Views.Close(), h.Log.Close())
 		if h.snapshots != nil {
 			h.closed = errors.Join(h.closed, h.snapshots.Close())
+		}
+		if h.leases != nil {
+			h.closed = errors.Join(h.closed, h.leases.Close())
 		}
 	})
 	return h.closed

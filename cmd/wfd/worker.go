@@ -1,0 +1,80 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wfd-dev/wfd/cmd/wfd/internal/client"
+)
+
+func (a *app) worker() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "worker",
+		Short: "Show the workers and what they do",
+	}
+	cmd.AddCommand(a.workerLs())
+	return cmd
+}
+
+func (a *app) workerLs() *cobra.Command {
+	var cursor string
+	var limit int
+	cmd := &cobra.Command{
+		Use:   "ls",
+		Short: "List the workers that have polled lately, and the tasks they hold",
+		Long: `List the workers that have polled the daemon within the last ten minutes, or hold
+a task: what they offer, when they were last heard of, and what they do.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			q := url.Values{"limit": {strconv.Itoa(limit)}}
+			if cursor != "" {
+				q.Set("cursor", cursor)
+			}
+			s, err := a.connect(cmd.Context(), reads)
+			if err != nil {
+				return err
+			}
+			defer closeInto(s, &err)
+			raw, _, err := s.Do(cmd.Context(), client.Request{Path: "/v1/workers", Query: q})
+			if err != nil {
+				return err
+			}
+			return a.printList(raw, func(t *text) {
+				var list client.List[client.Worker]
+				if t.err = json.Unmarshal(raw, &list); t.err != nil {
+					return
+				}
+				showWorkers(t, list.Items)
+				if list.Next != "" {
+					a.note("there are more: --cursor %s", list.Next)
+				}
+			})
+		},
+	}
+	f := cmd.Flags()
+	f.IntVar(&limit, "limit", 200, "workers per page, up to 1000")
+	f.StringVar(&cursor, "cursor", "", "continue after the page before")
+	return cmd
+}
+
+func showWorkers(t *text, workers []client.Worker) {
+	t.row("WORKER", "STATE", "HANDLERS", "QUEUES", "LAST SEEN", "TASKS")
+	for _, w := range workers {
+		t.row(w.Name, w.State, strings.Join(w.Handlers, ","), strings.Join(w.Queues, ","), when(w.Seen), strconv.Itoa(len(w.Tasks)))
+	}
+	t.flush()
+	for _, w := range workers {
+		for _, h := range w.Tasks {
+			more := ""
+			if h.Progress != "" {
+				more = "  " + h.Progress
+			}
+			t.printf("  %s  %s  %s since %s%s\n", w.Name, h.Run, fmt.Sprintf("%s#%d attempt %d", h.Node, h.Visit, h.Attempt), when(h.Since), more)
+		}
+	}
+}
