@@ -45,7 +45,7 @@ type (
 		Edge   []hash       `json:"edge"` // of the tree before From
 	}
 	eventLine struct {
-		entry
+		Entry
 		Leaf hash     `json:"leaf"`
 		View *reading `json:"view,omitempty"`
 	}
@@ -170,7 +170,7 @@ func (x *jsonLines) event(e eventlog.Event, conceal bool) error {
 	}
 	leaf := eventlog.Leaf(e)
 	x.edge.add(leaf, nil)
-	return writeLine(x.w, eventLine{entryOf(e, conceal), hash(leaf), view})
+	return writeLine(x.w, eventLine{EntryOf(e, conceal), hash(leaf), view})
 }
 
 func (x *jsonLines) end() error {

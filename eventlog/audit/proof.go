@@ -17,7 +17,7 @@ const (
 // proofDoc proves that one event is in the log.
 type proofDoc struct {
 	Format     string `json:"format"`
-	Event      entry  `json:"event"`
+	Event      Entry  `json:"event"`
 	Path       []hash `json:"path"`       // from the leaf to the root
 	Checkpoint string `json:"checkpoint"` // the signed note
 	Keys       string `json:"keys,omitempty"`
@@ -60,7 +60,7 @@ func (a *Auditor) Prove(seq eventlog.Seq, conceal bool) ([]byte, error) {
 	if err := checkRecord(path, c.Size, c.Root, uint64(seq)-1, eventlog.Leaf(e)); err != nil {
 		return nil, &Problem{Err: ErrRewritten, File: a.db.FileOf(seq), From: seq, Run: e.Run, What: fmt.Sprintf("the event does not lead to the checkpoint of %d events", c.Size)}
 	}
-	return layOut(proofDoc{Format: proofFormat, Event: entryOf(e, conceal), Path: path, Checkpoint: string(note), Keys: chain})
+	return layOut(proofDoc{Format: proofFormat, Event: EntryOf(e, conceal), Path: path, Checkpoint: string(note), Keys: chain})
 }
 
 // layOut returns a document as people read it.
@@ -95,7 +95,7 @@ func CheckProof(doc []byte, keys *Keys) (*Proof, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := d.Event.event()
+	e, err := d.Event.Event()
 	if err != nil {
 		return nil, err
 	}

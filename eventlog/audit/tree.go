@@ -139,6 +139,9 @@ func checkTree(path []hash, size uint64, root [32]byte, old uint64, oldRoot [32]
 	return nil
 }
 
+// joined returns the node over two.
+func joined(left, right hash) hash { return hash(tlog.NodeHash(tlog.Hash(left), tlog.Hash(right))) }
+
 func fromTlog(p []tlog.Hash) []hash {
 	out := make([]hash, len(p))
 	for i, h := range p {

@@ -145,7 +145,7 @@ func (v *exportVerifier) event(b []byte) error {
 	if err := decode(b, &l); err != nil {
 		return err
 	}
-	e, err := l.event()
+	e, err := l.Event()
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/eventlog/oneform"
 )
 
 // ErrFormat: not a backup, or not one of a form that this build knows.
@@ -115,49 +115,28 @@ func (m *Manifest) write(w io.Writer) error {
 	h := sha256.New()
 	buf := bufio.NewWriterSize(w, 64<<10)
 	out := io.MultiWriter(buf, h)
-	if err := writeLine(out, m.Header); err != nil {
+	if err := oneform.Write(out, m.Header); err != nil {
 		return err
 	}
 	end := closing{Files: len(m.Files)}
 	for _, f := range m.Files {
-		if err := writeLine(out, f); err != nil {
+		if err := oneform.Write(out, f); err != nil {
 			return err
 		}
 		end.Bytes += f.Size
 	}
 	h.Sum(end.Sum[:0])
-	if err := writeLine(buf, end); err != nil {
+	if err := oneform.Write(buf, end); err != nil {
 		return err
 	}
 	return buf.Flush()
 }
 
-func writeLine(w io.Writer, v any) error {
-	b, err := encode(v)
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(b)
-	return err
-}
-
-// encode returns v as a line of JSON, in the one form that decode accepts.
-func encode(v any) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	err := enc.Encode(v)
-	return b.Bytes(), err
-}
-
-// decode reads a line that encode wrote, and nothing else: one that is written in
-// another way is one in which a changed bit may hide.
+// decode reads a line, and one that was written in another way is one in which a
+// changed bit may hide.
 func decode(line []byte, v any) error {
-	if err := json.Unmarshal(line, v); err != nil {
+	if err := oneform.Decode(line, v); err != nil {
 		return fmt.Errorf("%w: %w", ErrFormat, err)
-	}
-	if again, err := encode(v); err != nil || !bytes.Equal(again, line) {
-		return fmt.Errorf("%w: not written in the one form there is", ErrFormat)
 	}
 	return nil
 }
