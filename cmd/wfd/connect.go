@@ -145,10 +145,11 @@ const (
 type session struct {
 	*client.Client
 	host *host.Host // nil: a daemon's
+	past bool       // nobody's: of a capsule
 }
 
 // inside reports whether the engine is in this process.
-func (s *session) inside() bool { return s.host != nil }
+func (s *session) inside() bool { return s.host != nil || s.past }
 
 // Close ends the engine, if it is in this process.
 func (s *session) Close() error {

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"strings"
 	"time"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/client"
 	"github.com/wfd-dev/wfd/replay"
+	"github.com/wfd-dev/wfd/replay/capsule"
 )
 
 // Of long lists a diff for people shows the beginning.
@@ -20,28 +23,28 @@ const (
 
 func (a *app) diff() *cobra.Command {
 	var exit bool
+	var l looking
 	cmd := &cobra.Command{
 		Use:   "diff A B",
 		Short: "Compare two runs, or one run at two positions",
 		Long: `diff aligns two runs by node and visit and names the first visit that differs and
 the first decision that led them different ways, with the values that were read. A
 and B are runs, or runs at a position: RUN@412, RUN@v12, RUN@review#2. Times make no
-difference, but are shown.`,
+difference, but are shown. Each may also be in a capsule: run.wfd, run.wfd@v12.`,
 		Example: `  wfd diff RUN1 RUN2
   wfd diff RUN@v12 RUN`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			s, err := a.connect(cmd.Context(), reads)
+			s, x, y, err := a.lookAtTwo(cmd.Context(), sideOf(args[0]), sideOf(args[1]), &l)
 			if err != nil {
 				return err
 			}
 			defer closeInto(s, &err)
-			id, at, _ := strings.Cut(args[0], "@")
-			q := url.Values{"with": {args[1]}}
-			if at != "" {
-				q.Set("at", at)
+			q := url.Values{"with": {y.String()}}
+			if x.at != "" {
+				q.Set("at", x.at)
 			}
-			raw, _, err := s.Do(cmd.Context(), client.Request{Path: runPath(id) + "/diff", Query: q})
+			raw, _, err := s.Do(cmd.Context(), client.Request{Path: runPath(x.run) + "/diff", Query: q})
 			if err != nil {
 				return err
 			}
@@ -56,7 +59,94 @@ difference, but are shown.`,
 		},
 	}
 	cmd.Flags().BoolVar(&exit, "exit-code", false, "exit with 1 if they differ")
+	l.register(cmd)
 	return cmd
+}
+
+// side is a run, or a capsule, at a position.
+type side struct{ run, at string }
+
+func sideOf(s string) side {
+	if i := strings.LastIndex(s, capsuleSuffix+"@"); i >= 0 {
+		i += len(capsuleSuffix)
+		return side{s[:i], s[i+1:]}
+	}
+	if strings.HasSuffix(s, capsuleSuffix) {
+		return side{s, ""}
+	}
+	run, at, _ := strings.Cut(s, "@")
+	return side{run, at}
+}
+
+func (s side) String() string {
+	if s.at == "" {
+		return s.run
+	}
+	return s.run + "@" + s.at
+}
+
+func (s side) isCapsule() bool { return strings.HasSuffix(s.run, capsuleSuffix) }
+
+// lookAtTwo returns a way to what has both sides. If one of them is a capsule, the
+// other is made one, and both are read into one log.
+func (a *app) lookAtTwo(ctx context.Context, x, y side, l *looking) (*session, side, side, error) {
+	if !x.isCapsule() && !y.isCapsule() {
+		s, _, err := a.look(ctx, x.run, l)
+		return s, x, y, err
+	}
+	one, err := a.capsuleOf(ctx, &x, l)
+	if err != nil {
+		return nil, x, y, err
+	}
+	other, err := a.capsuleOf(ctx, &y, l)
+	if err != nil {
+		return nil, x, y, err
+	}
+	log, err := capsule.Join(one, other)
+	if err != nil {
+		return nil, x, y, &coded{exitConflict, err}
+	}
+	return a.into(log), x, y, nil
+}
+
+// capsuleOf returns a side as a capsule, and names its run. The end of what it has
+// of the run is a position from here on: the other side may have more of it.
+func (a *app) capsuleOf(ctx context.Context, s *side, l *looking) (c *capsule.Capsule, err error) {
+	if s.isCapsule() {
+		c, err = a.readCapsule(s.run, l)
+	} else {
+		c, err = a.fetchCapsule(ctx, s.run)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.run = c.Run.String()
+	if s.at == "" {
+		v, err := c.Log().Version(c.Run)
+		if err != nil {
+			return nil, err
+		}
+		s.at = fmt.Sprintf("v%d", v)
+	}
+	return c, nil
+}
+
+func (a *app) fetchCapsule(ctx context.Context, id string) (_ *capsule.Capsule, err error) {
+	s, err := a.connect(ctx, reads)
+	if err != nil {
+		return nil, err
+	}
+	defer closeInto(s, &err)
+	body, err := openCapsule(ctx, s, id, true)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	c, err := capsule.Read(body, nil)
+	if err != nil {
+		return nil, capsuleError("run "+id, err)
+	}
+	return c, nil
 }
 
 func showDiff(t *text, d *replay.Diff) {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -19,6 +20,7 @@ import (
 
 func (a *app) events() *cobra.Command {
 	var r reading
+	var l looking
 	cmd := &cobra.Command{
 		Use:   "events [RUN]",
 		Short: "Print the events of a run, or of the whole log",
@@ -28,11 +30,14 @@ func (a *app) events() *cobra.Command {
   wfd events --after 1000        # of all runs`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			s, err := a.connect(cmd.Context(), reads)
+			s, id, err := a.look(cmd.Context(), strings.Join(args, ""), &l)
 			if err != nil {
 				return err
 			}
 			defer closeInto(s, &err)
+			if len(args) > 0 {
+				args = []string{id}
+			}
 			if r.follow && s.inside() {
 				a.note("note: nothing happens in a directory that no daemon serves: not following")
 				r.follow = false
@@ -48,6 +53,7 @@ func (a *app) events() *cobra.Command {
 	f.StringSliceVar(&r.kinds, "kind", nil, "only these kinds; node. stands for all that begin with it")
 	f.BoolVarP(&r.follow, "follow", "f", false, "go on until the run has ended")
 	f.Uint64Var(&r.after, "after", 0, "begin after this seq")
+	l.register(cmd)
 	return cmd
 }
 

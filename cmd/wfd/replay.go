@@ -23,6 +23,7 @@ const replayPage = 2000
 func (a *app) replay() *cobra.Command {
 	var at string
 	var step, plain bool
+	var l looking
 	cmd := &cobra.Command{
 		Use:   "replay RUN",
 		Short: "Step through what a run did, forwards and backwards",
@@ -33,23 +34,24 @@ stops there (the stepper begins there) and shows how the run and those under it
 stood. Nothing is executed.`,
 		Example: `  wfd replay RUN
   wfd replay RUN --at 412
+  wfd replay run.wfd             # a capsule: wfd export
   wfd replay RUN -o ndjson --jq 'select(.changes.state)'`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if step && plain {
 				return usagef("--step and --plain exclude each other")
 			}
-			s, err := a.connect(cmd.Context(), reads)
+			s, id, err := a.look(cmd.Context(), args[0], &l)
 			if err != nil {
 				return err
 			}
 			defer closeInto(s, &err)
-			seq, trees, err := a.standing(cmd.Context(), s, args[0], at)
+			seq, trees, err := a.standing(cmd.Context(), s, id, at)
 			if err != nil {
 				return err
 			}
 			stepping := a.output == "table" && !plain && isTerminal(a.stdout) && os.Getenv("TERM") != "dumb"
-			raws, graphs, err := framesOf(cmd.Context(), s, args[0], seq, stepping)
+			raws, graphs, err := framesOf(cmd.Context(), s, id, seq, stepping)
 			if err != nil {
 				return err
 			}
@@ -75,6 +77,7 @@ stood. Nothing is executed.`,
 	fl.StringVar(&at, "at", "", "a seq (412), a version (v12) or a visit (node#2)")
 	fl.BoolVar(&step, "step", false, "step through it (the default on a terminal)")
 	fl.BoolVar(&plain, "plain", false, "print one block an event")
+	l.register(cmd)
 	return cmd
 }
 

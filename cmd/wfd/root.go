@@ -86,8 +86,9 @@ else the directory ` + "$XDG_DATA_HOME/wfd" + `.`,
 		a.serve(), a.dev(),
 		a.runCommand(), a.ls(), a.show(), a.events(), a.watch(), a.state(), a.inbox(),
 		a.signal(), a.answer(), a.pause(), a.resume(), a.cancel(), a.retry(), a.checkpoint(), a.fork(),
-		a.verify(), a.whatif(), a.diff(), a.replay(), a.why(),
-		a.workflow(), a.agent(), a.worker(), a.cost(), a.audit(), a.schema(), a.erase(), a.compact(), a.du(), a.backup(), a.restore(),
+		a.verify(), a.whatif(), a.diff(), a.replay(), a.why(), a.export(),
+		a.workflow(), a.agent(), a.worker(), a.cost(), a.audit(), a.schema(), a.erase(), a.compact(), a.du(),
+		a.backup(), a.restore(),
 		a.check(), a.checkLog(), a.version(),
 	)
 	for _, c := range root.Commands() {

@@ -13,17 +13,18 @@ import (
 )
 
 func (a *app) show() *cobra.Command {
-	return &cobra.Command{
+	var l looking
+	cmd := &cobra.Command{
 		Use:   "show RUN",
 		Short: "Show a run: where it stands and why",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			s, err := a.connect(cmd.Context(), reads)
+			s, id, err := a.look(cmd.Context(), args[0], &l)
 			if err != nil {
 				return err
 			}
 			defer closeInto(s, &err)
-			raw, _, err := s.Do(cmd.Context(), client.Request{Path: runPath(args[0])})
+			raw, _, err := s.Do(cmd.Context(), client.Request{Path: runPath(id)})
 			if err != nil || a.output != "table" {
 				return firstOf(err, func() error { return a.printJSON(raw) })
 			}
@@ -32,7 +33,7 @@ func (a *app) show() *cobra.Command {
 				return err
 			}
 			var st client.State
-			if err := s.Get(cmd.Context(), client.Request{Path: runPath(args[0]) + "/state"}, &st); err != nil {
+			if err := s.Get(cmd.Context(), client.Request{Path: runPath(id) + "/state"}, &st); err != nil {
 				return err
 			}
 			t := a.text()
@@ -41,6 +42,8 @@ func (a *app) show() *cobra.Command {
 			return t.flush()
 		},
 	}
+	l.register(cmd)
+	return cmd
 }
 
 // firstOf returns err, or what next returns.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -18,6 +19,7 @@ const verifyWide = 4
 
 func (a *app) verify() *cobra.Command {
 	var all bool
+	var l looking
 	cmd := &cobra.Command{
 		Use:   "verify [RUN]",
 		Short: "Decide histories again and name the first event that does not follow",
@@ -26,19 +28,20 @@ what follows from each, and compares it with the events in the log, byte for byt
 A run whose definition is gone or whose payloads were erased passes as not
 verifiable from a version on. Exit code 1: some run differs.`,
 		Example: `  wfd verify RUN
+  wfd verify run.wfd --key log.pub
   wfd verify --all -o ndjson --jq 'select(.ok | not)'`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if all == (len(args) > 0) {
 				return usagef("name a run, or use --all")
 			}
-			s, err := a.connect(cmd.Context(), reads)
+			s, id, err := a.look(cmd.Context(), strings.Join(args, ""), &l)
 			if err != nil {
 				return err
 			}
 			defer closeInto(s, &err)
 			if !all {
-				raw, _, err := s.Do(cmd.Context(), client.Request{Path: runPath(args[0]) + "/verify"})
+				raw, _, err := s.Do(cmd.Context(), client.Request{Path: runPath(id) + "/verify"})
 				if err != nil {
 					return err
 				}
@@ -55,6 +58,7 @@ verifiable from a version on. Exit code 1: some run differs.`,
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "every run")
+	l.register(cmd)
 	return cmd
 }
 

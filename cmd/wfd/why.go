@@ -24,6 +24,7 @@ const (
 func (a *app) why() *cobra.Command {
 	var at string
 	var all bool
+	var l looking
 	cmd := &cobra.Command{
 		Use:   "why RUN [NODE[#VISIT]]",
 		Short: "Explain how a run came to a node, or why it did not",
@@ -35,7 +36,7 @@ it explains the one at which the run failed, or else the last.`,
   wfd why RUN review#2 --at 412`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			s, err := a.connect(cmd.Context(), reads)
+			s, id, err := a.look(cmd.Context(), args[0], &l)
 			if err != nil {
 				return err
 			}
@@ -47,7 +48,7 @@ it explains the one at which the run failed, or else the last.`,
 			if at != "" {
 				q.Set("at", at)
 			}
-			raw, _, err := s.Do(cmd.Context(), client.Request{Path: runPath(args[0]) + "/why", Query: q})
+			raw, _, err := s.Do(cmd.Context(), client.Request{Path: runPath(id) + "/why", Query: q})
 			if err != nil {
 				return err
 			}
@@ -60,6 +61,7 @@ it explains the one at which the run failed, or else the last.`,
 	}
 	cmd.Flags().StringVar(&at, "at", "", "as the run stood at a seq (412), a version (v12) or a visit (node#2)")
 	cmd.Flags().BoolVar(&all, "all", false, "show every visit of a long way")
+	l.register(cmd)
 	return cmd
 }
 

@@ -67,6 +67,28 @@ const (
 
 // New returns the API of an engine.
 func New(o Options) *API {
+	a, h := newAPI(o)
+	a.health(h)
+	a.workflows(h)
+	a.runs(h)
+	a.commands(h)
+	a.checkpoints(h)
+	a.forks(h)
+	a.events(h)
+	a.lists(h)
+	a.costs(h)
+	a.replay(h)
+	a.audits(h)
+	a.agents(h)
+	a.backups(h)
+	a.upkeep(h)
+	a.tasks(h)
+	a.capsules(h)
+	return a.serving(h)
+}
+
+// newAPI returns an API without operations.
+func newAPI(o Options) (*API, huma.API) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -90,21 +112,11 @@ func New(o Options) *API {
 		Formats:       map[string]huma.Format{"application/json": strictJSON, "json": strictJSON},
 		DefaultFormat: "application/json",
 	})
-	a.health(h)
-	a.workflows(h)
-	a.runs(h)
-	a.commands(h)
-	a.checkpoints(h)
-	a.forks(h)
-	a.events(h)
-	a.lists(h)
-	a.costs(h)
-	a.replay(h)
-	a.audits(h)
-	a.agents(h)
-	a.backups(h)
-	a.upkeep(h)
-	a.tasks(h)
+	return a, h
+}
+
+// serving returns the API ready to answer, once it has its operations.
+func (a *API) serving(h huma.API) *API {
 	spec, err := json.Marshal(h.OpenAPI())
 	if err != nil {
 		panic("api: OpenAPI: " + err.Error()) // made of constants

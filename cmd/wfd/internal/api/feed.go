@@ -67,6 +67,10 @@ func newRunFeed(o Options, id eventlog.RunID, after eventlog.Seq, tokens bool) (
 			return nil, err
 		}
 	}
+	if o.Engine == nil { // the past: nothing more comes
+		f.changed, f.stop = func() <-chan struct{} { return nil }, func() {}
+		return f, nil
+	}
 	f.changed, f.stop = o.Engine.Watch(id)
 	if tokens {
 		pieces, end := o.Engine.Tokens(id)
@@ -124,6 +128,9 @@ func (f *runFeed) wait() <-chan struct{} { return f.changed() }
 // follow it then (a late result, a name for a checkpoint) does not come by
 // itself.
 func (f *runFeed) ended() bool {
+	if f.o.Engine == nil {
+		return true
+	}
 	switch f.last {
 	case event.KindRunCompleted, event.KindRunFailed, event.KindRunCancelled:
 		return true

@@ -20,10 +20,14 @@ type whyInput struct {
 }
 
 func (a *API) replay(h huma.API) {
-	const tag = "replay"
 	defs := replay.Registered(a.o.Log)
 	a.lookBack(h, defs)
+	a.explain(h, defs)
 	a.whatIf(h, defs)
+}
+
+func (a *API) explain(h huma.API, defs replay.Definitions) {
+	const tag = "replay"
 	register(h, operation{method: "GET", path: "/v1/runs/{id}/verify", id: "verify-run", tag: tag,
 		summary: "Decide a run again and name the first event that does not follow from its facts"},
 		func(_ context.Context, in *OfRun) (*answer[replay.Verdict], error) {
