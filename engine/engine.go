@@ -99,6 +99,7 @@ type Engine struct {
 	compact   *compactor
 	custody   sync.Mutex    // held while Record appends
 	looksBack sync.Mutex    // one reads far back in a run at a time
+	importing sync.Mutex    // held by an import
 	failed    chan struct{} // closed when the engine has stopped by itself
 	stopped   chan struct{} // closed when commands are no longer accepted
 	stop      sync.Once

@@ -331,6 +331,11 @@ func (w *world) checkDefinitions(v *Views) {
 		}
 		w.same("definition by hash", full.JSON, d.Definition)
 	}
+	for i := range w.foreign {
+		if d, err := v.DefinitionByHash(ctx, fmt.Sprintf("foreign%d", i)); err != nil || !strings.Contains(d.Name, "@wfd.dev/") {
+			w.t.Fatalf("a definition of another log: %+v, %v", d, err)
+		}
+	}
 	_, err := v.Resolve(ctx, "REVIEW-loop")
 	_, a := newest["review-loop"]
 	_, b := newest["Review_Loop"]

@@ -114,6 +114,12 @@ func (r *Row) apply(f *fact) error {
 		})
 	case event.KindRunPaused:
 		return on(f, func(p *event.RunPaused) { r.Status, r.Reason = run.Paused, clip(p.Reason, maxText) })
+	case event.KindRunImported:
+		return on(f, func(p *event.RunImported) {
+			if !r.Status.Terminal() {
+				r.Status, r.Reason = run.Paused, clip(p.Pause, maxText)
+			}
+		})
 	case event.KindRunResumed:
 		return on(f, func(p *event.RunResumed) {
 			r.Status, r.Reason = run.Running, ""

@@ -51,7 +51,11 @@ func (f definitionsFold) apply(e *fact) error {
 	row.str(p.Hash)
 	row.uint(uint64(e.Seq))
 	row.int(e.Time)
-	key := versionKey(p.Name, p.Version)
+	name := p.Name
+	if p.Origin != "" { // no name that a definition can be registered under
+		name += "@" + p.Origin
+	}
+	key := versionKey(name, p.Version)
 	if err := f.replace(bucketVersions, key, row); err != nil {
 		return err
 	}
@@ -60,14 +64,17 @@ func (f definitionsFold) apply(e *fact) error {
 		return err
 	} else if old == nil {
 		var row encoder
-		row.str(p.Name)
+		row.str(name)
 		row.uint(uint64(p.Version))
 		if err := f.w.set(bucketHashes, hash, nil, row); err != nil {
 			return err
 		}
 	}
-	name := part(part(nil, sameName(p.Name)), p.Name)
-	old, err := f.w.get(bucketNames, name)
+	if p.Origin != "" {
+		return nil
+	}
+	named := part(part(nil, sameName(p.Name)), p.Name)
+	old, err := f.w.get(bucketNames, named)
 	if err != nil {
 		return err
 	}
@@ -80,7 +87,7 @@ func (f definitionsFold) apply(e *fact) error {
 	var newest encoder
 	newest.str(p.Name)
 	newest.uint(uint64(p.Version))
-	return f.w.set(bucketNames, name, old, newest)
+	return f.w.set(bucketNames, named, old, newest)
 }
 
 func (f definitionsFold) replace(bucket string, key, value []byte) error {

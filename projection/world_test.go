@@ -16,15 +16,16 @@ import (
 // world writes histories of many runs to a log. Each is one that package run
 // accepts, and its fold there is what the views are compared with.
 type world struct {
-	t     testing.TB
-	rng   *rand.Rand
-	log   *eventlogtest.Memory
-	clock int64
-	ids   uint64
-	runs  []*life
-	byID  map[eventlog.RunID]*life
-	defs  []event.DefinitionRegistered
-	kinds map[eventlog.Kind]int
+	t       testing.TB
+	rng     *rand.Rand
+	log     *eventlogtest.Memory
+	clock   int64
+	ids     uint64
+	runs    []*life
+	byID    map[eventlog.RunID]*life
+	defs    []event.DefinitionRegistered
+	foreign int // definitions of other logs
+	kinds   map[eventlog.Kind]int
 }
 
 // life is one run: its events and the fold of them.
@@ -135,10 +136,17 @@ func (w *world) register() {
 			version++
 		}
 	}
+	if w.chance(4) { // that came with a run of another log
+		w.write(Workflows, eventlog.Version(len(w.defs)+w.foreign), &event.DefinitionRegistered{
+			Name: name, Version: 99, Hash: fmt.Sprintf("foreign%d", w.foreign), Definition: "{}", Origin: w.pick("wfd.dev/a", "wfd.dev/b"),
+		})
+		w.foreign++
+		return
+	}
 	d := event.DefinitionRegistered{
 		Name: name, Version: version, Hash: fmt.Sprintf("hash%d", w.rng.IntN(9)), Definition: fmt.Sprintf(`{"n":%d}`, len(w.defs)), Source: "n: 1",
 	}
-	w.write(Workflows, eventlog.Version(len(w.defs)), &d)
+	w.write(Workflows, eventlog.Version(len(w.defs)+w.foreign), &d)
 	w.defs = append(w.defs, d)
 }
 
@@ -287,7 +295,7 @@ func (w *world) soon() event.Time { return event.Time(w.clock + int64(w.rng.IntN
 func (w *world) command(l *life) func() {
 	s := l.state
 	var p event.Payload
-	switch w.rng.IntN(9) {
+	switch w.rng.IntN(10) {
 	case 0:
 		p = &event.RunPaused{Reason: "lunch"}
 	case 1:
@@ -316,6 +324,8 @@ func (w *world) command(l *life) func() {
 		p = &event.RunCompleted{Output: event.MustValue(fmt.Sprintf("%*d", w.rng.IntN(500), 1))}
 	case 8:
 		p = &event.CheckpointPruned{Below: s.Version / 2}
+	case 9:
+		p = &event.RunImported{Origin: "wfd.dev/a", Pause: "imported"}
 	}
 	return func() { w.append(l, p) }
 }
@@ -332,9 +342,11 @@ func (w *world) restore(l *life) {
 
 // afterlife is what may happen to a run that has ended.
 func (w *world) afterlife(l *life) {
-	switch w.rng.IntN(12) {
+	switch w.rng.IntN(13) {
 	case 0:
 		w.restore(l)
+	case 12:
+		w.append(l, &event.RunImported{Origin: "wfd.dev/a"})
 	case 1:
 		w.append(l, w.checkpoint(l.state))
 	case 6:

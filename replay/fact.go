@@ -70,6 +70,8 @@ func commandOf(s *run.State, events []entry, cut bool) (machine.Meta, machine.Co
 		}
 		m.Key = p.Key
 		return m, machine.Pause{Reason: p.Reason}, nil
+	case *event.RunImported:
+		return m, machine.Imported{Mark: p}, nil
 	case *event.RunResumed:
 		m.Key = p.Key
 		if p.Retry {
@@ -138,6 +140,8 @@ func outside(s *run.State, p event.Payload) bool {
 		return v != nil && v.Visit == visit && v.Status == run.NodeScheduled && v.RetryAt != 0
 	}
 	switch p := p.(type) {
+	case *event.RunImported:
+		return !s.Status.Terminal() // else it changed nothing
 	case *event.NodeCompleted:
 		return running(p.Node, p.Visit) || late(p.Node, p.Visit)
 	case *event.NodeFailed:

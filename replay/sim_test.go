@@ -385,6 +385,8 @@ func (m *sim) trouble(r *simRun) bool {
 		if m.rng.IntN(4) == 0 {
 			m.do(r, "ann", machine.Cancel{Reason: "enough"})
 		}
+	case 9:
+		m.do(r, "ann", machine.Imported{Mark: &event.RunImported{Origin: "wfd.dev/elsewhere", Pause: "imported"}})
 	default:
 		return false
 	}

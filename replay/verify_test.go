@@ -141,3 +141,30 @@ func TestForks(t *testing.T) {
 		t.Errorf("%s", jsonOf(d))
 	}
 }
+
+// A history that is in the log as one append, as an import leaves it, follows from
+// its facts as well.
+func TestVerifyImportedRuns(t *testing.T) {
+	t.Parallel()
+	for seed := range seeds(40) {
+		m := zooRun(t, 9000+seed)
+		for _, r := range m.runs {
+			events := m.events(r.s.Run)
+			if len(events) == 0 || events[0].Kind == event.KindRunForked {
+				continue
+			}
+			for i := range events {
+				events[i].Append, events[i].Actor = 1, event.ImportedActor(events[i].Actor)
+			}
+			p := &event.RunImported{Origin: "wfd.dev/elsewhere", Pause: "imported"}
+			last := events[len(events)-1]
+			events = append(events, eventlog.Event{
+				Seq: last.Seq + 1, Run: last.Run, Version: last.Version + 1, Time: last.Time, Kind: p.Kind(), Payload: event.Encode(p), Append: 1, Actor: "ann",
+			})
+			v, err := Verify(list(events), m.defs, r.s.Run)
+			if err != nil || !v.OK || v.NotFrom != 0 {
+				t.Fatalf("seed %d, %s: %s, %v", seed, r.wf.Name, jsonOf(v), err)
+			}
+		}
+	}
+}

@@ -18,7 +18,7 @@ func readPublic(files []string) (keys []*audit.Keys, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if bytes.Contains(b, []byte("\n— ")) { // signed: rotations
+		if isChain(b) {
 			chains = append(chains, b)
 			continue
 		}
@@ -50,6 +50,10 @@ func readPublic(files []string) (keys []*audit.Keys, err error) {
 	}
 	return keys, nil
 }
+
+// isChain reports whether a file has rotations of keys, which are signed, rather
+// than keys.
+func isChain(b []byte) bool { return bytes.Contains(b, []byte("\n— ")) }
 
 // follow leads the keys of the log that a chain of rotations is of along it.
 func follow(keys []*audit.Keys, chain []byte) (err error) {

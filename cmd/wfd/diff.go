@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -48,6 +49,9 @@ difference, but are shown. Each may also be in a capsule: run.wfd, run.wfd@v12.`
 			if err != nil {
 				return err
 			}
+			if y.known != "" {
+				raw = bytes.ReplaceAll(raw, []byte(y.run), []byte(y.known))
+			}
 			var d replay.Diff
 			if err := json.Unmarshal(raw, &d); err != nil {
 				return err
@@ -64,18 +68,21 @@ difference, but are shown. Each may also be in a capsule: run.wfd, run.wfd@v12.`
 }
 
 // side is a run, or a capsule, at a position.
-type side struct{ run, at string }
+type side struct {
+	run, at string
+	known   string // the run's own ID, if run is another one for the sake of the comparison
+}
 
 func sideOf(s string) side {
 	if i := strings.LastIndex(s, capsuleSuffix+"@"); i >= 0 {
 		i += len(capsuleSuffix)
-		return side{s[:i], s[i+1:]}
+		return side{run: s[:i], at: s[i+1:]}
 	}
 	if strings.HasSuffix(s, capsuleSuffix) {
-		return side{s, ""}
+		return side{run: s}
 	}
 	run, at, _ := strings.Cut(s, "@")
-	return side{run, at}
+	return side{run: run, at: at}
 }
 
 func (s side) String() string {
@@ -102,10 +109,8 @@ func (a *app) lookAtTwo(ctx context.Context, x, y side, l *looking) (*session, s
 	if err != nil {
 		return nil, x, y, err
 	}
-	log, err := capsule.Join(one, other)
-	if err != nil {
-		return nil, x, y, &coded{exitConflict, err}
-	}
+	log, id := capsule.Join(one, other)
+	y.run, y.known = id.String(), y.run
 	return a.into(log), x, y, nil
 }
 

@@ -56,6 +56,7 @@ func runExamples(t *testing.T, file string) {
 	}
 	wait := "for i in $(seq 100); do curl -sf $WFD/readyz > /dev/null && break; sleep 0.05; done\n"
 	cmd := exec.Command("bash", "-c", "export WFD="+strings.TrimSpace(url)+"\n"+wait+script)
+	cmd.Dir = t.TempDir()
 	if b, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, b)
 	}

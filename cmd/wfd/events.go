@@ -149,10 +149,10 @@ func (p *eventPrinter) end() error {
 // what says what an event says, on one line.
 func what(e *client.Event) string {
 	var d struct {
-		Node, From, If, Name, Key, Outcome, Prompt, Class, Message, Then, Reason, Workflow, Signal string
-		Visit, Attempt, At                                                                         int
-		To                                                                                         any // a node, or a version
-		Result, Value, Output, Input                                                               json.RawMessage
+		Node, From, If, Name, Key, Outcome, Prompt, Class, Message, Then, Reason, Workflow, Signal, Origin string
+		Visit, Attempt, At                                                                                 int
+		To                                                                                                 any // a node, or a version
+		Result, Value, Output, Input                                                                       json.RawMessage
 	}
 	if json.Unmarshal(e.Data, &d) != nil {
 		return compact(e.Data)
@@ -166,6 +166,8 @@ func what(e *client.Event) string {
 		}
 	}
 	switch {
+	case e.Kind == "key.rotated":
+		add("to %v", d.To)
 	case e.Kind == "run.forked":
 		add("%s at v%d", d.From, d.At)
 	case d.From != "":
@@ -178,8 +180,12 @@ func what(e *client.Event) string {
 	if d.Attempt > 1 {
 		add("attempt %d", d.Attempt)
 	}
-	for _, s := range []string{d.Workflow, d.Name, d.Signal, d.Key, d.Reason, d.Prompt} {
-		if s != "" && !(e.Kind == "run.created" && s == d.Key) {
+	key := d.Key
+	if e.Kind != "state.set" {
+		key = "" // elsewhere it is the command's, or the log's
+	}
+	for _, s := range []string{d.Workflow, d.Name, d.Signal, key, d.Origin, d.Reason, d.Prompt} {
+		if s != "" {
 			add("%s", s)
 		}
 	}

@@ -45,7 +45,7 @@ func (p *LogRestored) code(c *coder) {
 	c.time(&p.Made)
 	c.bool(&p.Same)
 	c.int(&p.Paused)
-	c.str(&p.Reason)
+	c.text(&p.Reason)
 }
 
 // Kind returns KindKeyRotated.
@@ -56,5 +56,5 @@ func (p *KeyRotated) code(c *coder) {
 	c.str(&p.From)
 	c.str(&p.To)
 	c.seq(&p.At)
-	c.str(&p.Reason)
+	c.text(&p.Reason)
 }

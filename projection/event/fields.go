@@ -16,6 +16,8 @@ func (p *DefinitionRegistered) code(c *coder) {
 	c.str(&p.Hash)
 	c.text(&p.Definition)
 	c.text(&p.Source)
+	c.later()
+	c.str(&p.Origin)
 }
 
 // Kind returns KindRunCreated.

@@ -19,6 +19,7 @@ const (
 	KindRunWaiting   eventlog.Kind = 16
 	KindRunForked    eventlog.Kind = 17
 	KindRunRestored  eventlog.Kind = 18
+	KindRunImported  eventlog.Kind = 19
 
 	KindNodeScheduled eventlog.Kind = 20
 	KindNodeStarted   eventlog.Kind = 21
@@ -70,6 +71,7 @@ var kinds = map[eventlog.Kind]kindInfo{
 	KindRunWaiting:           {"run.waiting", func() Payload { return new(RunWaiting) }},
 	KindRunForked:            {"run.forked", func() Payload { return new(RunForked) }},
 	KindRunRestored:          {"run.restored", func() Payload { return new(RunRestored) }},
+	KindRunImported:          {"run.imported", func() Payload { return new(RunImported) }},
 	KindNodeScheduled:        {"node.scheduled", func() Payload { return new(NodeScheduled) }},
 	KindNodeStarted:          {"node.started", func() Payload { return new(NodeStarted) }},
 	KindNodeCompleted:        {"node.completed", func() Payload { return new(NodeCompleted) }},

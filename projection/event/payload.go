@@ -79,6 +79,9 @@ type DefinitionRegistered struct {
 	// Definition is the canonical JSON; Source the text as it was handed in.
 	Definition string `json:"definition"`
 	Source     string `json:"source,omitempty"`
+	// Origin is set if the definition came with runs of another log, where it has
+	// this name and version: here it is found by its hash alone.
+	Origin string `json:"origin,omitempty"`
 }
 
 // Parent names the node of another run that a run is the child of.

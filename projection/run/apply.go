@@ -30,7 +30,13 @@ func (s *State) Apply(e eventlog.Event) error {
 }
 
 // ApplyPayload is Apply for an event whose payload is decoded already.
-func (s *State) ApplyPayload(e eventlog.Event, p event.Payload) error {
+func (s *State) ApplyPayload(e eventlog.Event, p event.Payload) (err error) {
+	// A history from elsewhere may lead the fold to what is not there.
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("run %s, version %d, %s: %w: %v", s.Run, e.Version, event.KindName(e.Kind), ErrHistory, r)
+		}
+	}()
 	s.Version = e.Version
 	s.Seq = e.Seq
 	s.Time = event.Time(e.Time)
@@ -67,6 +73,10 @@ func (s *State) apply(p event.Payload) error {
 		s.Status = Waiting
 	case *event.RunRestored:
 		return s.restored(p)
+	case *event.RunImported:
+		if !s.Status.Terminal() {
+			s.Status, s.Reason = Paused, p.Pause
+		}
 	case *event.RunForked:
 		return s.forked(p)
 	case *event.CheckpointCreated:

@@ -84,6 +84,9 @@ func (s *State) visit(node string, visit int) (*Visit, error) {
 
 func (s *State) setStatus(v *Visit) { s.node(v.Node).Status = v.Status }
 
+// maxItems is more than a foreach can have. A history from elsewhere may say anything.
+const maxItems = 1 << 20
+
 func (s *State) started(p *event.NodeStarted) error {
 	v, err := s.visit(p.Node, p.Visit)
 	if err != nil {
@@ -92,6 +95,9 @@ func (s *State) started(p *event.NodeStarted) error {
 	v.Status, v.Attempt, v.RetryAt = NodeRunning, p.Attempt, 0
 	v.Tried++
 	if p.Each && v.Each == nil {
+		if p.Items < 0 || p.Items > maxItems {
+			return fmt.Errorf("%w: %d items", ErrHistory, p.Items)
+		}
 		v.Each = &Each{Results: make([]event.Value, p.Items)}
 	}
 	s.setStatus(v)

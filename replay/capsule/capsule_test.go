@@ -3,6 +3,7 @@ package capsule_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -18,6 +19,7 @@ import (
 	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/eventlog/audit"
 	"github.com/wfd-dev/wfd/eventlog/zseal"
+	"github.com/wfd-dev/wfd/projection/event"
 	"github.com/wfd-dev/wfd/projection/run"
 	"github.com/wfd-dev/wfd/replay"
 	"github.com/wfd-dev/wfd/replay/capsule"
@@ -340,4 +342,117 @@ func TestGoldenCapsule(t *testing.T) {
 	if err := json.Unmarshal([]byte(lines(t, b)[0]), &first); err != nil || first["format"] != "wfd-capsule-1" {
 		t.Errorf("%v, %v", first, err)
 	}
+}
+
+// Runs that were forked from each other, which no log has, are refused: a fold of
+// them would have no end.
+func TestForksInACircle(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.history("retries")
+	first := w.runs[0]
+	w.fork(first, 12, eventlog.RunID{9, 1})
+	bare := w.source()
+	bare.Prove = nil
+	x, err := capsule.Prepare(t.Context(), bare, eventlog.RunID{9, 1}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := x.Write(t.Context(), &b); err != nil {
+		t.Fatal(err)
+	}
+	whole := lines(t, b.Bytes())
+	read(t, seal(t, whole...), nil)
+	for _, from := range []eventlog.RunID{{9, 1}, {9, 2}, first} {
+		p := event.RunForked{From: from, At: 1, Hash: "x", Workflow: "x"}
+		if from == first {
+			p.At = 1000
+		}
+		l := strings.Split(whole[2], `"payload":"`)
+		_, rest, _ := strings.Cut(l[1], `"`)
+		bad := slices.Clone(whole)
+		bad[2] = l[0] + `"payload":"` + base64.StdEncoding.EncodeToString(event.Encode(&p)) + `"` + rest
+		if _, err := capsule.Read(bytes.NewReader(seal(t, bad...)), nil); !errors.Is(err, capsule.ErrFormat) || !strings.Contains(err.Error(), "is forked from") {
+			t.Errorf("forked from %s: %v", from, err)
+		}
+	}
+}
+
+// Two capsules are compared as one log, also where they have the same run and it
+// went on in two ways.
+func TestJoin(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.history("children")
+	whole, child := read(t, w.export(w.runs[0]), nil), read(t, w.export(w.runs[1]), nil)
+	log, id := capsule.Join(whole, child)
+	if id != child.Run {
+		t.Errorf("a run that is the same in both has ID %s", id)
+	}
+	for _, id := range whole.Runs {
+		if a, b := view(t, whole.Log(), id, replay.Position{}), view(t, log, id, replay.Position{}); a != b {
+			t.Errorf("\n%s\n%s", a, b)
+		}
+	}
+	early, late := newWorld(t), newWorld(t)
+	early.history("deadline")
+	late.history("deadline")
+	run := late.runs[0]
+	v, _ := late.db.Version(run)
+	late.append(eventlog.Append{ID: 5, Run: run, Expect: v, Records: []eventlog.Record{{Time: 2e18, Kind: event.KindCheckpointCreated, Payload: event.Encode(&event.CheckpointCreated{At: 2, Name: "late"})}}})
+	early.append(eventlog.Append{ID: 5, Run: run, Expect: v, Records: []eventlog.Record{{Time: 2e18, Kind: event.KindCheckpointCreated, Payload: event.Encode(&event.CheckpointCreated{At: 2, Name: "early"})}}})
+	one, other := read(t, early.export(run), nil), read(t, late.export(run), nil)
+	if log, id = capsule.Join(one, other); id == run {
+		t.Error("a run that went on in two ways has one ID")
+	}
+	d, err := replay.Compare(log, run, replay.Position{}, id, replay.Position{})
+	if err != nil || d.A.Version != v+1 || d.B.Version != v+1 || !d.Same {
+		t.Errorf("%+v, %v", d, err)
+	}
+}
+
+// Whatever the payloads of a capsule say, looking at it ends, with an answer or an
+// error.
+func FuzzPayloads(f *testing.F) {
+	w := newWorld(f)
+	w.history("children")
+	events, err := w.db.ReadRun(w.runs[0], 0, 1000)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for i, e := range events {
+		f.Add(uint8(i), uint16(e.Kind), e.Payload)
+	}
+	bare := w.source()
+	bare.Prove = nil
+	x, err := capsule.Prepare(context.Background(), bare, w.runs[0], time.Now())
+	if err != nil {
+		f.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := x.Write(context.Background(), &b); err != nil {
+		f.Fatal(err)
+	}
+	whole := lines(f, b.Bytes())
+	f.Fuzz(func(t *testing.T, at uint8, kind uint16, payload []byte) {
+		bad := slices.Clone(whole)
+		i := 3 + int(at)%len(events) // behind the header and two definitions
+		var l map[string]json.RawMessage
+		if err := json.Unmarshal([]byte(whole[i]), &l); err != nil {
+			t.Fatal(err)
+		}
+		bad[i] = fmt.Sprintf(`{"seq":%s,"run":%s,"version":%s,"time":%s,"kind":%d,"actor":%s,"salt":%s,"payload":"%s","append":%s}`+"\n",
+			l["seq"], l["run"], l["version"], l["time"], kind, l["actor"], l["salt"], base64.StdEncoding.EncodeToString(payload), l["append"])
+		c, err := capsule.Read(bytes.NewReader(seal(t, bad...)), nil)
+		if err != nil {
+			return
+		}
+		defs := replay.Registered(c.Log())
+		replay.State(c.Log(), c.Run, replay.Position{})
+		replay.Frames(c.Log(), c.Run, 0, 10_000)
+		replay.Tree(c.Log(), c.Run, 0)
+		replay.Verify(c.Log(), defs, c.Run)
+		replay.Why(c.Log(), defs, c.Run, "", 0, replay.Position{})
+	})
 }

@@ -2,9 +2,11 @@ package capsule
 
 import (
 	"context"
+	"fmt"
 	"sort"
 
 	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/projection/event"
 )
 
 // Log is the events of a capsule as an [eventlog.Log] that is read only. Its seqs
@@ -22,6 +24,41 @@ func newLog(all []eventlog.Event) *Log {
 		l.runs[e.Run] = append(l.runs[e.Run], i)
 	}
 	return l
+}
+
+// maxForks is how many runs may stand behind one, each forked from the next: whoever
+// folds it folds them all, one within the other.
+const maxForks = 1000
+
+// forks checks that runs were forked from what was there before them, so that no
+// fold goes round in circles.
+func (l *Log) forks(runs []eventlog.RunID) error {
+	from := make(map[eventlog.RunID]eventlog.RunID)
+	for _, id := range runs {
+		e := l.all[l.runs[id][0]]
+		if e.Kind != event.KindRunForked || e.Erased && len(e.Payload) == 0 {
+			continue
+		}
+		p, err := event.Decode(e.Kind, e.Payload)
+		if err != nil {
+			continue // whoever folds it says so
+		}
+		f := p.(*event.RunForked)
+		at := l.runs[f.From]
+		if f.At < 1 || uint64(f.At) > uint64(len(at)) || l.all[at[f.At-1]].Seq >= e.Seq {
+			return fmt.Errorf("%w: run %s is forked from version %d of run %s, which is not there", ErrFormat, id, f.At, f.From)
+		}
+		from[id] = f.From
+	}
+	for _, id := range runs {
+		n := 0
+		for next, ok := from[id]; ok; next, ok = from[next] {
+			if n++; n > maxForks {
+				return fmt.Errorf("%w: run %s has more than %d forks behind it", ErrTooLarge, id, maxForks)
+			}
+		}
+	}
+	return nil
 }
 
 // Append implements [eventlog.Log]: it refuses.

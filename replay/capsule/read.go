@@ -197,6 +197,9 @@ func (p *reader) verify(keys *audit.Keys) error {
 	}
 	c := p.c
 	c.Run, c.Made, c.log = p.header.Run, p.header.Made, newLog(p.events)
+	if err := c.log.forks(c.Runs); err != nil {
+		return err
+	}
 	proof := p.end.Proof
 	if proof == nil {
 		if keys != nil {

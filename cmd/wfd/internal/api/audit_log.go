@@ -12,7 +12,7 @@ import (
 // Deed is an event that somebody caused, and how he came in.
 type Deed struct {
 	event.View
-	How string `json:"how" doc:"directory: a command on the data directory, by a user of the machine; token: the API, with the token; loopback: the API of a daemon without a token; engine and runner: the daemon itself"`
+	How string `json:"how" doc:"directory: a command on the data directory, by a user of the machine; token: the API, with the token; loopback: the API of a daemon without a token; engine and runner: the daemon itself; imported: in another log, whatever the name says"`
 }
 
 type deedsInput struct {
@@ -35,6 +35,7 @@ var commandKinds = map[eventlog.Kind]bool{
 	event.KindRunResumed:           true,
 	event.KindRunForked:            true,
 	event.KindRunRestored:          true,
+	event.KindRunImported:          true,
 	event.KindNodeRetried:          true,
 	event.KindSignalReceived:       true,
 	event.KindInputReceived:        true,
@@ -55,13 +56,17 @@ func howOf(actor string) string {
 		return "loopback"
 	case strings.HasPrefix(actor, "runner:"):
 		return "runner"
+	case event.IsImported(actor):
+		return "imported"
 	}
 	return "engine"
 }
 
+// isMachine reports whether an event was caused by nobody, here: by the daemon
+// itself, or in another log.
 func isMachine(actor string) bool {
 	how := howOf(actor)
-	return how == "engine" || how == "runner"
+	return how == "engine" || how == "runner" || how == "imported"
 }
 
 // isEdit reports whether somebody set state himself, as a run was resumed or forked.

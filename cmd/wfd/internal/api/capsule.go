@@ -1,7 +1,10 @@
 package api
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -10,8 +13,11 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/wfd-dev/wfd/engine"
 	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/eventlog/audit"
 	"github.com/wfd-dev/wfd/projection"
+	"github.com/wfd-dev/wfd/projection/event"
 	"github.com/wfd-dev/wfd/replay"
 	"github.com/wfd-dev/wfd/replay/capsule"
 )
@@ -47,6 +53,52 @@ func (a *API) capsules(h huma.API) {
 			}
 			return a.sendCapsule(x), nil
 		})
+	register(h, operation{method: "POST", path: "/v1/import", id: "import-capsule", tag: "runs", body: importLimit,
+		summary: "Put the runs of a capsule into this log: with their IDs, marked as imported, and paused if they had not ended"}, a.importCapsule)
+}
+
+// importLimit bounds a capsule that is imported.
+const importLimit = 256 << 20
+
+type importInput struct {
+	Key     string `query:"key" doc:"the public key of the log that it must be of, or several, one a line; absent: it is taken for what it says"`
+	Reason  string `query:"reason" maxLength:"4096" doc:"why; it is kept in the log"`
+	RawBody []byte `contentType:"application/zstd"`
+}
+
+// importCapsule puts the runs of a capsule into the log.
+func (a *API) importCapsule(ctx context.Context, in *importInput) (*answer[ImportBody], error) {
+	var keys *audit.Keys
+	if in.Key != "" {
+		var err error
+		if keys, err = audit.ParseKeys([]byte(in.Key)); err != nil {
+			return nil, problem("invalid", "key: "+err.Error(), "")
+		}
+	}
+	c, err := capsule.Read(bytes.NewReader(in.RawBody), keys)
+	if err != nil {
+		return nil, problem("invalid", "the capsule: "+err.Error(), "it was cut off or changed, or is another log's: have it exported again")
+	}
+	sum := sha256.Sum256(in.RawBody)
+	mark := event.RunImported{Origin: c.Origin, Key: c.Key, Pinned: c.Pinned, File: hex.EncodeToString(sum[:]), Made: event.At(c.Made), Reason: in.Reason}
+	if c.Proven() {
+		mark.Signed, mark.Root = eventlog.Seq(c.Checkpoint.Size), hex.EncodeToString(c.Checkpoint.Root[:])
+	}
+	done, err := a.o.Engine.Import(ctx, engine.Import{Log: c.Log(), Run: c.Run, Runs: c.Runs, Mark: mark}, by(ctx, Keyed{}))
+	if errors.Is(err, engine.ErrExists) {
+		return nil, problem("exists", err.Error(), "nothing was imported: wfd show and wfd diff take the file, too")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &answer[ImportBody]{ImportBody{done, c.Origin, c.Pinned}}, nil
+}
+
+// ImportBody is what was imported.
+type ImportBody struct {
+	engine.Imported
+	Origin string `json:"origin,omitempty" doc:"the log that it is of, as its proof says; absent: it has none"`
+	Pinned bool   `json:"pinned" doc:"the proof was verified with the key that was given"`
 }
 
 func unprovenHint(err error) error {
