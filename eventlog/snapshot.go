@@ -102,7 +102,7 @@ func (sn *Snapshot) Each(fn func(Piece) error) error {
 	if err != nil {
 		return err
 	}
-	head := Seq(sn.head.size)
+	head, digests := Seq(sn.head.size), digestsIn(sn.rows)
 	for n, e := range sn.list {
 		if e.first > head {
 			break // without events
@@ -113,7 +113,7 @@ func (sn *Snapshot) Each(fn func(Piece) error) error {
 		}
 		s := segs[i]
 		if e.info.sealed {
-			err = sn.file(s.name, s.path, nil, fn)
+			err = sn.file(s.name, s.path, digests[e.first], fn)
 		} else {
 			end := sn.head
 			if n+1 < len(sn.list) && sn.list[n+1].first <= head {
@@ -130,6 +130,21 @@ func (sn *Snapshot) Each(fn func(Piece) error) error {
 		return err
 	}
 	return sn.archives(fn)
+}
+
+// digestsIn returns what the catalog says of the files of sealed segments, as far as
+// it says one thing.
+func digestsIn(rows []catalogRow) map[Seq]*[32]byte {
+	digests := make(map[Seq]*[32]byte)
+	for _, r := range rows {
+		if r.bucket != bucketDigests || len(r.key) != 8 {
+			continue
+		}
+		if row, err := parseDigestRow(r.value); err == nil && row.next == (fileDigest{}) {
+			digests[Seq(binary.BigEndian.Uint64(r.key))] = &row.now.sum
+		}
+	}
+	return digests
 }
 
 // payloads hands out the blobs that events up to the head refer to.
@@ -157,8 +172,12 @@ func (sn *Snapshot) archives(fn func(Piece) error) error {
 		if !e.Type().IsRegular() || strings.HasSuffix(e.Name(), tmpSuffix) {
 			continue
 		}
+		var sum *[32]byte
+		if id, ok := parseArchiveName(e.Name()); ok {
+			sum = (*[32]byte)(&id)
+		}
 		name := filepath.Join(archiveDir, e.Name())
-		if err := sn.file(name, filepath.Join(sn.d.dir, name), nil, fn); err != nil {
+		if err := sn.file(name, filepath.Join(sn.d.dir, name), sum, fn); err != nil {
 			return err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -287,6 +288,20 @@ func TestSourceFails(t *testing.T) {
 			write(t, whole, newest)
 		}
 		w.mustBackup(path)
+		// A byte of a sealed segment, wherever it is.
+		w.fill(120)
+		sealed := filepath.Join(w.dir, "log", fmt.Sprintf("%020d.db", 1))
+		whole = read(t, sealed)
+		b := bytes.Clone(whole)
+		b[rand.IntN(len(b))] ^= 1
+		write(t, b, sealed)
+		other := path + ".tar.zst" // where it is not yet
+		var said *backup.ProblemError
+		if _, err := w.backup(other, nil); !errors.As(err, &said) || !strings.Contains(err.Error(), filepath.Base(sealed)) {
+			t.Errorf("a backup of a sealed segment with a changed bit: %v", err)
+		}
+		write(t, whole, sealed)
+		w.mustBackup(other)
 	})
 }
 

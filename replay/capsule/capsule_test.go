@@ -456,3 +456,41 @@ func FuzzPayloads(f *testing.F) {
 		replay.Why(c.Log(), defs, c.Run, "", 0, replay.Position{})
 	})
 }
+
+// Of what was erased a capsule has the hash, and the rest that the log has: its
+// proof holds, and the run is rebuilt as far as in the log.
+func TestErasedPayloads(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.history("restored")
+	id := w.runs[0]
+	v, err := w.db.Version(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := view(t, w.db, id, replay.Position{})
+	_, err = w.db.Erase(t.Context(), []eventlog.Span{{Run: id, From: 1, To: v}}, func(e eventlog.Event) ([]byte, error) {
+		return event.Redact(e.Kind, e.Payload, event.RestNames)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := w.export(id)
+	if text := strings.Join(lines(t, b), ""); strings.Contains(text, `"salt"`) && strings.Count(text, `"salt"`) > 1 || !strings.Contains(text, `"left"`) {
+		t.Errorf("%s", text) // the definition has its salt
+	}
+	c := read(t, b, w.keys())
+	events, err := c.Log().ReadRun(id, 0, 1000)
+	if err != nil || len(events) != int(v) {
+		t.Fatal(len(events), err)
+	}
+	for _, e := range events {
+		if !e.Erased {
+			t.Errorf("version %d is not erased", e.Version)
+		}
+	}
+	now := view(t, c.Log(), id, replay.Position{})
+	if now != view(t, w.db, id, replay.Position{}) || now == before {
+		t.Errorf("\n%s\n%s", now, before)
+	}
+}
