@@ -1,10 +1,16 @@
 package engine
 
 import (
+	"github.com/wfd-dev/wfd/engine/agent"
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/projection/run"
 )
+
+// past is an engine in which nothing is under way and no worker is waited for.
+var past = &Engine{opt: Options{
+	Runners: map[workflow.Kind]agent.Runner{workflow.Worker: agent.Unavailable(workflow.Worker)},
+}}
 
 // RunIn returns a run as it stands in a log that no engine works on. Without its
 // definition, which find returns, it does not say what the run waits for.
@@ -15,7 +21,7 @@ func RunIn(log eventlog.Log, id eventlog.RunID, find func(hash string) (*workflo
 	}
 	w, err := find(s.Hash)
 	if err != nil {
-		return briefOf(s), nil
+		return past.briefOf(s, nil), nil
 	}
-	return viewOf(s, w), nil
+	return past.viewOf(s, w), nil
 }
