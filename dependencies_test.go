@@ -27,18 +27,19 @@ var layers = map[string][]string{
 // homes says in which parts a foreign library may be imported, so that
 // replacing it does not ripple.
 var homes = map[string][]string{
-	"go.etcd.io/bbolt":               {"eventlog", "projection"},
-	"github.com/vmihailenco/msgpack": {"projection"},
-	"cel.dev/cel-go":                 {"engine/workflow/expr"},
-	"github.com/ThreeDotsLabs":       {"engine/bus"},
-	"github.com/santhosh-tekuri":     {"engine/workflow"},
-	"github.com/danielgtaylor/huma":  {"cmd/wfd/internal/api"},
-	"github.com/spf13/cobra":         {"cmd/wfd"},
-	"code.dny.dev/ssrf":              {"engine/agent"},
-	"golang.org/x/mod/sumdb":         {"eventlog"},
-	"github.com/klauspost/compress":  {"eventlog"},
-	"github.com/openai":              {"engine/agent/openai"},
-	"github.com/anthropics":          {"engine/agent/anthropic"},
+	"go.etcd.io/bbolt":                {"eventlog", "projection"},
+	"github.com/vmihailenco/msgpack":  {"projection"},
+	"cel.dev/cel-go":                  {"engine/workflow/expr"},
+	"github.com/ThreeDotsLabs":        {"engine/bus"},
+	"github.com/santhosh-tekuri":      {"engine/workflow"},
+	"github.com/danielgtaylor/huma":   {"cmd/wfd/internal/api"},
+	"github.com/spf13/cobra":          {"cmd/wfd"},
+	"code.dny.dev/ssrf":               {"engine/agent"},
+	"golang.org/x/mod/sumdb":          {"eventlog"},
+	"github.com/klauspost/compress":   {"eventlog"},
+	"github.com/openai":               {"engine/agent/openai"},
+	"github.com/anthropics":           {"engine/agent/anthropic"},
+	"github.com/modelcontextprotocol": {"engine/agent/mcp"},
 }
 
 // Dependencies go one way: cmd/wfd → engine, replay → projection → eventlog.

@@ -253,6 +253,7 @@ func (s *scheduler) work(ctx context.Context, q *queue, j *job) {
 func (s *scheduler) attempt(ctx context.Context, j *job) {
 	t := j.task
 	t.Redact, t.Show = s.e.opt.Secrets.Redactor(), s.e.tokens.show(t)
+	t.Doing, t.Note = func(what string) { j.assigned.Now(what, s.e.opt.Now()) }, s.note(t)
 	answer := j.answer
 	if answer == nil {
 		a := s.run(ctx, t)
@@ -277,6 +278,28 @@ func (s *scheduler) attempt(ctx context.Context, j *job) {
 		m.At = s.e.now()
 		return s.e.runs.do(context.Background(), t.Run, &request{meta: m, cmd: c, internal: true})
 	})
+}
+
+// note returns what has a call of a tool recorded for a task.
+func (s *scheduler) note(t *agent.Task) func(context.Context, *event.ToolCalled) error {
+	m := machine.Meta{Actor: "runner:" + string(t.Kind)}
+	return func(ctx context.Context, p *event.ToolCalled) error {
+		for wait := insistFirst; ; wait = min(2*wait, insistMost) {
+			m.At = s.e.now()
+			err := s.e.runs.do(ctx, t.Run, &request{meta: m, cmd: machine.Note{Call: *p}, internal: true})
+			switch {
+			case err == nil:
+				return nil
+			case refusal(err), errors.Is(err, ErrNotFound):
+				return agent.ErrNotCurrent
+			}
+			select { // the disk is full, say: the attempt waits for it as its result would
+			case <-time.After(wait):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
 }
 
 // run calls the runner. A panic in it fails the attempt.

@@ -147,7 +147,7 @@ func (r *Row) apply(f *fact) error {
 		r.moving()
 	case event.KindNodeRetried, event.KindNodeLost, event.KindNodeSkipped, event.KindEdgeTaken, event.KindStateSet,
 		event.KindTimerSet, event.KindInputRequested, event.KindChildStarted, event.KindCheckpointPruned,
-		event.KindAgentChosen, event.KindResultIgnored:
+		event.KindAgentChosen, event.KindToolCalled, event.KindResultIgnored:
 	default:
 		return fmt.Errorf("%w: kind %d", event.ErrUnknown, f.Kind)
 	}

@@ -256,6 +256,7 @@ func (w *world) act(l *life) {
 			do(&event.NodeStarted{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt + 1})
 			do(&event.AgentChosen{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt + 1, Agent: "someone"}, &event.NodeStarted{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt + 1})
 		case v.Status == run.NodeRunning:
+			do(&event.ToolCalled{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Call: v.Calls + 1, Tool: "search", Arguments: event.Null})
 			fail := event.Failure{Class: event.ClassTimeout, Message: "late", Node: v.Node, Visit: v.Visit, Attempt: v.Attempt}
 			do(&event.NodeFailed{Failure: fail, Then: event.ThenRetry}, &event.NodeRetried{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt + 1, At: w.soon()}, w.waiting(v.Node, "retry"))
 			do(&event.NodeFailed{Failure: fail, Then: event.ThenPause}, &event.RunPaused{Reason: "no model"})

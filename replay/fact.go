@@ -45,6 +45,8 @@ func commandOf(s *run.State, events []entry, cut bool) (machine.Meta, machine.Co
 			return m, machine.Wake{}, nil
 		}
 		return m, failureOf(p), nil
+	case *event.ToolCalled:
+		return m, machine.Note{Call: *p}, nil
 	case *event.ResultIgnored:
 		return m, machine.Result{Node: p.Node, Visit: p.Visit, Attempt: p.Attempt, Usage: p.Usage}, nil
 	case *event.AgentChosen, *event.NodeStarted, *event.ChildStarted, *event.TimerFired:
@@ -159,6 +161,8 @@ func outside(s *run.State, p event.Payload) bool {
 		return false // who cancels or restores is told by the event that says so
 	case *event.RunPaused:
 		return p.Breakpoint == ""
+	case *event.ToolCalled:
+		return running(p.Node, p.Visit)
 	case *event.RunCreated, *event.RunForked, *event.NodeLost, *event.SignalReceived, *event.InputReceived, *event.ChildEnded,
 		*event.TimerFired, *event.RunResumed, *event.RunCancelled, *event.RunRestored:
 		return true

@@ -179,6 +179,8 @@ func visitKey(p event.Payload) (VisitKey, bool) {
 	switch p := p.(type) {
 	case *event.NodeScheduled:
 		k = VisitKey{p.Node, p.Visit}
+	case *event.ToolCalled:
+		k = VisitKey{p.Node, p.Visit}
 	case *event.AgentChosen:
 		k = VisitKey{p.Node, p.Visit}
 	case *event.NodeStarted:

@@ -168,6 +168,10 @@ func (p *player) give(f fact) (bool, error) {
 		if v := p.s.Live[c.Node]; v == nil || v.Visit != c.Visit || v.Status != run.NodeRunning || v.Attempt != c.Attempt {
 			return false, nil
 		}
+	case machine.Note:
+		if v := p.s.Live[c.Call.Node]; v == nil || v.Visit != c.Call.Visit || v.Status != run.NodeRunning || v.Attempt != c.Call.Attempt {
+			return false, nil
+		}
 	case machine.Answer:
 		if v := p.s.Live[c.Node]; v == nil || v.Visit != c.Visit || v.Status != run.NodeWaiting || !v.Asked {
 			return false, nil

@@ -336,6 +336,9 @@ func (m *sim) value(r *simRun, v *run.Visit) any {
 }
 
 func (m *sim) result(of *simRun, v *run.Visit) machine.Command {
+	if v.Calls < 2 && m.rng.IntN(6) == 0 {
+		return machine.Note{Call: event.ToolCalled{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Call: v.Calls + 1, Tool: "search", Arguments: event.MustValue(m.rng.IntN(9)), Took: 5}}
+	}
 	r := machine.Result{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Usage: &event.Usage{InputTokens: int64(m.rng.IntN(99)), OutputTokens: 5}}
 	if !m.calm && m.rng.IntN(6) == 0 {
 		classes := []string{event.ClassTimeout, event.ClassNetwork, event.ClassToolFailed, event.ClassRateLimit, event.ClassAuth}

@@ -43,8 +43,8 @@ type Difference struct {
 // run.ErrNotFound; a history that is wrong is a Difference.
 //
 // It proves that what was decided follows from the facts: results, answers,
-// signals, the times of timers, who was chosen for an attempt. That the facts are those that were recorded is
-// the log's to prove.
+// signals, the times of timers, who was chosen for an attempt, what tools it called.
+// That the facts are those that were recorded is the log's to prove.
 func Verify(log eventlog.Log, defs Definitions, id eventlog.RunID) (Verdict, error) {
 	last, err := log.Version(id)
 	if err != nil {
@@ -236,6 +236,8 @@ func nameOf(c machine.Command) string {
 		return "the start"
 	case machine.Result:
 		return "the result"
+	case machine.Note:
+		return "the call of a tool"
 	case machine.Wake:
 		return "waking the run"
 	case machine.Recover:

@@ -19,6 +19,7 @@ import (
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/host"
 	"github.com/wfd-dev/wfd/engine"
 	"github.com/wfd-dev/wfd/engine/agent"
+	"github.com/wfd-dev/wfd/engine/agent/mcp"
 	"github.com/wfd-dev/wfd/engine/price"
 	"github.com/wfd-dev/wfd/engine/secret"
 	"github.com/wfd-dev/wfd/eventlog"
@@ -48,6 +49,7 @@ type engineFlags struct {
 	provider    string
 	models      []string
 	noSpawn     bool
+	mcp         string
 	prices      string
 	retain      []string
 	retainEvery time.Duration
@@ -63,6 +65,7 @@ func (e *engineFlags) register(cmd *cobra.Command) {
 	f.StringVar(&e.agents, "agents", "", "directory of agent files (NAME.md), beside the built-in agents")
 	f.StringVar(&e.provider, "provider", "", "provider of agents that name none: openai, anthropic or sim; by default the one that there is a key for")
 	f.StringSliceVar(&e.models, "model", nil, "model of agents that name none, or provider=model; may be repeated")
+	f.StringVar(&e.mcp, "mcp", "", "file of MCP servers, whose tools agents and tool nodes may use")
 	f.BoolVar(&e.noSpawn, "no-spawn", false, "refuse a role that no agent has, instead of giving it a generic agent")
 	f.StringArrayVar(&e.retain, "retain", nil, "keep payloads of ended runs within limits: [WORKFLOW:]after=30d,runs=1000,bytes=10GB,drop,drop_after=365d; may be repeated")
 	f.DurationVar(&e.retainEvery, "retain-every", time.Hour, "how often retention looks")
@@ -101,6 +104,16 @@ func (a *app) options(dir string, log *slog.Logger) (host.Options, error) {
 		return o, err
 	}
 	o.Accounts = accounts(o.Secrets)
+	if a.engine.mcp != "" {
+		if o.MCP, err = readServers(a.engine.mcp); err != nil {
+			return o, err
+		}
+		for _, s := range o.MCP {
+			if len(s.Command) > 0 && o.NoExec {
+				return o, usagef("--no-exec forbids the program of the MCP server %s in %s", s.Name, a.engine.mcp)
+			}
+		}
+	}
 	if o.Prices, err = readPrices(a.engine.prices); err == nil && a.engine.replies != "" {
 		o.Replies, err = readReplies(a.engine.replies)
 	}
@@ -122,6 +135,14 @@ func readPrices(file string) (*price.Book, error) {
 		return nil, err
 	}
 	return own.Over(price.Default()), nil
+}
+
+func readServers(file string) ([]mcp.Server, error) {
+	b, err := readFile(file)
+	if err != nil {
+		return nil, err
+	}
+	return mcp.ParseConfig(file, b)
 }
 
 func readReplies(file string) (*agent.Replies, error) {

@@ -19,7 +19,7 @@ import (
 // file. The others belong to one call.
 var fromOutside = []string{
 	"addr", "token", "data", "config", "output", "log-format", "log-level",
-	"replies", "no-exec", "allow-env", "queue", "secrets", "prices", "agents", "provider", "model", "no-spawn",
+	"replies", "no-exec", "allow-env", "queue", "secrets", "prices", "agents", "provider", "model", "no-spawn", "mcp",
 	"retain", "retain-every", "keep-checkpoints",
 }
 

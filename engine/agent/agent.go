@@ -35,6 +35,11 @@ type Task struct {
 	// Show shows pieces of the answer to those who watch, as they come; nil: nobody can.
 	// It does not block, and nothing of it is kept.
 	Show func(piece string)
+	// Doing says what the attempt does at the moment; nil: nobody wants to know.
+	Doing func(what string)
+	// Note has a call of a tool recorded, and returns once that is on disk. ErrNotCurrent
+	// says that the attempt no longer counts. nil: nothing is recorded.
+	Note func(ctx context.Context, p *event.ToolCalled) error
 	// Redact takes secrets out of texts. The engine takes them out of an Answer by
 	// itself; a runner needs it for what it cuts, or tells others.
 	Redact *secret.Redactor

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/wfd-dev/wfd/engine/agent/process"
 	"github.com/wfd-dev/wfd/projection/event"
 )
 
@@ -42,8 +42,8 @@ type Exec struct {
 	Disabled bool // every attempt fails: --no-exec
 }
 
-// passed are the variables a program inherits.
-var passed = []string{"PATH", "HOME", "LANG"}
+// PassedEnv are the variables a program inherits.
+var PassedEnv = []string{"PATH", "HOME", "LANG"}
 
 // errTooMuch ends a program that writes more than MaxStdout.
 var errTooMuch = errors.New("too much output")
@@ -93,7 +93,7 @@ func (x *Exec) Run(ctx context.Context, t *Task) Answer {
 		cmd.Stdin = strings.NewReader(stdin)
 	}
 	cmd.WaitDelay = execGrace
-	if err := runGroup(cmd); err != nil {
+	if err := process.Run(cmd); err != nil {
 		return execFailed(ctx, t, argv[0], cmd, err, stderr)
 	}
 	return Answer{Result: execResult(stdout.String(), stderr.text(t.Redact))}
@@ -179,7 +179,7 @@ func argvOf(command any) ([]string, error) {
 // envOf returns the environment of a task's program.
 func envOf(t *Task) ([]string, error) {
 	env := map[string]string{}
-	for _, name := range passed {
+	for _, name := range PassedEnv {
 		if v, ok := os.LookupEnv(name); ok {
 			env[name] = v
 		}
@@ -249,32 +249,4 @@ func removeAll(dir string) {
 		return nil
 	})
 	_ = os.RemoveAll(dir) // what is left now is in the temporary directory, for whoever cleans that
-}
-
-// runGroup starts cmd as a process group of its own and waits for it. What is
-// left of the group when its first process ends is killed.
-func runGroup(cmd *exec.Cmd) error {
-	// The kernel sends the death signal when the thread that started the program
-	// ends, so this thread stays ours until the program has ended.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	isolate(cmd)
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	reap(cmd.Process.Pid)
-	err := cmd.Wait()
-	if errors.Is(err, exec.ErrWaitDelay) {
-		return nil // it ended well; something it left behind had its output open
-	}
-	return err
-}
-
-// endGroup sends a signal to the group that cmd leads.
-func endGroup(cmd *exec.Cmd, sig syscall.Signal) error {
-	err := syscall.Kill(-cmd.Process.Pid, sig)
-	if errors.Is(err, syscall.ESRCH) {
-		return os.ErrProcessDone
-	}
-	return err
 }

@@ -33,6 +33,7 @@ type Models struct {
 	Providers map[string]model.Provider
 	Accounts  map[string]Account // by provider, for agents that have none of their own
 	Secrets   *secret.Store
+	Tools     Tools // nil: there are none
 }
 
 // Account is where a provider's models are asked, and with which key.
@@ -57,7 +58,7 @@ func (m *Models) Run(ctx context.Context, t *Task) Answer {
 	if provider == nil {
 		return final(event.ClassNotFound, "agent %s: there is no provider %q here", t.Agent.ID, t.Agent.Provider)
 	}
-	c := conversation{t: t, request: r, provider: provider, name: nameOf(t.Agent)}
+	c := conversation{t: t, request: r, provider: provider, tools: m.Tools, name: nameOf(t.Agent)}
 	return c.hold(ctx)
 }
 
@@ -215,6 +216,7 @@ type conversation struct {
 	t        *Task
 	request  *model.Request
 	provider model.Provider
+	tools    Tools
 	name     string
 	shape    shape
 	usage    event.Usage
@@ -229,11 +231,54 @@ func (c *conversation) hold(ctx context.Context) Answer {
 		c.request.System = strings.TrimSpace(c.request.System + "\n\n" + instruction(c.shape.schema))
 		c.request.Example = c.example
 	}
-	a, err := c.ask(ctx)
+	set, err := toolsetOf(ctx, c.tools, c.t)
 	if err != nil {
-		return c.failed(ctx, err)
+		return toolError(ctx, c.t, "tools", err)
 	}
-	return c.done(c.shape.answer(c.t, &a))
+	c.request.Tools = set.tools
+	w := &worker{t: c.t, tools: c.tools}
+	for round := 1; ; round++ {
+		c.doing(roster.Thinking)
+		a, err := c.ask(ctx)
+		switch {
+		case err != nil:
+			return c.failed(ctx, err)
+		case a.Stop != model.Calls || len(a.Calls) == 0:
+			return c.done(c.shape.answer(c.t, &a))
+		case round > MaxRounds:
+			return c.done(final(event.ClassInvalidOutput, "%s: after %d rounds of tools there is no answer", c.name, MaxRounds))
+		}
+		results, err := set.callAll(ctx, w, a.Calls)
+		if err != nil {
+			return c.done(toolError(ctx, c.t, "tools", err))
+		}
+		c.request.Messages = append(c.request.Messages,
+			model.Message{From: model.Assistant, Text: a.Text, Calls: a.Calls}, model.Message{From: model.User, Results: results})
+		if size := c.size(); size > MaxPrompt {
+			return c.done(final(event.ClassInternal, "with what its tools said the prompt has %d bytes, the limit is %d", size, MaxPrompt))
+		}
+	}
+}
+
+func (c *conversation) doing(what string) {
+	if c.t.Doing != nil {
+		c.t.Doing(what)
+	}
+}
+
+// size is how much the model has to read, in bytes.
+func (c *conversation) size() int {
+	n := len(c.request.System)
+	for _, m := range c.request.Messages {
+		n += len(m.Text)
+		for _, call := range m.Calls {
+			n += len(call.Arguments)
+		}
+		for _, r := range m.Results {
+			n += len(r.Text)
+		}
+	}
+	return n
 }
 
 // ask makes one request, shows what comes, and counts what it used.
@@ -265,11 +310,7 @@ func (c *conversation) count(a *model.Answer, err error) {
 		if err != nil && a.Text == "" {
 			return // it did not begin
 		}
-		in := len(c.request.System)
-		for i := range c.request.Messages {
-			in += len(c.request.Messages[i].Text)
-		}
-		u = &event.Usage{InputTokens: tokens(in), OutputTokens: tokens(len(a.Text))}
+		u = &event.Usage{InputTokens: tokens(c.size()), OutputTokens: tokens(len(a.Text))}
 	}
 	c.spent = true
 	c.usage.InputTokens += u.InputTokens

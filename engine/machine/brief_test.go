@@ -243,6 +243,8 @@ func (l *line) others(p event.Payload) {
 	case *event.AgentChosen:
 		l.add("%s %s", visit(p.Node, p.Visit, p.Attempt), p.Agent)
 		l.opt("role", p.Role)
+	case *event.ToolCalled:
+		l.add("%s %s/%s", visit(p.Node, p.Visit, p.Attempt), p.Server, p.Tool)
 	case *event.CheckpointCreated:
 		l.add("v%d", p.At)
 		l.opt("name", p.Name)

@@ -114,6 +114,19 @@ func (c Result) decide(d *decider) error {
 	return nil
 }
 
+// Note records that an attempt which is under way had a tool called. Its name is that
+// of the attempt: once another attempt counts, it is refused, and who gave it may stop.
+type Note struct{ Call event.ToolCalled }
+
+func (c Note) decide(d *decider) error {
+	v := d.s.Live[c.Call.Node]
+	if d.s.Status.Terminal() || v == nil || v.Visit != c.Call.Visit || v.Status != run.NodeRunning || v.Attempt != c.Call.Attempt || !d.node(v).Runs {
+		return fmt.Errorf("%w: attempt %d of visit %d of node %s is not under way", ErrRefused, c.Call.Attempt, c.Call.Visit, c.Call.Node)
+	}
+	d.emit(&c.Call)
+	return nil
+}
+
 // Signal is a message for the run.
 type Signal struct {
 	Name  string

@@ -247,6 +247,10 @@ func drive(t testing.TB, seed uint64, p *program, source string, trouble bool) *
 			continue
 		}
 		v := vs[rng.IntN(len(vs))]
+		if rng.IntN(5) == 0 {
+			last = h.do(Note{event.ToolCalled{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Call: v.Calls + 1, Tool: "search", Arguments: event.Null}})
+			continue
+		}
 		r := Result{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt}
 		if trouble && v.Tried < 3 && rng.IntN(6) == 0 {
 			r.Failure = &event.Failure{Class: event.ClassTimeout, Message: "test"}

@@ -344,6 +344,22 @@ func (p *AgentChosen) code(c *coder) {
 	c.str(&p.Hash)
 }
 
+// Kind returns KindToolCalled.
+func (*ToolCalled) Kind() eventlog.Kind { return KindToolCalled }
+
+func (p *ToolCalled) code(c *coder) {
+	c.str(&p.Node)
+	c.int(&p.Visit)
+	c.int(&p.Attempt)
+	c.int(&p.Call)
+	c.str(&p.Server)
+	c.str(&p.Tool)
+	c.value(&p.Arguments)
+	c.value(&p.Result)
+	c.failureOpt(&p.Failure)
+	c.int64(&p.Took)
+}
+
 // Kind returns KindResultIgnored.
 func (*ResultIgnored) Kind() eventlog.Kind { return KindResultIgnored }
 

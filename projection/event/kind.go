@@ -46,6 +46,7 @@ const (
 	KindCheckpointPruned  eventlog.Kind = 71
 
 	KindAgentChosen eventlog.Kind = 100
+	KindToolCalled  eventlog.Kind = 101
 
 	KindResultIgnored eventlog.Kind = 110
 
@@ -91,6 +92,7 @@ var kinds = map[eventlog.Kind]kindInfo{
 	KindCheckpointCreated:    {"checkpoint.created", func() Payload { return new(CheckpointCreated) }},
 	KindCheckpointPruned:     {"checkpoint.pruned", func() Payload { return new(CheckpointPruned) }},
 	KindAgentChosen:          {"agent.chosen", func() Payload { return new(AgentChosen) }},
+	KindToolCalled:           {"tool.called", func() Payload { return new(ToolCalled) }},
 	KindResultIgnored:        {"result.ignored", func() Payload { return new(ResultIgnored) }},
 	KindPayloadErased:        {"payload.erased", func() Payload { return new(PayloadErased) }},
 	KindLogRestored:          {"log.restored", func() Payload { return new(LogRestored) }},

@@ -438,6 +438,21 @@ type AgentChosen struct {
 	Hash       string `json:"hash"` // of the agent's definition, hex
 }
 
+// ToolCalled: an attempt that is under way has had a tool called. It changes nothing by
+// itself.
+type ToolCalled struct {
+	Node      string   `json:"node"`
+	Visit     int      `json:"visit"`
+	Attempt   int      `json:"attempt"`
+	Call      int      `json:"call"` // of the attempt, from 1
+	Server    string   `json:"server"`
+	Tool      string   `json:"tool"`
+	Arguments Value    `json:"arguments"`
+	Result    Value    `json:"result,omitempty"`
+	Failure   *Failure `json:"error,omitempty"`
+	Took      int64    `json:"took_ns"` // how long, in nanoseconds
+}
+
 // ResultIgnored: a result came that no longer counts.
 type ResultIgnored struct {
 	Node    string `json:"node"`

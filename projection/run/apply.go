@@ -100,6 +100,12 @@ func (s *State) applyVisit(p event.Payload) error {
 			return err
 		}
 		v.Agent, s.node(p.Node).Agent = p, p.Agent
+	case *event.ToolCalled:
+		v, err := s.visit(p.Node, p.Visit)
+		if err != nil {
+			return err
+		}
+		v.Calls = p.Call
 	case *event.NodeStarted:
 		return s.started(p)
 	case *event.NodeCompleted:

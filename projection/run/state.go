@@ -142,6 +142,7 @@ type Visit struct {
 	Attempt int                // latest attempt; 0 before the first
 	Tried   int                // attempts that count against retry.max
 	Agent   *event.AgentChosen // who does attempt Agent.Attempt; nil: nobody was chosen
+	Calls   int                // of tools, in the latest attempt that called any
 	Thread  Thread
 	Inputs  []*Token
 	Epoch   int  // State.Epoch when it began; the inputs' threads are of that journal

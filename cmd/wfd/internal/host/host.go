@@ -19,6 +19,7 @@ import (
 	"github.com/wfd-dev/wfd/engine"
 	"github.com/wfd-dev/wfd/engine/agent"
 	"github.com/wfd-dev/wfd/engine/agent/anthropic"
+	"github.com/wfd-dev/wfd/engine/agent/mcp"
 	"github.com/wfd-dev/wfd/engine/agent/model"
 	"github.com/wfd-dev/wfd/engine/agent/openai"
 	"github.com/wfd-dev/wfd/engine/agent/roster"
@@ -47,6 +48,7 @@ type Options struct {
 	Queues   map[string]int
 	Replies  *agent.Replies           // answers every task
 	Accounts map[string]agent.Account // by provider of models
+	MCP      []mcp.Server
 	Secrets  *secret.Store
 	Agents   *roster.Roster
 	Prices   *price.Book // nil: those of the binary
@@ -65,6 +67,7 @@ type Host struct {
 	Log    *eventlog.DB
 
 	snapshots *projection.Snapshots
+	mcp       *mcp.Servers // nil: there are none
 
 	leases  *lease.Book // nil: no tasks are handed out
 	slog    *slog.Logger
@@ -101,9 +104,14 @@ func Open(o Options) (*Host, error) {
 // on puts the engine and its API on a log and its views.
 func (h *Host) on(log *eventlog.DB, views *projection.Views, o Options) {
 	h.Log, h.Views = log, views
+	var tools agent.Tools
+	if len(o.MCP) > 0 {
+		h.mcp = mcp.Open(o.MCP, o.Secrets, o.Logger, o.Version)
+		tools = h.mcp
+	}
 	opt := engine.Options{
 		Snapshots: h.snapshots, Retention: o.Retention, KeepCheckpoints: o.KeepCheckpoints,
-		Logger: o.Logger, Runners: runners(o), Queues: o.Queues, Env: engine.EnvAllowed(o.AllowEnv), Secrets: o.Secrets, Agents: o.Agents,
+		Logger: o.Logger, Runners: runners(o, tools), Queues: o.Queues, Env: engine.EnvAllowed(o.AllowEnv), Secrets: o.Secrets, Agents: o.Agents,
 		Prices: o.Prices, Leases: h.leases, NoWorkers: h.leases == nil,
 		Breakpoints: o.Breakpoints,
 	}
@@ -128,13 +136,14 @@ func (h *Host) on(log *eventlog.DB, views *projection.Views, o Options) {
 	})
 }
 
-func runners(o Options) map[workflow.Kind]agent.Runner {
+func runners(o Options, tools agent.Tools) map[workflow.Kind]agent.Runner {
 	m := map[workflow.Kind]agent.Runner{
 		workflow.Exec: &agent.Exec{Disabled: o.NoExec},
 		workflow.HTTP: &agent.HTTP{},
+		workflow.Tool: &agent.ToolNodes{Tools: tools},
 	}
 	models := &agent.Models{
-		Roster: o.Agents, Accounts: o.Accounts, Secrets: o.Secrets,
+		Roster: o.Agents, Accounts: o.Accounts, Secrets: o.Secrets, Tools: tools,
 		Providers: map[string]model.Provider{roster.OpenAI: &openai.Provider{}, roster.Anthropic: &anthropic.Provider{}, roster.Sim: sim.Provider{}},
 	}
 	m[workflow.Agent], m[workflow.Converge] = models, models
@@ -157,6 +166,9 @@ func (h *Host) Close() error {
 	h.close.Do(func() {
 		h.API.Drain()
 		h.Engine.Stop()
+		if h.mcp != nil {
+			h.mcp.Close()
+		}
 		h.audit.close(h.Engine.Failed() == nil)
 		h.closed = errors.Join(h.Views.Close(), h.Log.Close())
 		if h.snapshots != nil {

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package agent
+package process
 
 import (
 	"os/exec"
@@ -10,7 +10,7 @@ import (
 // isolate gives cmd a process group and lets it be told to end as a whole.
 func isolate(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return endGroup(cmd, syscall.SIGTERM) }
+	cmd.Cancel = func() error { return Signal(cmd, syscall.SIGTERM) }
 }
 
 // reap does nothing: here the process cannot be seen to have ended without

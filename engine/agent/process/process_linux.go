@@ -1,4 +1,4 @@
-package agent
+package process
 
 import (
 	"errors"
@@ -12,7 +12,7 @@ import (
 // told to end as a whole.
 func isolate(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	cmd.Cancel = func() error { return endGroup(cmd, syscall.SIGTERM) }
+	cmd.Cancel = func() error { return Signal(cmd, syscall.SIGTERM) }
 }
 
 // reap waits until the process has ended and kills the rest of its group. The

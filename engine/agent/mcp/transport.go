@@ -1,0 +1,141 @@
+package mcp
+
+import (
+	"errors"
+	"net/http"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/wfd-dev/wfd/engine/agent"
+	"github.com/wfd-dev/wfd/engine/agent/process"
+	"github.com/wfd-dev/wfd/projection/event"
+)
+
+// endTime is how long a program has to end once its input is closed.
+const endTime = 2 * time.Second
+
+// transport returns the way to a server, and what ends it.
+func (v *server) transport() (t sdk.Transport, end func(), err error) {
+	filled := func(m map[string]string) (map[string]string, error) {
+		out := map[string]string{}
+		for k, text := range m {
+			value, err := fill(text, v.all.secrets.Get)
+			if err != nil {
+				f := v.failure(event.ClassAuth, "%v", err)
+				f.Again = new(bool)
+				return nil, f
+			}
+			out[k] = value
+		}
+		return out, nil
+	}
+	if v.config.URL != "" {
+		headers, err := filled(v.config.Headers)
+		if err != nil {
+			return nil, nil, err
+		}
+		return &sdk.StreamableClientTransport{
+			Endpoint: v.config.URL, MaxRetries: -1, MaxEventSize: maxMessage, DisableStandaloneSSE: true,
+			HTTPClient: &http.Client{
+				Transport: withHeaders{headers},
+				// A redirect would carry the headers to somebody else.
+				CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("the server redirects elsewhere") },
+			},
+		}, func() {}, nil
+	}
+	env, err := filled(v.config.Env)
+	if err != nil {
+		return nil, nil, err
+	}
+	return v.start(env)
+}
+
+// withHeaders adds headers to every request.
+type withHeaders struct{ headers map[string]string }
+
+func (h withHeaders) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	for k, v := range h.headers {
+		r.Header.Set(k, v)
+	}
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// start starts a server's program.
+func (v *server) start(env map[string]string) (sdk.Transport, func(), error) {
+	cmd := exec.CommandContext(v.all.ctx, v.config.Command[0], v.config.Command[1:]...)
+	cmd.Dir = v.config.Dir
+	for _, name := range agent.PassedEnv {
+		if value, ok := os.LookupEnv(name); ok {
+			cmd.Env = append(cmd.Env, name+"="+value)
+		}
+	}
+	for k, value := range env {
+		cmd.Env = append(cmd.Env, k+"="+value)
+	}
+	cmd.Stderr = &lineLog{v: v}
+	in, err := cmd.StdoutPipe() // ends as soon as the program does
+	if err != nil {
+		return nil, nil, v.failure(event.ClassUnavailable, "%v", err)
+	}
+	out, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, nil, v.failure(event.ClassUnavailable, "%v", err)
+	}
+	cmd.WaitDelay = endTime
+	begun := make(chan error, 1)
+	ended := make(chan struct{})
+	v.all.wg.Go(func() {
+		defer close(ended)
+		_ = process.RunBegun(cmd, func(err error) { begun <- err }) // how it ended shows in its output
+	})
+	if err := <-begun; err != nil {
+		f := v.failure(event.ClassUnavailable, "cannot start %s: %v", v.config.Command[0], err)
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.delay(err)
+		return nil, nil, f
+	}
+	end := func() {
+		out.Close()
+		select {
+		case <-ended:
+			return
+		case <-time.After(endTime):
+		}
+		process.Signal(cmd, syscall.SIGTERM) // it has ended, or it ends; the next signal is final
+		select {
+		case <-ended:
+		case <-time.After(endTime):
+			process.Signal(cmd, syscall.SIGKILL)
+			<-ended
+		}
+	}
+	return &sdk.IOTransport{Reader: in, Writer: out, MaxLineLength: maxMessage}, end, nil
+}
+
+// lineLog writes what a program says on standard error to the daemon's log.
+type lineLog struct {
+	v    *server
+	line []byte
+}
+
+// maxLine is how long a line of the log may be; a longer one comes in pieces.
+const maxLine = 4 << 10
+
+func (l *lineLog) Write(p []byte) (int, error) {
+	for _, c := range p {
+		if c != '\n' {
+			l.line = append(l.line, c)
+		}
+		if c == '\n' || len(l.line) == maxLine {
+			l.v.all.slog.Info("an MCP server says", "server", l.v.config.Name, "line", string(l.line))
+			l.line = l.line[:0]
+		}
+	}
+	return len(p), nil
+}
