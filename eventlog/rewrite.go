@@ -278,6 +278,9 @@ func (d *DB) cutNow(waiting []chan error) {
 		return
 	}
 	err := d.Err() // nothing is written after a commit of unknown outcome
+	if err != nil {
+		err = fmt.Errorf("%w: %w", ErrStopped, stripUnknown(err))
+	}
 	if s := d.open(); err == nil && s.last >= s.first {
 		if err = d.rotate(); err != nil && outOfSpace(err) {
 			err = fmt.Errorf("%w: %w", ErrFull, err)

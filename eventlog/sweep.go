@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -103,7 +104,7 @@ func (d *DB) sweep(pick func(sum [32]byte, isBlob bool) bool) (removed []string,
 	defer d.blobs.referring.Unlock()
 	if err := d.Err(); err != nil {
 		// An append of unknown outcome may refer to any of them.
-		return nil, 0, err
+		return nil, 0, fmt.Errorf("%w: %w", ErrStopped, stripUnknown(err))
 	}
 	if err := d.references(refs, head+1, d.Head()); err != nil {
 		return nil, 0, err
