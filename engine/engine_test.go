@@ -18,6 +18,12 @@ import (
 // and closes everything.
 func open(t testing.TB, dir, replies string) (*Engine, func()) {
 	t.Helper()
+	return openOn(t, dir, replies, func(log eventlog.Log) eventlog.Log { return log })
+}
+
+// openOn is open with the log wrapped.
+func openOn(t testing.TB, dir, replies string, wrap func(eventlog.Log) eventlog.Log) (*Engine, func()) {
+	t.Helper()
 	log, views, err := Store(dir, nil, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -26,7 +32,7 @@ func open(t testing.TB, dir, replies string) (*Engine, func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := New(log, views, Options{Replies: r.Runner()})
+	e := New(wrap(log), views, Options{Replies: r.Runner()})
 	if err := e.Start(context.Background()); err != nil {
 		t.Fatal(err)
 	}

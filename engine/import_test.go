@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -227,11 +228,11 @@ func TestImportRefuses(t *testing.T) {
 // countdown is a log whose disk is full after some appends.
 type countdown struct {
 	eventlog.Log
-	left int
+	left atomic.Int64
 }
 
 func (l *countdown) Append(ctx context.Context, a eventlog.Append) (eventlog.Seq, error) {
-	if l.left--; l.left < 0 {
+	if l.left.Add(-1) < 0 {
 		return 0, eventlog.ErrFull
 	}
 	return l.Log.Append(ctx, a)
@@ -244,9 +245,11 @@ func TestImportCutOff(t *testing.T) {
 	ctx := context.Background()
 	for left := 0; ; left++ {
 		dir := t.TempDir()
-		e, stop := open(t, dir, loopReplies)
-		whole := e.log
-		e.log = &countdown{whole, left}
+		e, stop := openOn(t, dir, loopReplies, func(log eventlog.Log) eventlog.Log {
+			c := &countdown{Log: log}
+			c.left.Store(int64(left))
+			return c
+		})
 		done, err := e.Import(ctx, importOf(log, fork, waiting, completed), By{Actor: "test"})
 		if err == nil {
 			stop()
@@ -258,7 +261,6 @@ func TestImportCutOff(t *testing.T) {
 		if !errors.Is(err, eventlog.ErrFull) {
 			t.Fatal(err)
 		}
-		e.log = whole
 		head := e.log.Head()
 		stop()
 		e, stop = open(t, dir, loopReplies)
