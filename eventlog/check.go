@@ -26,6 +26,10 @@ type CheckedEvent struct {
 	Seq     Seq
 	Run     RunID
 	Version Version
+	Kind    Kind
+	// Payload is what the event itself has of it: nil if it lies in a blob, the rest
+	// if it was erased. It is valid during the call.
+	Payload []byte
 	Leaf    [32]byte
 }
 
@@ -450,7 +454,7 @@ func (k *segmentCheck) record(r *record) {
 	}
 	leaf := r.leaf()
 	if c.opts.Event != nil {
-		c.opts.Event(CheckedEvent{File: k.s.name, Seq: seq, Run: r.run, Version: r.version, Leaf: leaf})
+		c.opts.Event(CheckedEvent{File: k.s.name, Seq: seq, Run: r.run, Version: r.version, Kind: r.kind, Payload: r.payload, Leaf: leaf})
 	}
 	if c.known {
 		c.edge.add(0, leaf, func(level int, index uint64, h *[32]byte) {

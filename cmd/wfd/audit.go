@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"net/http"
 	"net/url"
 	"strconv"
 
@@ -121,21 +120,26 @@ func showKeys(t *text, raw json.RawMessage, rotations bool) {
 }
 
 func (a *app) auditRotate() *cobra.Command {
-	return &cobra.Command{
+	reason := ""
+	cmd := &cobra.Command{
 		Use:   "rotate",
 		Short: "Make a new key, signed off by the present one; print its public part",
 		Long: `Make a new key, signed off by the present one at the present size of the log. Who
 has an old public key goes on verifying: proofs carry the rotations. If a key may
-have been stolen, give wfd audit keys --rotations to everyone who verifies.`,
-		Args: cobra.NoArgs,
+have been stolen, give wfd audit keys --rotations to everyone who verifies. An
+event of the log says who rotated it, when and why: wfd audit log.`,
+		Example: `  wfd audit rotate --reason "ann, who could read it, has left" > log.pub`,
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			raw, err := a.ask(cmd.Context(), client.Request{Method: http.MethodPost, Path: "/v1/audit/rotate"})
+			raw, err := a.ask(cmd.Context(), client.Request{Path: "/v1/audit/rotate", In: map[string]string{"reason": reason}})
 			if err != nil {
 				return err
 			}
 			return a.print(raw, func(t *text) { showKeys(t, raw, false) })
 		},
 	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why; it is kept in the log")
+	return cmd
 }
 
 // ask makes one request.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
 	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/eventlog/audit"
 )
@@ -54,7 +55,7 @@ func (a *app) auditApart(ctx context.Context, dir string, v *verifying) (*audite
 
 // auditHere verifies a data directory, and prints what it found as JSON.
 func (a *app) auditHere(dir string, keys []*audit.Keys, v *verifying) error {
-	o := audit.VerifyOptions{Keys: keys, State: v.state}
+	o := audit.VerifyOptions{Keys: keys, State: v.state, Announced: api.Announced}
 	for _, name := range v.kept {
 		b, err := readFile(name)
 		if err != nil {

@@ -64,7 +64,7 @@ func auditFile(name string, keys *audit.Keys) (*audited, error) {
 func (x *audited) export(r io.Reader, keys *audit.Keys) error {
 	x.Of = "export"
 	at, run := eventlog.Seq(0), eventlog.RunID{}
-	e, err := audit.VerifyExport(r, keys, audit.VerifyExportOptions{Describe: api.Describe, Event: func(e eventlog.Event) { at, run = e.Seq, e.Run }})
+	e, err := audit.VerifyExport(r, keys, audit.VerifyExportOptions{Describe: api.Describe, Announced: api.Announced, Event: func(e eventlog.Event) { at, run = e.Seq, e.Run }})
 	if err != nil {
 		if at > 0 {
 			err = fmt.Errorf("%w (the last event read is seq %d, run %s)", err, at, run)

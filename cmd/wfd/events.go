@@ -167,7 +167,7 @@ func what(e *client.Event) string {
 	}
 	switch {
 	case e.Kind == "key.rotated":
-		add("to %v", d.To)
+		add("to %v after seq %d", d.To, d.At)
 	case e.Kind == "run.forked":
 		add("%s at v%d", d.From, d.At)
 	case d.From != "":

@@ -53,6 +53,9 @@ type Options struct {
 	// ReadOnly neither makes a key nor signs: proofs are made from the
 	// checkpoints there are.
 	ReadOnly bool
+	// Announced returns what was announced of the rotation to a public key, nil if
+	// nothing was: see [Auditor.Rotate]. Nil: rotations are not announced.
+	Announced func(to string) (*Rotation, error)
 	// Logger receives what an operator should know; nil discards it.
 	Logger *slog.Logger
 }
@@ -89,6 +92,11 @@ func Open(dir string, db Log, o Options) (*Auditor, error) {
 		a.note = notes[n-1]
 		if a.last, err = OpenCheckpoint(a.note, a.keys); err != nil {
 			return nil, fmt.Errorf("%s: the last entry: %w", journalName, err)
+		}
+	}
+	if !o.ReadOnly {
+		if err := a.settle(o.Announced); err != nil {
+			return nil, err
 		}
 	}
 	return a, nil
@@ -191,42 +199,6 @@ func (a *Auditor) goesOn(c, s Checkpoint) error {
 		return &Problem{Err: fmt.Errorf("%w: %w", ErrRewritten, err), From: 1, To: eventlog.Seq(s.Size)}
 	}
 	return nil
-}
-
-// Rotate makes a new key, signed off by the present one at the present size,
-// and returns its public part. A verifier who knows an old key follows
-// audit.keys to the new one. If it ends in an error, the auditor may sign
-// nothing more until it is opened anew.
-func (a *Auditor) Rotate() (public string, err error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	at, err := a.present()
-	if err != nil {
-		return "", err
-	}
-	next, err := beginRotation(a.dir, a.key, a.keys, a.chain, at)
-	if err == nil {
-		// Dying here leaves the next key beside the old one, and a chain that
-		// ends in it: the next start puts it in its place.
-		err = os.Rename(filepath.Join(a.dir, nextName), filepath.Join(a.dir, keyName))
-	}
-	if err == nil {
-		err = syncDir(a.dir)
-	}
-	if err == nil {
-		err = writeFile(filepath.Join(a.dir, pubName), []byte(next.public+"\n"), 0o644)
-	}
-	var keys *Keys
-	var chain []byte
-	if err == nil {
-		keys, chain, err = readKeys(a.dir)
-	}
-	if err != nil {
-		a.failed = fmt.Errorf("%w: a rotation was cut off: %w", ErrKey, err)
-		return "", a.failed
-	}
-	a.key, a.keys, a.chain = next, keys, chain
-	return next.public, nil
 }
 
 // covering returns a signed checkpoint of at least size events: the last one,

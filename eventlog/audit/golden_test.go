@@ -154,7 +154,7 @@ func TestGolden(t *testing.T) {
 	}
 	if *update {
 		// A rotation makes a random key: these are verified, not compared.
-		if _, err := a.Rotate(); err != nil {
+		if _, err := a.Rotate(nil); err != nil {
 			t.Fatal(err)
 		}
 		log.grow(7)

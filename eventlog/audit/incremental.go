@@ -87,7 +87,7 @@ func (a *Auditor) VerifyNew(o VerifyOptions) (*Report, error) {
 	}
 	r := t.report(eventlog.Seq(done.Size) + 1)
 	f := &fold{
-		report: r, progress: o.Progress, edge: from, good: done.Size, note: note, state: edge{from.size, slices.Clone(from.nodes)},
+		report: r, progress: o.Progress, hear: o.Announced, said: announcements{}, edge: from, good: done.Size, note: note, state: edge{from.size, slices.Clone(from.nodes)},
 		last: eventlog.Seq(done.Size), file: a.db.FileOf(eventlog.Seq(done.Size)),
 	}
 	f.due = s.open(&t, o.Checkpoints, done, r)
@@ -112,6 +112,7 @@ func (a *Auditor) VerifyNew(o VerifyOptions) (*Report, error) {
 	}
 	f.finish()
 	t.unknown(r)
+	t.announced(a.dir, f.said, r)
 	if r.Signed.Size == done.Size && note != nil {
 		return r, nil // the state is as it was
 	}
@@ -169,6 +170,7 @@ func (f *fold) read(log Log, head uint64) error {
 			}
 			runs[e.Run] = e.Version
 			f.event(file, e.Seq, eventlog.Leaf(e))
+			f.heard(e.Seq, e.Kind, e.Payload)
 		}
 		for _, n := range nodes {
 			if err := n.check(log); err != nil {

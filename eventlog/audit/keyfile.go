@@ -57,8 +57,8 @@ func (k *Keys) current() string {
 }
 
 // openKey returns the private key in dir and makes one if the log never had
-// any. A rotation that was cut off is finished or undone, whichever the chain
-// says.
+// any. A rotation that was cut off behind the chain is finished; one that the
+// chain does not have is for [Auditor.settle].
 func openKey(dir string) (*signer, error) {
 	path := filepath.Join(dir, keyName)
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
@@ -90,8 +90,6 @@ func openKey(dir string) (*signer, error) {
 			return nil, err
 		}
 		key = successor
-	} else if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
 	}
 	if err := syncDir(dir); err != nil {
 		return nil, err
@@ -141,31 +139,40 @@ func readKey(path string) (*signer, error) {
 	return key, nil
 }
 
-// beginRotation writes the next key, then the chain that ends in it. From then
-// on it is the key, whatever happens: [openKey] sees to that.
-func beginRotation(dir string, from *signer, keys *Keys, chain []byte, at Checkpoint) (next *signer, err error) {
-	private, _, err := generateKey(keys.origin)
+// nextKey writes the key that is to follow.
+func nextKey(dir, origin string) (*signer, error) {
+	private, _, err := generateKey(origin)
 	if err != nil {
 		return nil, err
 	}
-	if next, err = parseSigner(private); err != nil {
+	next, err := parseSigner(private)
+	if err != nil {
 		return nil, err
 	}
-	// Dying behind this leaves a key that is in no chain: the next start removes it.
-	if err := writeFile(filepath.Join(dir, nextName), []byte(private+"\n"), 0o600); err != nil {
-		return nil, err
+	return next, writeFile(filepath.Join(dir, nextName), []byte(private+"\n"), 0o600)
+}
+
+// dropNext removes a next key that nothing leads to.
+func dropNext(dir string) error {
+	if err := os.Remove(filepath.Join(dir, nextName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	r := rotation{number: len(keys.chain) + 1, at: at}
+	return syncDir(dir)
+}
+
+// lengthen returns the chain with the rotation from one key to the next.
+func lengthen(chain []byte, number int, from, to *signer, at Checkpoint) ([]byte, error) {
+	r := rotation{number: number, at: at}
+	var err error
 	if r.from, err = parseVerifier(from.public); err == nil {
-		r.to, err = parseVerifier(next.public)
+		r.to, err = parseVerifier(to.public)
 	}
 	if err != nil {
 		return nil, err
 	}
-	entry, err := signNote(r.text(), from, next)
+	entry, err := signNote(r.text(), from, to)
 	if err != nil {
 		return nil, err
 	}
-	chain = append(append(chain[:len(chain):len(chain)], entry...), '\n')
-	return next, writeFile(filepath.Join(dir, chainName), chain, 0o644)
+	return append(append(chain[:len(chain):len(chain)], entry...), '\n'), nil
 }

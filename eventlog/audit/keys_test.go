@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/eventlog/audit"
 )
 
@@ -76,7 +77,7 @@ func TestKeyFile(t *testing.T) {
 	if _, _, err := a.Sign(); !errors.Is(err, audit.ErrReadOnly) {
 		t.Errorf("signing: %v", err)
 	}
-	if _, err := a.Rotate(); !errors.Is(err, audit.ErrReadOnly) {
+	if _, err := a.Rotate(nil); !errors.Is(err, audit.ErrReadOnly) {
 		t.Errorf("rotating: %v", err)
 	}
 }
@@ -94,7 +95,8 @@ func TestRotation(t *testing.T) {
 	t.Cleanup(thief.close)
 	w.open()
 	w.fill(10)
-	public, err := w.a.Rotate()
+	r, err := w.a.Rotate(nil)
+	public := r.To
 	if err != nil || public == string(bytes.TrimSpace(read(t, thief.dir, "audit.pub"))) {
 		t.Fatal(public, err)
 	}
@@ -104,7 +106,7 @@ func TestRotation(t *testing.T) {
 	}
 	w.fill(10)
 	w.sign()
-	if _, err := w.a.Rotate(); err != nil {
+	if _, err := w.a.Rotate(nil); err != nil {
 		t.Fatal(err)
 	}
 	w.fill(10)
@@ -144,7 +146,7 @@ func TestRotation(t *testing.T) {
 	if _, err := audit.OpenCheckpoint(forged, followed); !errors.Is(err, audit.ErrSignature) || !strings.Contains(err.Error(), "was replaced at size 40") {
 		t.Errorf("an old key after its rotation: %v", err)
 	}
-	if _, err := thief.a.Rotate(); err != nil {
+	if _, err := thief.a.Rotate(nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := followed.Follow(read(t, thief.dir, "audit.keys")); !errors.Is(err, audit.ErrForked) {
@@ -189,7 +191,7 @@ func TestRotationCutOff(t *testing.T) {
 	w.close()
 	before := copyDir(t, w.dir)
 	w.open()
-	if _, err := w.a.Rotate(); err != nil {
+	if _, err := w.a.Rotate(nil); err != nil {
 		t.Fatal(err)
 	}
 	w.close()
@@ -236,6 +238,183 @@ func TestRotationCutOff(t *testing.T) {
 	if _, err := audit.Open(w.dir, w.db, audit.Options{}); !errors.Is(err, audit.ErrKey) {
 		t.Errorf("an old key beside a longer chain: %v", err)
 	}
+}
+
+// A rotation that was announced in the log is carried out, wherever it dies, and
+// one that was not is undone. Nothing is signed between the two.
+func TestRotationAnnounced(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.fill(10)
+	w.sign()
+	first := w.keys()
+	w.close()
+	before := copyDir(t, w.dir)
+	w.open()
+	var said audit.Rotation
+	r, err := w.a.Rotate(func(r audit.Rotation) error {
+		said = r
+		w.fill(1) // the event
+		return nil
+	})
+	if err != nil || r != said || r.Number != 1 || r.At != 10 || r.From != strings.TrimSpace(string(read(t, before, "audit.pub"))) || r.To != w.a.PublicKey() {
+		t.Fatalf("%+v, announced as %+v: %v", r, said, err)
+	}
+	w.close()
+	next := read(t, w.dir, "audit.key")
+	if p := verify(t, w.dir, audit.VerifyOptions{Keys: []*audit.Keys{first}}); len(p) > 0 {
+		t.Error(p)
+	}
+
+	reopened := func(dir string, announced *audit.Rotation) (*audit.Auditor, error) {
+		x := &world{t: t, dir: dir, n: w.n}
+		t.Cleanup(x.close)
+		err := x.openWith(audit.Options{Announced: func(to string) (*audit.Rotation, error) {
+			if announced == nil || announced.To != to {
+				return nil, nil
+			}
+			return announced, nil
+		}})
+		return x.a, err
+	}
+	cut := func() string { // the event is there, the chain is not
+		dir := copyDir(t, w.dir)
+		for _, name := range []string{"audit.key", "audit.pub", "checkpoints.txt"} {
+			write(t, read(t, before, name), dir, name)
+		}
+		os.Remove(filepath.Join(dir, "audit.keys"))
+		write(t, next, dir, "audit.key.next")
+		return dir
+	}
+	dir := cut()
+	a, err := reopened(dir, &r)
+	if err != nil || a.PublicKey() != r.To || !bytes.Equal(read(t, dir, "audit.key"), next) {
+		t.Fatalf("announced and cut off: %v", err)
+	}
+	_, note, err := a.Sign()
+	if err != nil {
+		t.Fatal(err)
+	}
+	led, err := first.Follow(read(t, dir, "audit.keys"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := audit.OpenCheckpoint(note, led); err != nil {
+		t.Error(err)
+	}
+	if a, err := reopened(cut(), nil); err != nil || a.PublicKey() != r.From {
+		t.Errorf("not announced: %v", err)
+	}
+	for what, wrong := range map[string]audit.Rotation{
+		"of another key":     {Number: 1, From: r.To, To: r.To, At: 10},
+		"of another number":  {Number: 2, From: r.From, To: r.To, At: 10},
+		"of events to come":  {Number: 1, From: r.From, To: r.To, At: 12},
+		"of what was signed": {Number: 1, From: r.From, To: r.To, At: 9},
+	} {
+		if _, err := reopened(cut(), &wrong); !errors.Is(err, audit.ErrKey) {
+			t.Errorf("a rotation %s: %v", what, err)
+		}
+	}
+}
+
+// A rotation whose announcement is refused has not been; one of which nobody knows
+// keeps the auditor from signing until it is opened anew.
+func TestRotationRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.fill(10)
+	public := w.a.PublicKey()
+	full := errors.New("the disk is full")
+	if _, err := w.a.Rotate(func(audit.Rotation) error { return full }); !errors.Is(err, full) {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(w.dir, "audit.key.next")); !os.IsNotExist(err) {
+		t.Errorf("the next key is there: %v", err)
+	}
+	w.sign()
+	w.fill(1)
+	if _, err := w.a.Rotate(func(audit.Rotation) error { return eventlog.ErrUnknown }); !errors.Is(err, eventlog.ErrUnknown) {
+		t.Error(err)
+	}
+	if _, _, err := w.a.Sign(); !errors.Is(err, audit.ErrKey) {
+		t.Errorf("it signs: %v", err)
+	}
+	if _, err := w.a.Copy(true); !errors.Is(err, audit.ErrKey) {
+		t.Errorf("it is copied with its key: %v", err)
+	}
+	w.reopen()
+	w.sign()
+	if w.a.PublicKey() != public {
+		t.Error("the key has changed")
+	}
+}
+
+// Whoever has the old key and takes the rotation out of audit.keys is given away by
+// the event, which he cannot take out: the old key counts up to there and no
+// further. Of an export the same is found.
+func TestRotationTakenBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.fill(10)
+	w.sign()
+	first := w.keys()
+	w.close()
+	stolen := copyDir(t, w.dir)
+	w.open()
+	r, err := w.a.Rotate(func(audit.Rotation) error { w.fill(1); return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.sign()
+	e, err := w.db.ReadFrom(10, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	event := e[0].Payload
+	o := audit.VerifyOptions{Keys: []*audit.Keys{first}, Announced: func(kind eventlog.Kind, payload []byte) *audit.Rotation {
+		if bytes.Equal(payload, event) {
+			return &r
+		}
+		return nil
+	}}
+	w.close()
+	if p := verify(t, w.dir, o); len(p) > 0 {
+		t.Error(p)
+	}
+	for _, name := range []string{"audit.key", "audit.pub", "checkpoints.txt"} {
+		write(t, read(t, stolen, name), w.dir, name)
+	}
+	chain := read(t, w.dir, "audit.keys")
+	os.Remove(filepath.Join(w.dir, "audit.keys"))
+	w.open()
+	w.sign()
+	var out bytes.Buffer
+	if _, err := w.a.Export(t.Context(), &out, 1, 0, audit.ExportOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := audit.VerifyExport(bytes.NewReader(out.Bytes()), first, audit.VerifyExportOptions{Announced: o.Announced}); !errors.Is(err, audit.ErrSignature) {
+		t.Errorf("an export: %v", err)
+	}
+	fresh, err := w.a.VerifyNew(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, fresh.Problems, audit.ErrSignature)
+	w.close()
+	problems := verify(t, w.dir, o)
+	want(t, problems, audit.ErrSignature)
+	if p := has(problems, audit.ErrSignature); p.From != 11 || !strings.Contains(p.What, "was replaced by") {
+		t.Errorf("%+v", p)
+	}
+	// Another chain that leads elsewhere is not it either.
+	w.open()
+	if _, err := w.a.Rotate(nil); err != nil {
+		t.Fatal(err)
+	}
+	w.close()
+	want(t, verify(t, w.dir, o), audit.ErrSignature)
+	write(t, chain, w.dir, "audit.keys")
+	want(t, verify(t, w.dir, o), audit.ErrSignature) // by the checkpoints of the old key
 }
 
 // The journal's last entry is cut at every length: the next start signs again

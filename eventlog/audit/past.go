@@ -207,6 +207,15 @@ func (t *trust) unknown(r *Report) {
 	}
 }
 
+// announced reports rotations that events tell of and the log's keys do not.
+func (t *trust) announced(dir string, said announcements, r *Report) {
+	if t.own != nil {
+		for _, p := range said.compare(t.own, pendingKey(dir)) {
+			r.problem(p)
+		}
+	}
+}
+
 // leftBehind is what to say of a checkpoint that p signed for events that the
 // later log does not have.
 func (p *past) leftBehind(c Checkpoint) *Problem {
@@ -313,6 +322,9 @@ func (a *Auditor) CopyUnsigned(withKey bool) (Copy, error) {
 
 // copy reads the files. The caller holds mu, so that none of them is changed.
 func (a *Auditor) copy(withKey bool) (Copy, error) {
+	if withKey && a.failed != nil {
+		return Copy{}, a.failed // which key it is, only a fresh start decides
+	}
 	c := Copy{Checkpoint: a.last, Note: a.note, Files: map[string][]byte{}}
 	names := []string{pubName, chainName, journalName, pastName}
 	if withKey {

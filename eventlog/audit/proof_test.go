@@ -131,7 +131,7 @@ func TestFlippedProofs(t *testing.T) {
 	keys := w.keys()
 	w.fill(20)
 	w.sign()
-	if _, err := w.a.Rotate(); err != nil {
+	if _, err := w.a.Rotate(nil); err != nil {
 		t.Fatal(err)
 	}
 	w.fill(20)

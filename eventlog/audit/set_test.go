@@ -37,7 +37,7 @@ func TestProveSet(t *testing.T) {
 			w.fill(1)
 		}
 		if size == 700 {
-			if _, err := w.a.Rotate(); err != nil {
+			if _, err := w.a.Rotate(nil); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -112,6 +112,12 @@ func checkRecord(path []hash, size uint64, root [32]byte, index uint64, leaf [32
 	return nil
 }
 
+// rootAt returns the root of the tree of size.
+func rootAt(t eventlog.Tree, size uint64) ([32]byte, error) {
+	h, err := tlog.TreeHash(int64(size), HashReader(t))
+	return h, err
+}
+
 // proveTree returns the proof that the tree of size begins with that of old.
 func proveTree(t eventlog.Tree, size, old uint64) ([]hash, error) {
 	if old == 0 || old == size {

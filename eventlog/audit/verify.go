@@ -37,6 +37,10 @@ type VerifyOptions struct {
 	// State is a file that says how far the log was verified. It is written
 	// when nothing was found to be wrong, and read by VerifyNew alone.
 	State string
+	// Announced reads an event as one that announces a rotation of the key, nil if
+	// it is another: see [Auditor.Rotate]. What is announced is compared with the
+	// keys. Nil stands for a verifier who cannot read payloads.
+	Announced func(eventlog.Kind, []byte) *Rotation
 	// Progress is called now and then with the number of events verified.
 	Progress func(events uint64)
 }
@@ -95,11 +99,12 @@ func verify(dir string, s signed, log Checker, o VerifyOptions) (*Report, error)
 	if err != nil {
 		return nil, err
 	}
-	f := fold{report: t.report(1), progress: o.Progress}
+	f := fold{report: t.report(1), progress: o.Progress, hear: o.Announced, said: announcements{}}
 	f.due = s.open(&t, o.Checkpoints, Checkpoint{}, f.report)
 	f.compare() // with a checkpoint of no events
 	checked, err := log.Check(eventlog.CheckOptions{Event: func(e eventlog.CheckedEvent) {
 		f.event(e.File, e.Seq, e.Leaf)
+		f.heard(e.Seq, e.Kind, e.Payload)
 	}})
 	if err != nil {
 		return nil, err
@@ -109,6 +114,7 @@ func verify(dir string, s signed, log Checker, o VerifyOptions) (*Report, error)
 	}
 	f.finish()
 	t.unknown(f.report)
+	t.announced(dir, f.said, f.report)
 	return f.report, f.keep(o.State)
 }
 
@@ -231,6 +237,9 @@ type fold struct {
 	since  string // file with the first event after good
 	differ bool   // it does not agree with a later one: nor will those after it
 
+	hear func(eventlog.Kind, []byte) *Rotation // may be nil
+	said announcements
+
 	note  []byte // the last signed note that the log agrees with
 	state edge   // at its size
 }
@@ -250,6 +259,16 @@ func (f *fold) event(file string, seq eventlog.Seq, leaf [32]byte) {
 	}
 	f.edge.add(leaf, f.nodes)
 	f.compare()
+}
+
+// heard takes up an event that announces a rotation.
+func (f *fold) heard(seq eventlog.Seq, kind eventlog.Kind, payload []byte) {
+	if f.hear == nil {
+		return
+	}
+	if r := f.hear(kind, payload); r != nil {
+		f.said.add(seq, r)
+	}
 }
 
 // compare compares the tree with the statement of its size, if there is one.

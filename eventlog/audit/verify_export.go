@@ -31,6 +31,8 @@ type VerifyExportOptions struct {
 	// Describe, if it is given, must say of each event what the export says;
 	// see [ExportOptions].
 	Describe func(eventlog.Event) (kind string, data json.RawMessage, err error)
+	// Announced is that of [VerifyOptions].
+	Announced func(eventlog.Kind, []byte) *Rotation
 }
 
 // maxLine bounds a line of an export: the largest payload as base64 and once
@@ -73,7 +75,7 @@ var (
 // runs in memory. An export that went on after it broke off, behind a second
 // header, is one export.
 func VerifyExport(r io.Reader, keys *Keys, o VerifyExportOptions) (*Exported, error) {
-	v := exportVerifier{keys: keys, o: o, runs: make(map[eventlog.RunID]eventlog.Version)}
+	v := exportVerifier{keys: keys, o: o, said: announcements{}, runs: make(map[eventlog.RunID]eventlog.Version)}
 	in := bufio.NewReaderSize(r, 64<<10)
 	var line []byte
 	for n := 1; ; n++ {
@@ -100,6 +102,7 @@ type exportVerifier struct {
 	out    Exported
 	edge   edge
 	runs   map[eventlog.RunID]eventlog.Version
+	said   announcements
 	opened bool // there was a header
 	closed bool // there was a closing line: nothing follows it
 }
@@ -168,6 +171,11 @@ func (v *exportVerifier) event(b []byte) error {
 	if !e.Erased {
 		v.out.Disclosed++
 	}
+	if v.o.Announced != nil {
+		if r := v.o.Announced(e.Kind, e.Payload); r != nil {
+			v.said.add(e.Seq, r)
+		}
+	}
 	if v.o.Event != nil {
 		v.o.Event(e)
 	}
@@ -219,6 +227,9 @@ func (v *exportVerifier) closing(b []byte) error {
 	}
 	if err := checkTree(l.Path, c.Size, c.Root, v.edge.size, v.edge.root()); err != nil {
 		return err
+	}
+	if p := v.said.compare(keys, ""); len(p) > 0 {
+		return p[0]
 	}
 	v.out.Checkpoint, v.closed = c, true
 	return nil

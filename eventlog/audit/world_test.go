@@ -35,13 +35,19 @@ func newWorld(t testing.TB) *world {
 
 func (w *world) open() {
 	w.t.Helper()
-	var err error
+	if err := w.openWith(audit.Options{}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// openWith opens the log, and returns why its auditor cannot be.
+func (w *world) openWith(o audit.Options) (err error) {
+	w.t.Helper()
 	if w.db, err = eventlog.Open(w.dir, eventlog.Options{SegmentSize: tiny}); err != nil {
 		w.t.Fatal(err)
 	}
-	if w.a, err = audit.Open(w.dir, w.db, audit.Options{}); err != nil {
-		w.t.Fatal(err)
-	}
+	w.a, err = audit.Open(w.dir, w.db, o)
+	return err
 }
 
 func (w *world) close() {

@@ -18,13 +18,15 @@ import (
 	"github.com/wfd-dev/wfd/projection/event"
 )
 
-// Audit is where the API has its auditor from. Both may be called at the same
+// Audit is where the API has its auditor from. All may be called at the same
 // time.
 type Audit interface {
 	// Auditor returns the auditor of the log; the first call makes the log's key.
 	Auditor() (*audit.Auditor, error)
 	// Rotations returns the content of audit.keys.
 	Rotations() ([]byte, error)
+	// Rotate makes a new key, signed off by the present one, and an event of it.
+	Rotate(ctx context.Context, actor, reason string) error
 }
 
 // AuditHead is what the log is signed for.
@@ -54,6 +56,12 @@ type exportInput struct {
 	To      eventlog.Seq `query:"to" doc:"the last event; 0: that of the log"`
 	Format  audit.Format `query:"format" enum:"jsonl,cloudevents" default:"jsonl" doc:"jsonl proves itself; cloudevents is for other systems to take in"`
 	Conceal bool         `query:"conceal" doc:"leave out the payloads: their salted hashes stand for them"`
+}
+
+type rotateInput struct {
+	Body *struct {
+		Reason string `json:"reason,omitempty" maxLength:"1024" doc:"why; it stays in the audit trail"`
+	}
 }
 
 // audits registers what proves the log to others. The path of an append is
@@ -115,16 +123,19 @@ func (a *API) audits(h huma.API) {
 		})
 	register(h, operation{method: "POST", path: "/v1/audit/rotate", id: "audit-rotate", tag: tag,
 		summary: "Make a new key, signed off by the present one"},
-		func(ctx context.Context, _ *struct{}) (*answer[AuditKeys], error) {
+		func(ctx context.Context, in *rotateInput) (*answer[AuditKeys], error) {
 			x, err := a.auditor()
 			if err != nil {
 				return nil, err
 			}
-			key, err := x.Rotate()
-			if err != nil {
+			actor, reason := by(ctx, Keyed{}).Actor, ""
+			if in.Body != nil {
+				reason = in.Body.Reason
+			}
+			if err := a.o.Audit.Rotate(ctx, actor, reason); err != nil {
 				return nil, auditProblem(err)
 			}
-			a.o.Logger.Warn("the audit key was rotated", "by", by(ctx, Keyed{}).Actor, "key", key)
+			a.o.Logger.Warn("the audit key was rotated", "by", actor, "key", x.PublicKey())
 			return a.auditKeys(x)
 		})
 	register(h, operation{method: "GET", path: "/v1/audit/export", id: "audit-export", tag: tag,
@@ -222,6 +233,20 @@ func auditProblem(err error) error {
 		}
 	}
 	return p
+}
+
+// Announced reads an event as one that says that the log's key is rotated, nil if it
+// is another.
+func Announced(kind eventlog.Kind, payload []byte) *audit.Rotation {
+	if kind != event.KindKeyRotated || payload == nil {
+		return nil
+	}
+	p, err := event.Decode(kind, payload)
+	r, ok := p.(*event.KeyRotated)
+	if err != nil || !ok {
+		return nil
+	}
+	return &audit.Rotation{Number: r.Number, From: r.From, To: r.To, At: uint64(r.At)}
 }
 
 // Describe returns an event of an export as people read it.

@@ -13,6 +13,7 @@ import (
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
 	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/eventlog/audit"
+	"github.com/wfd-dev/wfd/projection/event"
 )
 
 // signEvery is how often a daemon signs a log that has grown. What came after
@@ -24,9 +25,10 @@ const signEvery = time.Minute
 // signing in the background if it was started. Nothing of it is on the way of an
 // append, and no failure of it ends the daemon.
 type auditing struct {
-	dir  string
-	log  *eventlog.DB
-	slog *slog.Logger
+	dir    string
+	log    *eventlog.DB
+	slog   *slog.Logger
+	record func(context.Context, event.Payload, string) (eventlog.Seq, error) // into the stream of the log's custody
 
 	mu      sync.Mutex
 	auditor *audit.Auditor // nil until it could be opened
@@ -41,7 +43,7 @@ func (s *auditing) Auditor() (*audit.Auditor, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.auditor == nil {
-		a, err := audit.Open(s.dir, s.log, audit.Options{Logger: s.slog})
+		a, err := audit.Open(s.dir, s.log, audit.Options{Announced: s.announced, Logger: s.slog})
 		if err != nil {
 			return nil, err
 		}
@@ -57,6 +59,39 @@ func (s *auditing) Rotations() ([]byte, error) {
 		return nil, nil
 	}
 	return b, err
+}
+
+// Rotate makes a new key. The event that says so is written before the key is the
+// log's: whatever comes between, the two are brought together.
+func (s *auditing) Rotate(ctx context.Context, actor, reason string) error {
+	a, err := s.Auditor()
+	if err != nil {
+		return err
+	}
+	_, err = a.Rotate(func(r audit.Rotation) error {
+		p := &event.KeyRotated{Number: r.Number, From: r.From, To: r.To, At: eventlog.Seq(r.At), Reason: reason}
+		_, err := s.record(ctx, p, actor)
+		return err
+	})
+	return err
+}
+
+// announced returns what the log says of the rotation to a key, the last word first.
+func (s *auditing) announced(to string) (*audit.Rotation, error) {
+	last, err := s.log.Version(event.Custody)
+	if err != nil {
+		return nil, err
+	}
+	for ; last > 0; last-- {
+		e, err := s.log.ReadRun(event.Custody, last-1, 1)
+		if err != nil {
+			return nil, err
+		}
+		if r := api.Announced(e[0].Kind, e[0].Payload); r != nil && r.To == to {
+			return r, nil
+		}
+	}
+	return nil, nil
 }
 
 // start signs now, so that a log that is not what was signed for is noticed at

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
 	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/eventlog/audit"
 	"github.com/wfd-dev/wfd/projection/event"
@@ -142,4 +143,119 @@ func TestSignsInBackground(t *testing.T) {
 			t.Errorf("no %q in\n%s", s, w)
 		}
 	}
+}
+
+// The key and the event that says that it was rotated come together, whatever is
+// between them.
+func TestRotate(t *testing.T) {
+	dir := t.TempDir()
+	open := func() (*Host, *audit.Auditor) {
+		t.Helper()
+		h, err := Open(Options{Dir: dir, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { h.Close() })
+		a, err := h.audit.Auditor()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h, a
+	}
+	h, a := open()
+	grow(t, h)
+	first := a.PublicKey()
+	if err := h.audit.Rotate(t.Context(), "cli:ann@local", "she left"); err != nil {
+		t.Fatal(err)
+	}
+	second := a.PublicKey()
+	e, err := h.Log.ReadRun(event.Custody, 0, 10)
+	if err != nil || len(e) != 1 {
+		t.Fatal(e, err)
+	}
+	said := func(e eventlog.Event) event.KeyRotated {
+		t.Helper()
+		p, err := event.Decode(e.Kind, e.Payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return *p.(*event.KeyRotated)
+	}
+	if p := said(e[0]); e[0].Actor != "cli:ann@local" || p != (event.KeyRotated{Number: 1, From: first, To: second, At: 1, Reason: "she left"}) {
+		t.Errorf("%s: %+v", e[0].Actor, p)
+	}
+
+	// Killed behind the event: what is on disk is the log with it, the old key, and
+	// the next one.
+	old := map[string][]byte{}
+	for _, name := range []string{"audit.key", "audit.pub", "audit.keys"} {
+		if old[name], err = os.ReadFile(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := h.audit.Rotate(t.Context(), "cli:bob@local", ""); err != nil {
+		t.Fatal(err)
+	}
+	third := a.PublicKey()
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(dir, "audit.key"), filepath.Join(dir, "audit.key.next")); err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range old {
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	verified := func(signed uint64) {
+		t.Helper()
+		r, err := audit.VerifyDir(dir, audit.VerifyOptions{Announced: api.Announced})
+		if err != nil || r.Err() != nil || r.Signed.Size != signed {
+			t.Errorf("%v, %v, signed %d", err, r.Err(), r.Signed.Size)
+		}
+	}
+	verified(1) // the next start has the key
+	h, a = open()
+	if a.PublicKey() != third {
+		t.Errorf("the key is %s, and %s was announced", a.PublicKey(), third)
+	}
+	if _, _, err := a.Sign(); err != nil {
+		t.Error(err)
+	}
+	if n, err := h.Log.Version(event.Custody); n != 2 {
+		t.Errorf("%d events, %v", n, err)
+	}
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	verified(3)
+
+	// The same, and the next key is lost as well: that is said, until the key is
+	// rotated again.
+	for name, b := range old {
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Remove(filepath.Join(dir, "checkpoints.txt")); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := audit.VerifyDir(dir, audit.VerifyOptions{Announced: api.Announced}); err != nil || r.Err() == nil || !strings.Contains(r.Err().Error(), "seq 3: the event says that key") {
+		t.Errorf("%v, %v", err, r.Err())
+	}
+	h, a = open()
+	if a.PublicKey() != second {
+		t.Error(a.PublicKey())
+	}
+	if err := h.audit.Rotate(t.Context(), "cli:bob@local", "the other is lost"); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := a.Sign(); err != nil {
+		t.Error(err)
+	}
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	verified(4)
 }

@@ -119,7 +119,7 @@ func (h *Host) on(log *eventlog.DB, views *projection.Views, o Options) {
 		opt.Replies = o.Replies.Runner()
 	}
 	h.Engine = engine.New(log, views, opt)
-	h.audit = &auditing{dir: o.Dir, log: log, slog: o.Logger}
+	h.audit = &auditing{dir: o.Dir, log: log, slog: o.Logger, record: h.Engine.Record}
 	var agents api.Agents
 	if o.Agents != nil {
 		agents = o.Agents
