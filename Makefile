@@ -7,7 +7,7 @@ FUZZTIME  ?= 20s
 BENCHTIME ?= 1s
 BENCHLIMIT ?= 5s
 
-.PHONY: help build demo test lint race bench crash fuzz
+.PHONY: help build demo test lint race bench crash fuzz ui
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,10 @@ lint: ## gofmt, vet and staticcheck
 	if [ -n "$$files" ]; then echo "gofmt these files:"; echo "$$files"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
+
+ui: ## bundle the page anew (needs npm for the packages, and no Node to build wfd)
+	cd cmd/wfd/internal/ui && npm ci --no-audit --no-fund && npx tsc
+	$(GO) generate ./cmd/wfd/internal/ui
 
 race: ## all tests with the race detector, and a short round of kills
 	$(GO) test -race -timeout 15m ./...

@@ -40,6 +40,7 @@ var homes = map[string][]string{
 	"github.com/openai":               {"engine/agent/openai"},
 	"github.com/anthropics":           {"engine/agent/anthropic"},
 	"github.com/modelcontextprotocol": {"engine/agent/mcp"},
+	"github.com/evanw/esbuild":        {"cmd/wfd/internal/ui/bundle"},
 }
 
 // Dependencies go one way: cmd/wfd → engine, replay → projection → eventlog.

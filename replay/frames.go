@@ -34,7 +34,9 @@ type StatusChange struct {
 type NodeChange struct {
 	From  run.NodeStatus `json:"from"`
 	To    run.NodeStatus `json:"to"`
-	Visit int            `json:"visit"`
+	Visit int            `json:"visit"` // the latest, from here on
+	// Completed is how many visits have completed, from here on.
+	Completed int `json:"completed"`
 }
 
 // ValueChange is the change of a key of the state; one that is absent was not set.
@@ -153,7 +155,7 @@ func (f *folding) changes(e entry) (Changes, error) {
 	for _, id := range sortedKeys(before.nodes, after.nodes) {
 		a, b := before.nodes[id], after.nodes[id]
 		if a != b {
-			set(&c.Nodes, id, NodeChange{a.status, b.status, b.visit})
+			set(&c.Nodes, id, NodeChange{a.status, b.status, b.visit, b.completed})
 		}
 	}
 	for _, k := range sortedKeys(before.vars, after.vars) {
@@ -185,8 +187,9 @@ type glance struct {
 }
 
 type nodeGlance struct {
-	status run.NodeStatus
-	visit  int
+	status    run.NodeStatus
+	visit     int
+	completed int
 }
 
 // glimpse looks at what an event may change: one node and one key, or everything.
@@ -194,7 +197,7 @@ func glimpse(s *run.State, p event.Payload) glance {
 	g := glance{status: s.Status, nodes: map[string]nodeGlance{}, tokens: map[string]int{}}
 	node := func(id string) {
 		if n := s.Nodes[id]; n != nil {
-			g.nodes[id] = nodeGlance{n.Status, n.Visits}
+			g.nodes[id] = nodeGlance{n.Status, n.Visits, n.Completed}
 		}
 	}
 	for _, t := range s.Tokens {

@@ -40,7 +40,10 @@ type Options struct {
 	Version string
 	Token   string   // "": none is asked for
 	Hosts   []string // names that requests may be addressed to; nil: any
-	Logger  *slog.Logger
+	// Page are the handlers of the page by pattern. They show no data, so that they are
+	// open without a token.
+	Page   map[string]http.Handler
+	Logger *slog.Logger
 }
 
 // API is an http.Handler.
@@ -53,6 +56,7 @@ type API struct {
 	streams   chan struct{} // a place for each stream that is open
 	backingUp chan struct{} // a place for the backup that is being made
 	reels     reels
+	open      map[string]bool // patterns that need no token
 
 	drain    sync.Once
 	draining chan struct{} // closed: streams and long polls come to an end
@@ -97,7 +101,7 @@ func newAPI(o Options) (*API, huma.API) {
 	}
 	a := &API{
 		o: o, mux: http.NewServeMux(), streams: make(chan struct{}, maxStreams), backingUp: make(chan struct{}, 1),
-		draining: make(chan struct{}), reels: reels{now: time.Now},
+		draining: make(chan struct{}), reels: reels{now: time.Now}, open: map[string]bool{"GET /livez": true, "GET /readyz": true},
 	}
 	registry := huma.NewMapRegistry("#/components/schemas/", schemaName)
 	registry.RegisterTypeAlias(reflect.TypeFor[event.Value](), reflect.TypeFor[any]())
@@ -126,6 +130,10 @@ func (a *API) serving(h huma.API) *API {
 		w.Header().Set("Content-Type", "application/openapi+json")
 		w.Write(a.spec)
 	})
+	for pattern, page := range a.o.Page {
+		a.mux.Handle(pattern, page)
+		a.open[pattern] = true
+	}
 	a.mux.HandleFunc("/", a.unknown)
 	a.handler = a.guard(a.mux)
 	return a

@@ -45,7 +45,7 @@ func (a *API) guard(next http.Handler) http.Handler {
 		actor := "api:local"
 		if a.o.Token != "" {
 			actor = "api:token"
-			if r.URL.Path != "/livez" && r.URL.Path != "/readyz" && !a.hasToken(r) {
+			if _, pattern := a.mux.Handler(r); !a.open[pattern] && !a.hasToken(r) {
 				writeProblem(w, problem("unauthorized", "the request has no token, or a wrong one", "send Authorization: Bearer <token>; the CLI takes --token or WFD_TOKEN"))
 				return
 			}

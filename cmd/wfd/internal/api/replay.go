@@ -97,8 +97,9 @@ func (a *API) lookBack(h huma.API, defs replay.Definitions) {
 			if err != nil {
 				return nil, err
 			}
-			if next != 0 {
-				a.reels.keep(id, next, reel)
+			// Whoever follows the run comes back for what is after its last event.
+			if on := reelGoesOn(in.From, frames, next); on != 0 {
+				a.reels.keep(id, on, reel)
 			}
 			return a.replayPage(defs, frames, next)
 		})
@@ -150,6 +151,18 @@ func (a *API) lookBack(h huma.API, defs replay.Definitions) {
 			}
 			return answered(replay.Compare(a.o.Log, id, at, with, there))
 		})
+}
+
+// reelGoesOn returns the seq that the page after these frames, which were asked for
+// with from, is asked for with.
+func reelGoesOn(from eventlog.Seq, frames []replay.Frame, next eventlog.Seq) eventlog.Seq {
+	switch {
+	case next != 0:
+		return next
+	case len(frames) > 0:
+		return frames[len(frames)-1].Event.Seq + 1
+	}
+	return from
 }
 
 // replayPage is a page of frames; next is the seq of the one after them.

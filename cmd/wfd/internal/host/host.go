@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
+	"github.com/wfd-dev/wfd/cmd/wfd/internal/ui"
 	"github.com/wfd-dev/wfd/engine"
 	"github.com/wfd-dev/wfd/engine/agent"
 	"github.com/wfd-dev/wfd/engine/agent/anthropic"
@@ -126,7 +127,7 @@ func (h *Host) on(log *eventlog.DB, views *projection.Views, o Options) {
 	}
 	h.API = api.New(api.Options{
 		Engine: h.Engine, Agents: agents, Log: log, Views: views, Audit: h.audit, Backup: h.audit.backup, Commit: h.commits.next, Version: o.Version,
-		Token: o.Token, Hosts: o.Hosts, Logger: o.Logger,
+		Token: o.Token, Hosts: o.Hosts, Page: ui.Routes(), Logger: o.Logger,
 		Ready: func() error {
 			if !h.ready.Load() {
 				return errStarting

@@ -1,0 +1,126 @@
+// The runs, newest first, as they come and go.
+import { useEffect, useRef, useState } from 'preact/hooks'
+import { follow, get, query } from './api'
+import { short } from './film'
+import { Ago, Empty, now, Pill, RunLink, Text, Trouble } from './parts'
+import { go, params, set } from './router'
+import { count, duration, plainText } from './text'
+import type { List, Row, RunStatus } from './types'
+
+const statuses: RunStatus[] = ['running', 'waiting', 'paused', 'completed', 'failed', 'cancelled']
+const pageOf = 100
+
+export function Runs() {
+  const status = params.value.get('status') ?? ''
+  const workflow = params.value.get('workflow') ?? ''
+  const text = params.value.get('q') ?? ''
+  const [rows, setRows] = useState<Row[]>([])
+  const [next, setNext] = useState('')
+  const [totals, setTotals] = useState<Record<string, number>>({})
+  const [error, setError] = useState<unknown>(null)
+  const [loaded, setLoaded] = useState(false)
+  const [chosen, setChosen] = useState(-1)
+  const search = useRef<HTMLInputElement>(null)
+
+  useEffect(() => {
+    let closed = false, busy = false, wanted = false
+    setLoaded(false)
+    const load = async () => {
+      wanted = true
+      if (busy) return
+      busy = true
+      while (wanted && !closed) {
+        wanted = false
+        try {
+          const [list, sums] = await Promise.all([get<List<Row>>(`/v1/runs${query({ status, workflow, limit: pageOf })}`), get<Record<string, number>>('/v1/totals')])
+          if (closed) return
+          setRows(old => { // what was paged in below stays
+            const ids = new Set(list.items.map(r => r.id))
+            const oldest = list.items.at(-1)
+            return list.next_cursor && oldest && old.length > pageOf ? [...list.items, ...old.filter(r => !ids.has(r.id) && r.created < oldest.created)] : list.items
+          })
+          setNext(n => (n && rows.length > pageOf ? n : list.next_cursor ?? ''))
+          setTotals(sums)
+          setError(null)
+        } catch (e) {
+          if (!closed) setError(e)
+        }
+        setLoaded(true)
+        await new Promise(r => setTimeout(r, 250))
+      }
+      busy = false
+    }
+    let stop = () => {}
+    void get<{ head: number }>('/readyz').then(h => h.head, () => 0).then(head => {
+      if (!closed) stop = follow('/v1/events?kind=run.&kind=input.', head, { event: () => void load(), open: () => void load() })
+    })
+    void load()
+    return () => { closed = true; stop() }
+  }, [status, workflow])
+
+  const shown = rows.filter(r => !text || matches(r, text.toLowerCase()))
+  useEffect(() => {
+    const press = (e: KeyboardEvent) => {
+      if (e.ctrlKey || e.metaKey || e.altKey) return
+      const typing = (e.target as HTMLElement).closest('input,textarea,select,dialog')
+      if (e.key === '/' && !typing) { search.current?.focus(); e.preventDefault(); return }
+      if (typing) return
+      if (e.key === 'j' || e.key === 'ArrowDown') { setChosen(c => Math.min(shown.length - 1, c + 1)); e.preventDefault() }
+      if (e.key === 'k' || e.key === 'ArrowUp') { setChosen(c => Math.max(0, c - 1)); e.preventDefault() }
+      if (e.key === 'Enter' && shown[chosen] && (e.target as HTMLElement).closest('a,button') === null) go(`/runs/${shown[chosen].id}`)
+    }
+    addEventListener('keydown', press)
+    return () => removeEventListener('keydown', press)
+  })
+
+  const more = async () => {
+    const list = await get<List<Row>>(`/v1/runs${query({ status, workflow, limit: pageOf, cursor: next })}`)
+    setRows([...rows, ...list.items])
+    setNext(list.next_cursor ?? '')
+  }
+  const all = Object.values(totals).reduce((a, b) => a + b, 0)
+  return <main class="page">
+    <div class="bar">
+      <h1>Runs</h1>
+      <div class="chips" role="group" aria-label="Status">
+        <button class="chip" aria-pressed={!status} onClick={() => set({ status: '' })}>all <b>{count(all)}</b></button>
+        {statuses.map(s => <button class={`chip s-${s}`} aria-pressed={status === s} onClick={() => set({ status: status === s ? '' : s })}><i class="dot" aria-hidden="true" />{s} <b>{count(totals[s] ?? 0)}</b></button>)}
+      </div>
+      {workflow && <button class="chip" aria-label={`Workflow ${workflow}: show all workflows`} onClick={() => set({ workflow: '' })}>{plainText(workflow)} ✕</button>}
+      <input class="search" ref={search} type="search" placeholder="Search these runs ( / )" aria-label="Search these runs" value={text} onInput={e => set({ q: (e.target as HTMLInputElement).value })} />
+    </div>
+    <Trouble error={error} />
+    {loaded && shown.length === 0 && !error && <Empty>
+      {text || status || workflow ? <p>No run is like that.</p> : <><p>There are no runs yet.</p><p>Start one from <a href="/workflows">a workflow</a>, or with <code>wfd run NAME</code>.</p></>}
+    </Empty>}
+    {shown.length > 0 && <div class="table-wrap"><table class="table runs">
+      <thead><tr><th>Status</th><th>Workflow</th><th>Run</th><th class="grow">What</th><th class="num">Visits</th><th class="num">Failures</th><th>Began</th><th class="num">Took</th></tr></thead>
+      <tbody>{shown.map((r, i) => <tr key={r.id} class={i === chosen ? 'chosen' : ''} onClick={e => { if (!(e.target as Element).closest('a,button') && !getSelection()?.toString()) go(`/runs/${r.id}`) }}>
+        <td><Pill status={r.status} /></td>
+        <td><button class="link" title="Only runs of this workflow" onClick={() => set({ workflow: r.workflow })}>{plainText(r.workflow)}</button></td>
+        <td><RunLink id={r.id}>{short(r.id)}</RunLink>{r.parent && <span class="muted" title="child run"> ↳</span>}{r.forked_from && <span class="muted" title="fork"> ⑂</span>}</td>
+        <td class="grow ellipsis"><Text of={whatOf(r)} /></td>
+        <td class="num">{r.completed}</td>
+        <td class={`num${r.failures ? ' bad' : ' muted'}`}>{r.failures}</td>
+        <td class="nowrap"><Ago at={r.created} /></td>
+        <td class="num nowrap">{duration((r.ended ? Date.parse(r.ended) : now.value) - Date.parse(r.created))}</td>
+      </tr>)}</tbody>
+    </table></div>}
+    {next && <button class="more" onClick={() => void more()}>Older runs</button>}
+  </main>
+}
+
+function matches(r: Row, text: string): boolean {
+  return [r.id, r.workflow, r.status, r.failure?.message, r.failure?.node, r.reason, ...Object.entries(r.labels ?? {}).map(([k, v]) => `${k}=${v}`)].some(s => s?.toLowerCase().includes(text))
+}
+
+// whatOf says in a line how a run stands.
+export function whatOf(r: Row): string {
+  switch (r.status) {
+    case 'failed': return r.failure ? `${r.failure.node ? r.failure.node + ': ' : ''}${r.failure.message}` : ''
+    case 'paused': case 'cancelled': return r.reason ?? ''
+    case 'completed': return r.output !== undefined ? (typeof r.output === 'string' ? r.output : JSON.stringify(r.output)) : ''
+    case 'waiting': return 'waits for ' + (r.waits ?? []).map(w => `${w.for === 'input' ? 'an answer' : w.for === 'signal' ? `signal ${w.name}` : w.for === 'timer' ? 'its time' : w.for} at ${w.node}`).join(', ')
+  }
+  return ''
+}
