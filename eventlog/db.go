@@ -116,6 +116,9 @@ func (d *DB) load() (err error) {
 			return err
 		}
 	}
+	if err := d.fromDisk(catalogName); err != nil {
+		return err
+	}
 	if d.catalog, err = openCatalog(d.dir, d.opts.ReadOnly); err != nil {
 		return err
 	}
@@ -153,6 +156,9 @@ func (d *DB) load() (err error) {
 			return &CorruptError{File: s.name, Seq: s.first, What: "the tree before the segment does not match the events"}
 		}
 		d.edge = s.start
+		if err := d.fromDisk(s.name); err != nil {
+			return err
+		}
 		if err := s.open(d.opts.ReadOnly, d.mapSize()); err != nil {
 			return err
 		}
@@ -172,6 +178,20 @@ func (d *DB) load() (err error) {
 		}
 	}
 	d.publish()
+	d.lock.unclean = false
+	return nil
+}
+
+// fromDisk is fromDisk for a file that the last writer may have written to, if that
+// was ended: what it had not synced was acknowledged to nobody, but what is decided
+// on it now may be, and a power cut could take it away from under that.
+func (d *DB) fromDisk(name string) error {
+	if !d.lock.unclean {
+		return nil
+	}
+	if err := fromDisk(filepath.Join(d.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w", name, err)
+	}
 	return nil
 }
 
@@ -350,6 +370,7 @@ func (d *DB) release() error {
 	if d.catalog != nil {
 		errs = append(errs, d.catalog.close())
 	}
+	d.lock.unclean = d.lock.unclean || d.Err() != nil // what the kernel holds may not be on the disk
 	return errors.Join(append(errs, d.lock.close(d.opts.ReadOnly))...)
 }
 

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/wfd-dev/wfd/eventlog/pagecache"
 )
 
 // tmpSuffix ends the name of every file that is not complete.
@@ -30,6 +32,21 @@ func makeDir(dir string) error {
 		return err
 	}
 	return syncDir(filepath.Dir(dir))
+}
+
+// fromDisk makes sure that what is read of a file from here on is what its disk
+// has, and not what the kernel still holds of a process that was ended: writes that
+// were not synced are, and pages that the kernel takes for clean since a sync of
+// theirs failed are forgotten. Nobody may have the file mapped.
+func fromDisk(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	if err = f.Sync(); err == nil {
+		pagecache.Drop(f)
+	}
+	return errors.Join(err, f.Close())
 }
 
 // treeSize returns the bytes of the files under dir, which may be missing.

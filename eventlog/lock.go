@@ -43,6 +43,8 @@ type dirLock struct {
 	dir  string
 	file *os.File
 	stat os.FileInfo // of dir
+	// unclean: the last writer did not give the lock up, it was ended.
+	unclean bool
 }
 
 func lockDir(dir string, shared bool) (*dirLock, error) {
@@ -68,6 +70,10 @@ func lockDir(dir string, shared bool) (*dirLock, error) {
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
 	l := &dirLock{dir: dir, file: f}
+	if !shared {
+		pid, _ := readLock(f)
+		l.unclean = pid != 0
+	}
 	if l.stat, err = os.Stat(dir); err == nil {
 		if err = l.check(); err == nil && !shared {
 			err = l.write("")
@@ -122,9 +128,10 @@ func (l *dirLock) check() error {
 }
 
 // close gives the lock up. An exclusive holder empties the file first, so that
-// what is left of it names nobody.
+// what is left of it names nobody, unless it leaves something that the next one
+// must not take on trust.
 func (l *dirLock) close(shared bool) error {
-	if !shared {
+	if !shared && !l.unclean {
 		l.file.Truncate(0) // the lock is what counts: a stale name does no harm
 	}
 	// Closing is not enough: a child that is being forked at this moment has the

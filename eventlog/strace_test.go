@@ -57,7 +57,7 @@ func traced(t *testing.T, dir string, appends int, inject string) (acked int, ou
 		t.Skip("strace is not installed")
 	}
 	log := filepath.Join(t.TempDir(), "trace")
-	args := []string{strace, "-f", "-qq", "-o", log, "-e", "trace=fdatasync,fsync,pwrite64"}
+	args := []string{strace, "-f", "-qq", "-o", log, "-e", "trace=fdatasync,fsync,pwrite64,fadvise64"}
 	if inject != "" {
 		args = append(args, "-e", "inject="+inject)
 	}
@@ -114,5 +114,28 @@ func TestFailedSync(t *testing.T) {
 				t.Errorf("%d events after %d acknowledged", n, 1+acked)
 			}
 		})
+	}
+}
+
+// What a process that was ended has written is not taken from the kernel's cache: a
+// sync of it may have failed, and the kernel takes the pages for clean since then.
+// The next one syncs and reads from the disk: the catalog, and the open segment.
+func TestReadsTheDiskAfterACrash(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	traced(t, dir, 1, "")
+	if _, _, trace := traced(t, dir, 1, ""); strings.Contains(trace, "fadvise64") {
+		t.Error("after an orderly end the kernel is told to forget what it has")
+	}
+	if err := os.WriteFile(filepath.Join(dir, "LOCK"), []byte("1\n\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, _, trace := traced(t, dir, 1, "")
+	if n := strings.Count(trace, "POSIX_FADV_DONTNEED"); n != 2 {
+		t.Errorf("after a crash the kernel is told to forget %d files, want the catalog and the open segment", n)
+	}
+	// A log that has stopped leaves its name, though it is closed in order.
+	traced(t, dir, 100, "fdatasync:error=EIO:when=8")
+	if _, _, trace = traced(t, dir, 1, ""); !strings.Contains(trace, "POSIX_FADV_DONTNEED") {
+		t.Error("after a sync has failed the kernel's cache is believed")
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/wfd-dev/wfd/eventlog/pagecache"
 	"github.com/wfd-dev/wfd/eventlog/zseal"
 )
 
@@ -130,7 +131,7 @@ func readFile(ctx context.Context, path string, each func(string, int64, io.Read
 		return err
 	}
 	defer f.Close()
-	dropCache(f)
+	pagecache.Drop(f)
 	zr, err := zseal.NewReader(f, math.MaxInt64)
 	if err != nil {
 		return err

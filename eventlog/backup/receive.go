@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/wfd-dev/wfd/eventlog/pagecache"
 )
 
 // fileSuffix is how the name of a backup ends that is one file.
@@ -144,7 +146,7 @@ func sumFile(ctx context.Context, path string) (Sum, int64, error) {
 	if err != nil {
 		return Sum{}, 0, err
 	}
-	dropCache(f)
+	pagecache.Drop(f)
 	h := sha256.New()
 	n, err := io.Copy(h, contextReader{ctx, f})
 	return sumOf(h), n, errors.Join(err, f.Close())

@@ -154,15 +154,15 @@ func (s *site) audit() error {
 	for key, run := range s.book.runs {
 		if h := histories[run]; h == nil {
 			errs = append(errs, fmt.Errorf("run %s, started with key %s: %w", run, key, errLost))
-		} else if h.keys[key] != 1 {
-			errs = append(errs, fmt.Errorf("run %s: its key %s is there %d times", run, key, h.keys[key]))
+		} else if h.Keys[key] != 1 {
+			errs = append(errs, fmt.Errorf("run %s: its key %s is there %d times", run, key, h.Keys[key]))
 		}
 	}
 	for _, m := range []map[string]string{s.book.signals, s.book.answers, s.book.resumes} {
 		for key, run := range m {
 			n := 0
 			if h := histories[run]; h != nil {
-				n = h.keys[key]
+				n = h.Keys[key]
 			}
 			if n == 0 {
 				errs = append(errs, fmt.Errorf("%s of run %s: %w", key, run, errLost))
@@ -172,7 +172,7 @@ func (s *site) audit() error {
 		}
 	}
 	for run, h := range histories {
-		for _, err := range h.wrong {
+		for _, err := range h.Wrong {
 			errs = append(errs, fmt.Errorf("run %s: %w", run, err))
 		}
 	}

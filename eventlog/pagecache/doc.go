@@ -1,0 +1,2 @@
+// Package pagecache has the kernel forget what it holds of a file.
+package pagecache
