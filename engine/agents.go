@@ -32,13 +32,10 @@ func (e *Engine) choosing() (choose func(*workflow.Node, *run.Visit) *event.Agen
 		return nil, func() {}
 	}
 	picks := e.opt.Agents.Begin()
-	return func(n *workflow.Node, _ *run.Visit) *event.AgentChosen {
-		name, role := n.Def.Text("agent"), n.Def.Text("role")
+	return func(n *workflow.Node, v *run.Visit) *event.AgentChosen {
+		name, role := e.whoFor(n, v)
 		if name == "" && role == "" {
-			if n.Kind != workflow.Converge || !n.Runs {
-				return nil
-			}
-			role = roleOfConverge
+			return nil
 		}
 		c, err := picks.Choose(name, role)
 		switch {
@@ -49,6 +46,19 @@ func (e *Engine) choosing() (choose func(*workflow.Node, *run.Visit) *event.Agen
 		}
 		return &event.AgentChosen{Agent: c.ID, Role: c.Role, Candidates: c.Candidates, Provider: c.Provider, Model: c.Model, Hash: c.Hash}
 	}, picks.End
+}
+
+// whoFor returns the agent, or the role, that an attempt of a visit is for; neither if
+// no agent does it.
+func (e *Engine) whoFor(n *workflow.Node, v *run.Visit) (name, role string) {
+	name, role = n.Def.Text("agent"), n.Def.Text("role")
+	switch {
+	case n.Kind == workflow.Chat:
+		return e.speaker(n, v)
+	case name == "" && role == "" && n.Kind == workflow.Converge && n.Runs:
+		role = roleOfConverge
+	}
+	return name, role
 }
 
 // chosen returns the agent of a visit's present attempt, nil if there is none.

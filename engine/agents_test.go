@@ -33,14 +33,14 @@ func judges(t *testing.T, n int, more string) *roster.Roster {
 	return r
 }
 
-// openWith is open with options; the runner answers every agent node.
+// openWith is open with options; the runner answers every agent node and turn of a chat.
 func openWith(t *testing.T, dir string, o Options, runner agent.Runner) (*Engine, eventlog.Log, func()) {
 	t.Helper()
 	log, views, err := Store(dir, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Runners = map[workflow.Kind]agent.Runner{workflow.Agent: runner}
+	o.Runners = map[workflow.Kind]agent.Runner{workflow.Agent: runner, workflow.Chat: runner}
 	e := New(log, views, o)
 	if err := e.Start(context.Background()); err != nil {
 		t.Fatal(err)

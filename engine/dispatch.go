@@ -32,6 +32,8 @@ func (e *Engine) dispatch(l *loaded, events []machine.Event, fresh bool) {
 			if v := s.Live[p.Node]; !p.Each && v != nil && v.Visit == p.Visit && v.Attempt == p.Attempt && v.Status == run.NodeRunning {
 				e.sched.add(e.task(l, v))
 			}
+		case *event.ChatEnded:
+			e.sched.cancel(s.Run, p.Node, p.Visit) // a turn may be under way
 		case *event.NodeSkipped:
 			e.sched.cancel(s.Run, p.Node, p.Visit)
 			if child := events[i].Child; !child.IsZero() {
@@ -79,8 +81,11 @@ func (e *Engine) task(l *loaded, v *run.Visit) *job {
 	if v.Attempt > 1 {
 		t.Before = v.Failure
 	}
-	if n.Kind == workflow.Agent || n.Kind == workflow.Converge {
+	switch n.Kind {
+	case workflow.Agent, workflow.Converge:
 		t.Asks = l.wf.Asks(n)
+	case workflow.Chat:
+		t.Timeout, t.Turn = n.Chat.TurnTimeout, turnOf(n, v)
 	}
 	j := &job{task: t, priority: n.Def.Priority}
 	j.queue, j.limit = agentQueue(t.Agent, n)

@@ -202,6 +202,9 @@ func whyVisit(s *run.State, w *workflow.Workflow, v *run.Visit) (string, event.W
 		return fmt.Sprintf("node %s is tried again at %s (attempt %d)%s", v.Node, clock(v.RetryAt), v.Attempt+1, msg), wait
 	case v.Status == run.NodeScheduled:
 		return fmt.Sprintf("node %s is queued, since %d others of this run are at work", v.Node, machine.MaxParallel), event.Wait{}
+	case v.Status == run.NodeRunning && machine.NodeOf(w, v).Kind == workflow.Chat:
+		who, round, _ := machine.NextTurn(machine.NodeOf(w, v), v)
+		return fmt.Sprintf("node %s is in round %d: it is the turn of %s%s", v.Node, round, who.Name, until), event.Wait{}
 	case v.Status == run.NodeRunning:
 		return fmt.Sprintf("node %s runs (attempt %d)", v.Node, v.Attempt), event.Wait{}
 	case v.Signal != "":

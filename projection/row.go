@@ -143,11 +143,11 @@ func (r *Row) apply(f *fact) error {
 		r.Failures++
 		r.moving()
 	case event.KindNodeScheduled, event.KindNodeStarted, event.KindTimerFired, event.KindSignalReceived,
-		event.KindInputReceived, event.KindChildEnded:
+		event.KindInputReceived, event.KindChildEnded, event.KindChatTurn:
 		r.moving()
 	case event.KindNodeRetried, event.KindNodeLost, event.KindNodeSkipped, event.KindEdgeTaken, event.KindStateSet,
 		event.KindTimerSet, event.KindInputRequested, event.KindChildStarted, event.KindCheckpointPruned,
-		event.KindAgentChosen, event.KindToolCalled, event.KindResultIgnored:
+		event.KindAgentChosen, event.KindToolCalled, event.KindResultIgnored, event.KindChatEnded:
 	default:
 		return fmt.Errorf("%w: kind %d", event.ErrUnknown, f.Kind)
 	}

@@ -45,6 +45,8 @@ func commandOf(s *run.State, events []entry, cut bool) (machine.Meta, machine.Co
 			return m, machine.Wake{}, nil
 		}
 		return m, failureOf(p), nil
+	case *event.ChatTurn:
+		return m, turnOf(p), nil
 	case *event.ToolCalled:
 		return m, machine.Note{Call: *p}, nil
 	case *event.ResultIgnored:
@@ -80,7 +82,7 @@ func commandOf(s *run.State, events []entry, cut bool) (machine.Meta, machine.Co
 			return m, machine.Retry{Reason: p.Reason}, nil
 		}
 		return m, machine.Resume{Reason: p.Reason, Set: edits(events[1:]), Rebreak: p.Rebreak, Breakpoints: p.Breakpoints}, nil
-	case *event.RunCancelled, *event.RunRestored, *event.NodeSkipped:
+	case *event.RunCancelled, *event.RunRestored, *event.NodeSkipped, *event.ChatEnded:
 		// Who cancels or restores a run gives up first what is under way.
 		for _, e := range events {
 			switch p := e.p.(type) {
@@ -93,7 +95,7 @@ func commandOf(s *run.State, events []entry, cut bool) (machine.Meta, machine.Co
 					return m, machine.Retry{Reason: p.Reason, Node: p.Node, Visit: p.Visit, To: p.To}, nil
 				}
 				return m, machine.Restore{To: p.To, Name: p.Name, Pause: p.Pause}, nil
-			case *event.NodeSkipped:
+			case *event.NodeSkipped, *event.ChatEnded:
 				continue
 			}
 			break
@@ -122,7 +124,7 @@ func givesUp(events []entry) bool {
 		switch e.p.(type) {
 		case *event.RunCancelled, *event.RunRestored:
 			return true
-		case *event.NodeSkipped:
+		case *event.NodeSkipped, *event.ChatEnded:
 			continue
 		}
 		break
@@ -162,6 +164,8 @@ func outside(s *run.State, p event.Payload) bool {
 	case *event.RunPaused:
 		return p.Breakpoint == ""
 	case *event.ToolCalled:
+		return running(p.Node, p.Visit)
+	case *event.ChatTurn:
 		return running(p.Node, p.Visit)
 	case *event.RunCreated, *event.RunForked, *event.NodeLost, *event.SignalReceived, *event.InputReceived, *event.ChildEnded,
 		*event.TimerFired, *event.RunResumed, *event.RunCancelled, *event.RunRestored:
@@ -217,6 +221,28 @@ func resultOf(p *event.NodeCompleted) machine.Result {
 			r.Set[k] = event.Null
 		}
 	}
+	return r
+}
+
+// turnOf returns the result that a turn was decided on, as it was understood.
+func turnOf(p *event.ChatTurn) machine.Result {
+	r := machine.Result{Node: p.Node, Visit: p.Visit, Attempt: p.Attempt, Usage: p.Usage}
+	if p.Missed != nil {
+		no := false
+		f := *p.Missed
+		r.Failure, r.Again = &f, &no
+		return r
+	}
+	said := map[string]any{}
+	for k, v := range map[string]event.Value{"message": p.Message, "proposal": p.Proposes} {
+		if x, err := v.Any(); err == nil && len(v) > 0 {
+			said[k] = x
+		}
+	}
+	if p.Vote != "" && !p.Read {
+		said["vote"] = p.Vote
+	}
+	r.Value = event.MustValue(said)
 	return r
 }
 

@@ -183,6 +183,10 @@ func visitKey(p event.Payload) (VisitKey, bool) {
 		k = VisitKey{p.Node, p.Visit}
 	case *event.AgentChosen:
 		k = VisitKey{p.Node, p.Visit}
+	case *event.ChatTurn:
+		k = VisitKey{p.Node, p.Visit}
+	case *event.ChatEnded:
+		k = VisitKey{p.Node, p.Visit}
 	case *event.NodeStarted:
 		k = VisitKey{p.Node, p.Visit}
 	case *event.NodeCompleted:

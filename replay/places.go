@@ -27,6 +27,8 @@ func (n namer) name(p event.Payload) string {
 		attempt = p.Attempt
 	case *event.AgentChosen:
 		attempt = p.Attempt
+	case *event.ChatTurn:
+		attempt = p.Attempt
 	case *event.EdgeTaken:
 		of = p.To
 	case *event.StateSet:

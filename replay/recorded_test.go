@@ -159,6 +159,34 @@ nodes:
 		}
 		return m
 	},
+	"chats": func(t *testing.T) *sim { // turns that fail, are lost and missed; one in parallel that is given up; a fork amid one
+		m := newSim(t, 13, zoo["talk"])
+		m.calm = true
+		r := m.start("talk", map[string]any{"who": "Ann"})
+		turn := func(node, failure string) {
+			v := r.s.Live[node]
+			c := machine.Result{Node: node, Visit: v.Visit, Attempt: v.Attempt, Value: event.MustValue(says(r.wf.Node(node), v)), Usage: &event.Usage{InputTokens: 9, OutputTokens: 3}}
+			if failure != "" {
+				c.Value, c.Failure = nil, &event.Failure{Class: failure, Message: "it broke"}
+			}
+			m.do(r, "runner", c)
+		}
+		turn("debate", "")
+		turn("debate", event.ClassTimeout)
+		m.now += 10e9
+		m.do(r, "system", machine.Wake{})
+		turn("debate", event.ClassTimeout) // missed
+		m.do(r, "system", machine.Recover{Reason: "restarted"})
+		turn("debate", "")
+		turn("debate", "")
+		at := r.s.Version
+		m.drive()
+		f := &simRun{wf: r.wf, s: newState(m.log, m.id())}
+		m.runs = append(m.runs, f)
+		m.do(f, "ann", machine.Fork{From: r.s.Run, At: at})
+		m.drive()
+		return m
+	},
 	"trouble": func(t *testing.T) *sim { return zooRun(t, 1012) },
 }
 

@@ -356,10 +356,28 @@ func (m *sim) result(of *simRun, v *run.Visit) machine.Command {
 		return r
 	}
 	r.Value = event.MustValue(m.value(of, v))
+	if n := machine.NodeOf(of.wf, v); n.Kind == workflow.Chat {
+		r.Value = event.MustValue(says(n, v))
+	}
 	if !m.calm && m.rng.IntN(5) == 0 {
 		r.Set = map[string]event.Value{"score": event.MustValue(0.9), "undeclared": event.MustValue("x")}
 	}
 	return r
+}
+
+// says is what a participant of a chat answers, the same in a fork.
+func says(n *workflow.Node, v *run.Visit) any {
+	who, round, _ := machine.NextTurn(n, v)
+	switch text := fmt.Sprintf("%s in round %d", who.Name, round); {
+	case who.Name == "shy":
+		return text
+	case round == 1:
+		return map[string]any{"message": text, "vote": "reject"}
+	case who.Name == "bold" && round == 2:
+		return map[string]any{"message": text, "proposal": "another way"}
+	default:
+		return map[string]any{"message": text + ". I agree."}
+	}
 }
 
 // trouble does something to a run that it did not ask for, now and then.
@@ -507,6 +525,25 @@ edges:
   - {from: mend, to: each}
   - {from: each, to: kids}
   - {from: kids, to: done}
+`,
+	"talk": `
+name: talk
+entry: split
+state: {score: {type: number}, agreed: {type: boolean}}
+nodes:
+  split: {parallel: {}}
+  debate: {chat: {participants: [bold, shy, {role: critic, priority: 3}], mode: debate, rounds: 3, threshold: 0.67, prompt: "${input.who}"}, needs: [split], timeout: 20m, retry: {max: 2, backoff: 1s}}
+  other: {exec: {command: [x]}, needs: [split]}
+  race: {converge: {}, join: any, needs: [debate, side]}
+  side: {chat: {participants: [shy, bold], mode: priority, rounds: 2}, needs: [other], timeout: 5m, on_timeout: sorry}
+  sorry: {exec: {command: [x]}}
+  end: {chat: {participants: [shy, bold], rounds: 3, threshold: 1}, set: {agreed: "${result.consensus}"}, max_visits: 4}
+  done: {exec: {command: [x]}}
+edges:
+  - {from: race, to: end}
+  - {from: sorry, to: end}
+  - {from: end, to: end, if: "result.outcome == 'timeout'"}
+  - {from: end, to: done, default: true}
 `,
 	"kinds": `
 name: kinds

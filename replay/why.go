@@ -94,7 +94,8 @@ type Attempt struct {
 	Agent   string         `json:"agent,omitempty"` // who did it
 	Began   time.Time      `json:"began"`
 	Ended   time.Time      `json:"ended,omitzero"`
-	Outcome string         `json:"outcome"` // running, completed, failed, lost
+	Outcome string         `json:"outcome"`           // running, completed, failed, lost; of a turn of a chat spoke, missed
+	Speaker string         `json:"speaker,omitempty"` // whose turn of a chat it was
 	Failure *event.Failure `json:"error,omitempty"`
 	Reason  string         `json:"reason,omitempty"`
 	Again   time.Time      `json:"retry_at,omitzero"`

@@ -110,6 +110,14 @@ func (x *explainer) tell(st *Step, i int, m moment) {
 		if p.Signal != "" {
 			st.Signal = x.signal(i, p)
 		}
+	case *event.ChatTurn:
+		st.Status = run.NodeScheduled
+		if a := st.attempt(); a != nil {
+			a.Outcome, a.Ended, a.Speaker, a.Failure = "spoke", m.When(), p.Speaker, p.Missed
+			if p.Missed != nil {
+				a.Outcome = "missed"
+			}
+		}
 	case *event.NodeFailed:
 		f := p.Failure
 		st.Status, st.Ended, st.Failure, st.Then = run.NodeFailed, m.When(), &f, p.Then

@@ -16,6 +16,7 @@ import (
 
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/client"
+	"github.com/wfd-dev/wfd/projection/event"
 )
 
 func (a *app) events() *cobra.Command {
@@ -158,6 +159,9 @@ func what(e *client.Event) string {
 		return compact(e.Data)
 	}
 	var b bytes.Buffer
+	if e.Kind == "chat.turn" || e.Kind == "chat.ended" {
+		return d.Node + " " + whatOfChat(e)
+	}
 	add := func(format string, args ...any) { fmt.Fprintf(&b, format+" ", args...) }
 	if e.Kind == "run.restored" {
 		add("back to v%v", d.To)
@@ -201,4 +205,31 @@ func what(e *client.Event) string {
 		}
 	}
 	return b.String()
+}
+
+// whatOfChat says what happened in a chat.
+func whatOfChat(e *client.Event) string {
+	if e.Kind == "chat.ended" {
+		var d event.ChatEnded
+		if json.Unmarshal(e.Data, &d) != nil {
+			return compact(e.Data)
+		}
+		return fmt.Sprintf("%s after %d turns: %d of %d approve", d.Outcome, d.Turns, d.Approve, d.Of)
+	}
+	var d event.ChatTurn
+	if json.Unmarshal(e.Data, &d) != nil {
+		return compact(e.Data)
+	}
+	said := fmt.Sprintf("round %d, %s: ", d.Round, d.Speaker)
+	if d.Missed != nil {
+		return said + "no answer (" + d.Missed.Error() + ")"
+	}
+	if d.Vote != "" {
+		said += "[" + d.Vote + "] "
+	}
+	raw, err := d.Message.MarshalJSON()
+	if err != nil {
+		return said
+	}
+	return said + compact(raw)
 }

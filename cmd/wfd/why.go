@@ -152,6 +152,10 @@ func showStep(t *text, st *replay.Step) {
 		switch {
 		case at.Outcome == "failed":
 			t.printf("   attempt %d%s failed: %s\n", at.Attempt, after(" by ", at.Agent), line(at.Failure.Error(), cellWidth))
+		case at.Outcome == "spoke":
+			t.printf("   %s spoke%s\n", at.Speaker, after(" by ", at.Agent))
+		case at.Outcome == "missed":
+			t.printf("   %s missed a turn: %v\n", at.Speaker, at.Failure.Error())
 		case at.Outcome != "completed" || at.Attempt > 1 || at.Agent != "":
 			t.printf("   attempt %d%s %s%s\n", at.Attempt, after(" by ", at.Agent), at.Outcome, after(": ", at.Reason))
 		}

@@ -30,6 +30,7 @@ type Task struct {
 	Input    any            // what was delivered to the node
 	Timeout  time.Duration
 	Asks     *workflow.Asks // what the definition needs to know from the answer; nil: nothing
+	Turn     *Turn          // of a chat: what the attempt is; nil otherwise
 	Before   *event.Failure // of the attempt before; nil: there was none, or it did not fail
 
 	// Show shows pieces of the answer to those who watch, as they come; nil: nobody can.
@@ -45,9 +46,15 @@ type Task struct {
 	Redact *secret.Redactor
 }
 
-// Key is the same for every attempt of a visit, so that the other side can tell
-// a repetition from a new request.
-func (t *Task) Key() string { return fmt.Sprintf("%s/%s/%d", t.Run, t.Node, t.Visit) }
+// Key is the same for every attempt of a visit, of a chat for every one of a turn, so
+// that the other side can tell a repetition from a new request.
+func (t *Task) Key() string {
+	key := fmt.Sprintf("%s/%s/%d", t.Run, t.Node, t.Visit)
+	if t.Turn != nil {
+		key += fmt.Sprintf("/%d", t.Turn.Number)
+	}
+	return key
+}
 
 // Answer is what became of a task.
 type Answer struct {

@@ -65,6 +65,9 @@ func (m *Models) Run(ctx context.Context, t *Task) Answer {
 // nobody says why there is no agent.
 func (m *Models) nobody(t *Task) Answer {
 	name, role := t.Def.Def.Text("agent"), t.Def.Def.Text("role")
+	if t.Turn != nil {
+		name, role = t.Turn.Who.Agent, t.Turn.Who.Role
+	}
 	switch {
 	case m.Roster == nil:
 		return Unavailable(t.Kind).Run(context.Background(), t)
@@ -141,6 +144,9 @@ func warmth(v any) (float64, bool) {
 // attempt was refused.
 func prompt(t *Task) string {
 	var parts []string
+	if t.Turn != nil {
+		parts = append(parts, t.Turn.opening())
+	}
 	if t.Prompt != "" {
 		parts = append(parts, t.Prompt)
 	}
@@ -152,6 +158,9 @@ func prompt(t *Task) string {
 	}
 	if len(parts) == 0 {
 		parts = append(parts, "Execute task")
+	}
+	if t.Turn != nil {
+		parts = append(parts, t.Turn.task())
 	}
 	if f := t.Before; f != nil && f.Class == event.ClassInvalidOutput {
 		parts = append(parts, fmt.Sprintf("Your last answer was refused: %s. Give the whole answer again, without this fault.", strings.TrimRight(f.Message, ".")))
@@ -351,6 +360,9 @@ func (c *conversation) failed(ctx context.Context, err error) Answer {
 // example returns an answer that the definition has a use for, another one in each
 // visit.
 func (c *conversation) example() map[string]any {
+	if c.t.Turn != nil {
+		return c.t.Turn.example()
+	}
 	cases := c.t.asks().Cases
 	if len(cases) == 0 {
 		return nil

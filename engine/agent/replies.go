@@ -88,6 +88,18 @@ func (r *Replies) For(node string, visit, attempt int) (Reply, bool) {
 	return e.reply(visit, attempt)
 }
 
+// forTask returns the reply to a task. The turns of a chat are those of its
+// participants, as discuss[ada], by round, or else those of the chat, in their order.
+func (r *Replies) forTask(t *Task) (Reply, bool) {
+	if t.Turn == nil {
+		return r.For(t.Node, t.Visit, t.Attempt)
+	}
+	if e, ok := r.nodes[fmt.Sprintf("%s[%s]", t.Node, t.Turn.Who.Name)]; ok {
+		return e.reply(t.Turn.Round, t.Turn.Try)
+	}
+	return r.For(t.Node, t.Visit, t.Turn.Number)
+}
+
 // Check returns a line for each entry that answers none of the nodes ids, which
 // are those of a definition and of the definitions it runs as children.
 func (r *Replies) Check(ids []string) []string {
@@ -98,7 +110,7 @@ func (r *Replies) Check(ids []string) []string {
 	var notes []string
 	for _, id := range r.ids {
 		name := id
-		if of, _, item := run.ItemOf(id); item && !known[id] {
+		if of, _, part := strings.Cut(id, "["); part && strings.HasSuffix(id, "]") && !known[id] {
 			name = of
 		}
 		if known[name] {
@@ -119,7 +131,7 @@ func (r *Replies) Check(ids []string) []string {
 func (r *Replies) Runner() Runner { return RunnerFunc(r.run) }
 
 func (r *Replies) run(ctx context.Context, t *Task) Answer {
-	reply, ok := r.For(t.Node, t.Visit, t.Attempt)
+	reply, ok := r.forTask(t)
 	if !ok {
 		return Fail(event.ClassNotFound, "%s has no reply for node %s: add an entry under nodes, as `%s: some text`, or a default", r.file, t.Node, yamlKey(t.Node))
 	}

@@ -29,6 +29,10 @@ const wrapKey = "value"
 func shapeOf(t *Task) shape {
 	var s shape
 	switch {
+	case t.Turn != nil:
+		s = s.of(t.Turn.schema())
+		s.check, _ = workflow.CompileSchema(s.schema)
+		s.lenient = true
 	case t.Def.Def.Expect != nil:
 		return s.of(t.Def.Def.Expect) // to which the machine holds it
 	case t.Agent.Expect != nil:
@@ -88,7 +92,7 @@ func (s shape) answer(t *Task, a *model.Answer) Answer {
 		err = s.check.Validate(v)
 	}
 	if err != nil {
-		if s.lenient && t.Attempt >= t.Def.Retry.Max {
+		if s.lenient && (t.Turn != nil || t.Attempt >= t.Def.Retry.Max) { // of a turn the machine makes something
 			return plain(a)
 		}
 		return Fail(event.ClassInvalidOutput, "the answer is not as asked for: %v", err)

@@ -219,6 +219,9 @@ func (d *decider) skipOrphans() {
 
 func (d *decider) skipOne(v *run.Visit, reason string) {
 	ordered := v.Ordered
+	if n := d.node(v); n != nil && n.Kind == workflow.Chat && (v.Chat == nil || v.Chat.Ended == nil) {
+		d.endChat(n, v, event.ChatCancelled, reason)
+	}
 	d.emit(&event.NodeSkipped{Node: v.Node, Visit: v.Visit, Reason: reason})
 	if ordered && d.err == nil {
 		d.events[len(d.events)-1].Child = v.Child

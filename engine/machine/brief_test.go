@@ -245,6 +245,22 @@ func (l *line) others(p event.Payload) {
 		l.opt("role", p.Role)
 	case *event.ToolCalled:
 		l.add("%s %s/%s", visit(p.Node, p.Visit, p.Attempt), p.Server, p.Tool)
+	case *event.ChatTurn:
+		l.add("%s round %d, %s", visit(p.Node, p.Visit, p.Attempt), p.Round, p.Speaker)
+		if p.Missed != nil {
+			l.add("missed it: %s", failed(p.Missed))
+			return
+		}
+		l.add("%s", value(p.Message))
+		l.opt("proposes", strings.TrimPrefix(value(p.Proposes), "none"))
+		l.opt("vote", p.Vote)
+		l.flag("as read", p.Read)
+		if p.Proposal > 0 {
+			l.add("on %d", p.Proposal)
+		}
+	case *event.ChatEnded:
+		l.add("%s %s after %d turns, %d rounds: %d of %d, %d%% %v", visit(p.Node, p.Visit, 0), p.Outcome, p.Turns, p.Rounds, p.Approve, p.Of, p.Percent, p.Votes)
+		l.opt("reason", p.Reason)
 	case *event.CheckpointCreated:
 		l.add("v%d", p.At)
 		l.opt("name", p.Name)

@@ -105,7 +105,9 @@ func (c Result) decide(d *decider) error {
 		d.emit(&event.ResultIgnored{Node: c.Node, Visit: c.Visit, Attempt: c.Attempt, Reason: reason, Usage: c.Usage})
 		return nil
 	}
-	if c.Failure != nil {
+	if n := d.node(v); n.Kind == workflow.Chat {
+		d.takeTurn(n, v, c)
+	} else if c.Failure != nil {
 		d.fail(v, *c.Failure, failing{usage: c.Usage, again: c.Again, after: c.After, checkpoint: c.Checkpoint})
 	} else {
 		d.complete(v, outcome{result: c.Value, answer: c.Set, usage: c.Usage})

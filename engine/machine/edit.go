@@ -52,14 +52,20 @@ func (d *decider) checkItems(set map[string]event.Value) error {
 
 // foreachUnderWay returns the foreach nodes that have results of some items, sorted.
 func foreachUnderWay(s *run.State) []string {
+	return underWay(s, func(v *run.Visit) bool { return v.Each != nil })
+}
+
+// underWay returns the nodes that have begun, and not ended, what is done in parts,
+// sorted.
+func underWay(s *run.State, parts func(*run.Visit) bool) []string {
 	var ids []string
 	for id, v := range s.Live {
-		if v.Each != nil && v.Status != run.NodeCompleted {
+		if parts(v) && v.Status != run.NodeCompleted {
 			ids = append(ids, id)
 		}
 	}
 	for id, n := range s.Nodes {
-		if n.Kept != nil && n.Kept.Each != nil && s.Live[id] == nil {
+		if n.Kept != nil && parts(n.Kept) && s.Live[id] == nil {
 			ids = append(ids, id)
 		}
 	}
@@ -67,13 +73,21 @@ func foreachUnderWay(s *run.State) []string {
 	return ids
 }
 
-// touches returns what the items of a foreach follow from that an edit changes, ""
-// if nothing.
+// touches returns what the items of a foreach, or what a chat is about, follow from
+// that an edit changes, "" if nothing.
 func touches(n *workflow.Node, set map[string]event.Value, input bool) string {
-	if n.Items == nil {
+	from := n.Items
+	switch {
+	case n.Kind == workflow.Chat && input:
+		return "input" // which its participants may have been told of
+	case n.Kind == workflow.Chat && n.Prompt == nil:
+		return ""
+	case n.Kind == workflow.Chat:
+		from = n.Prompt
+	case from == nil:
 		return "its definition"
 	}
-	for _, ref := range n.Items.Refs() {
+	for _, ref := range from.Refs() {
 		steps := strings.Split(ref, ".")
 		switch {
 		case steps[0] == "state" && len(steps) == 1 && len(set) > 0:

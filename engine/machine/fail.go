@@ -124,6 +124,9 @@ func (d *decider) passOn(n *workflow.Node, v *run.Visit) {
 		}
 		d.emit(p)
 	}
+	if c := v.Chat; n.Kind == workflow.Chat && v.Then != event.ThenRetry && v.Then != event.ThenPause && (c == nil || c.Ended == nil) {
+		d.endChat(n, v, event.ChatFailed, "")
+	}
 	switch v.Then {
 	case event.ThenRetry:
 		at := v.DueAt

@@ -102,11 +102,11 @@ func (d *decider) standsIn(past *run.State) error {
 }
 
 // anew returns the foreach nodes under way in past whose items may be others in
-// the fork. Which results belong to which items is known by their number alone, so
-// that none can be kept.
+// the fork, and the chats that may be about something else. Which results belong to
+// which items is known by their number alone, so that none can be kept.
 func (d *decider) anew(past *run.State, c Fork) []string {
 	var ids []string
-	for _, id := range foreachUnderWay(past) {
+	for _, id := range underWay(past, func(v *run.Visit) bool { return v.Each != nil || v.Chat != nil }) {
 		if past.Hash != d.w.Hash.String() || touches(d.w.Node(id), c.Set, len(c.Input) > 0) != "" {
 			ids = append(ids, id)
 		}

@@ -43,6 +43,8 @@ func (d *decider) carry(n *workflow.Node, v *run.Visit) {
 		d.carryChild(n, v)
 	case workflow.Foreach:
 		d.carryForeach(n, v)
+	case workflow.Chat:
+		d.carryChat(n, v)
 	default:
 		d.attempt(v)
 	}
@@ -304,14 +306,15 @@ type outcome struct {
 func (d *decider) complete(v *run.Visit, o outcome) {
 	n := d.node(v)
 	p := &event.NodeCompleted{Node: v.Node, Visit: v.Visit, Result: o.result, Passes: o.passes, Usage: o.usage, Signal: o.signal}
-	if n.Runs {
+	tried := n.Runs && n.Kind != workflow.Chat // of a chat each turn was
+	if tried {
 		p.Attempt = v.Attempt
 	}
 	if o.passes == "" && len(p.Result) == 0 {
 		p.Result = event.Null
 	}
 	if err := d.check(n, p.Result); err != nil {
-		d.fail(v, event.Failure{Class: event.ClassInvalidOutput, Message: err.Error()}, failing{usage: o.usage, final: !n.Runs})
+		d.fail(v, event.Failure{Class: event.ClassInvalidOutput, Message: err.Error()}, failing{usage: o.usage, final: !tried})
 		return
 	}
 	for _, k := range slices.Sorted(maps.Keys(o.answer)) {
@@ -323,7 +326,7 @@ func (d *decider) complete(v *run.Visit, o outcome) {
 	}
 	sets, err := d.writes(n, v, p)
 	if err != nil {
-		d.fail(v, event.Failure{Class: event.ClassInvalidOutput, Message: err.Error()}, failing{usage: o.usage, final: !n.Runs})
+		d.fail(v, event.Failure{Class: event.ClassInvalidOutput, Message: err.Error()}, failing{usage: o.usage, final: !tried})
 		return
 	}
 	p.Sets = sets

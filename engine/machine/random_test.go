@@ -255,7 +255,7 @@ func drive(t testing.TB, seed uint64, p *program, source string, trouble bool) *
 		if trouble && v.Tried < 3 && rng.IntN(6) == 0 {
 			r.Failure = &event.Failure{Class: event.ClassTimeout, Message: "test"}
 		} else {
-			r.Value = event.MustValue(map[string]any{"v": p.value(v.Node, v.Visit)})
+			r.Value = event.MustValue(map[string]any{"v": p.value(v.Node, v.Visit), "text": "for a chat"})
 		}
 		last = h.do(r)
 		if h.s.Status == run.Paused && rng.IntN(2) == 0 {

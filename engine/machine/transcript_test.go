@@ -122,8 +122,12 @@ type conversation struct {
 }
 
 // byRole chooses for the nodes that name a role, another agent each time it is asked.
-func (c *conversation) byRole(n *workflow.Node, _ *run.Visit) *event.AgentChosen {
+func (c *conversation) byRole(n *workflow.Node, v *run.Visit) *event.AgentChosen {
 	role := n.Def.Text("role")
+	if n.Kind == workflow.Chat {
+		p, _, _ := NextTurn(n, v)
+		role = p.Role
+	}
 	if role == "" {
 		return nil
 	}

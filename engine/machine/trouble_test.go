@@ -51,7 +51,7 @@ func (r *trial) owed(v *run.Visit) Command {
 		r.failures--
 	}
 	failure := &event.Failure{Class: event.ClassAuth, Message: "test"}
-	value := event.MustValue(map[string]any{"v": r.value(of, r.s.Nodes[of].Counted)})
+	value := event.MustValue(map[string]any{"v": r.value(of, r.s.Nodes[of].Counted), "text": "for a chat"})
 	switch {
 	case v.Ordered && bad:
 		return ChildEnded{Node: v.Node, Visit: v.Visit, Child: v.Child, Status: run.Failed, Failure: failure}

@@ -102,7 +102,7 @@ func (c *compiler) nodes() {
 // attempts fills in what a runner needs.
 func (c *compiler) attempts(n *Node) {
 	_, prompt := n.Def.Fields["prompt"]
-	n.Runs = n.Kind.IsAction() || n.Kind == Converge && prompt
+	n.Runs = n.Kind.IsAction() || n.Kind == Converge && prompt || n.Kind == Chat
 	n.Retry = Retry{Max: 1}
 	if !n.Runs {
 		return
@@ -121,7 +121,9 @@ func (c *compiler) attempts(n *Node) {
 		n.Retry.MaxBackoff = max(n.Retry.MaxBackoff, n.Retry.Backoff)
 		n.Retry.Then = r.Then
 	}
-	if n.Timeout == 0 {
+	if n.Kind == Chat {
+		c.chat(n)
+	} else if n.Timeout == 0 {
 		n.Timeout = DefaultTimeout
 	}
 }

@@ -166,10 +166,13 @@ var kinds = []kindSpec{
 		{name: "signal", form: aWord, doc: "A signal's name."},
 	}},
 	{kind: Chat, short: "participants", doc: "A conversation of agents.", fields: []field{
-		{name: "participants", form: aWords, required: true, doc: "Agents or roles."},
-		{name: "mode", form: aChoice, choices: []string{"round_robin", "priority", "consensus", "debate"}, doc: "Who speaks next."},
-		{name: "rounds", form: aCount, min: 1, max: 100, doc: "The most rounds."},
-		{name: "threshold", form: aNumber, min: 0, max: 1, doc: "The share of votes that is agreement."},
+		{name: "participants", form: special, required: true, doc: "Agents or roles; as objects, with a name and a priority."},
+		{name: "mode", form: aChoice, choices: []string{string(RoundRobin), string(ByPriority), string(Consensus), string(Debate)}, doc: "Who speaks when, and what they are asked to do; round_robin if left out."},
+		{name: "rounds", form: aCount, min: 1, max: MaxRounds, doc: "The most rounds; in each everybody speaks once. 10 if left out."},
+		{name: "threshold", form: aNumber, min: 0, max: 1, doc: "The share of the participants that is agreement, in two decimals; 0.75 if left out."},
+		{name: "turn_timeout", form: aSpan, doc: "How long one turn may take; who has not answered by then misses it. 5m if left out."},
+		{name: "max_tokens", form: aCount, min: 1, doc: "The longest turn."},
+		{name: "temperature", form: aNumber, min: 0, max: 2, doc: "How free a turn may be."},
 		{name: "prompt", form: aText, doc: "What it is about."},
 	}},
 	{kind: Plan, short: "goal", doc: "Breaks a goal into tasks and does them.", fields: []field{

@@ -341,6 +341,8 @@ func (p *parser) kindField(n *NodeDef, f *field, v *source.Tree, path string) {
 		}
 	case aChoice:
 		n.Fields[f.name] = p.choice(v, f, path, n.ID)
+	case aSpan:
+		n.Fields[f.name] = span(p.duration(v, path, n.ID, f.name))
 	case aWait:
 		if s, ok := v.Value.(string); ok && strings.Contains(s, "${") {
 			n.Fields[f.name] = s
@@ -366,6 +368,8 @@ func (p *parser) scalarText(v *source.Tree, path, node, what string) string {
 
 func (p *parser) specialField(n *NodeDef, name string, v *source.Tree, path string) {
 	switch name {
+	case "participants":
+		p.participants(n, v, path)
 	case "do":
 		if n.Do = p.node(n.ID, &source.Tree{Place: p.src.PlaceOf(path, true)}, v, path, true); n.Do != nil && n.Do.Kind != "" && !n.Do.Kind.IsAction() {
 			p.fail(CodeForeach, p.src.PlaceOf(path, true), path, n.ID, "a foreach cannot do "+nodeWords(n.Do.Kind), "it does agent, http, exec, worker or tool; anything else goes into a workflow: of its own")
@@ -428,7 +432,7 @@ func (p *parser) contradictions(n *NodeDef, given map[string]source.Place, key *
 			p.fail(CodeContradiction, m, at, n.ID, "a foreach cannot fail_fast", "it waits for the items under way (wait), or goes on with the error as the item's result (continue)")
 		}
 	}
-	runs := n.Kind.IsAction() || n.Kind == Converge || n.Kind == Foreach || n.Kind == Plan
+	runs := n.Kind.IsAction() || n.Kind == Converge || n.Kind == Foreach || n.Kind == Plan || n.Kind == Chat
 	if m, ok := given["retry"]; ok && !runs {
 		p.add(Warning, CodeNoEffect, m, source.Join(path, "retry"), n.ID, "retry has no effect: "+nodeWords(n.Kind)+" is not attempted again", "")
 	}

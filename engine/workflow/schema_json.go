@@ -125,6 +125,9 @@ func (f *field) schema() object {
 			o["$ref"] = "#/$defs/retry"
 		case "join":
 			o["oneOf"] = []any{object{"enum": []any{"all", "any"}}, object{"type": "object", "required": []any{"quorum"}, "additionalProperties": false, "properties": object{"quorum": object{"type": "integer", "minimum": 1}}}}
+		case "participants":
+			one := record("", participantFields)
+			o["type"], o["items"] = []any{"array", "string"}, object{"anyOf": []any{object{"type": "string"}, one}}
 		case "do":
 			o["$ref"] = "#/$defs/node"
 		}

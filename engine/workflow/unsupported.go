@@ -6,12 +6,12 @@ import (
 	"github.com/wfd-dev/wfd/engine/workflow/source"
 )
 
-// Unsupported names what is valid in a definition but has no engine yet: chat
-// and plan nodes. The engine refuses to start such a workflow with these words.
+// Unsupported names what is valid in a definition but has no engine yet: plan nodes.
+// The engine refuses to start such a workflow with these words.
 func (w *Workflow) Unsupported() Problems {
 	var problems Problems
 	for _, n := range w.Nodes {
-		if n.Kind != Chat && n.Kind != Plan {
+		if n.Kind != Plan {
 			continue
 		}
 		path := source.Join("nodes", n.ID)

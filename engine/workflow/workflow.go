@@ -104,14 +104,14 @@ type Node struct {
 	Set       []SetExpr // in the definition's order
 	Expect    *Schema   // of the result; nil: any
 	Retry     Retry
-	Timeout   time.Duration // of one attempt; of the whole wait for human and wait
+	Timeout   time.Duration // of one attempt; of the whole for human, wait and chat
 	MaxVisits int
 
 	Join      Join
 	OnFailure OnFailure
 
-	// Runs reports whether the node needs a runner: actions, and a converge with
-	// a prompt.
+	// Runs reports whether the node needs a runner: actions, a chat, whose attempts are
+	// turns, and a converge with a prompt.
 	Runs bool
 
 	Prompt *expr.Template // agent, human, converge
@@ -128,6 +128,7 @@ type Node struct {
 	WaitFor  *expr.Template // wait: a duration, as a string of Go's form or a number of seconds
 	WaitTill *expr.Template // wait: a time, RFC 3339
 	Message  *expr.Template // end
+	Chat     *ChatSpec      // chat
 }
 
 // Conditional reports whether the node's routing looks at conditions: it then

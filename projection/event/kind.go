@@ -54,6 +54,9 @@ const (
 
 	KindLogRestored eventlog.Kind = 130
 	KindKeyRotated  eventlog.Kind = 131
+
+	KindChatTurn  eventlog.Kind = 140
+	KindChatEnded eventlog.Kind = 141
 )
 
 type kindInfo struct {
@@ -97,6 +100,8 @@ var kinds = map[eventlog.Kind]kindInfo{
 	KindPayloadErased:        {"payload.erased", func() Payload { return new(PayloadErased) }},
 	KindLogRestored:          {"log.restored", func() Payload { return new(LogRestored) }},
 	KindKeyRotated:           {"key.rotated", func() Payload { return new(KeyRotated) }},
+	KindChatTurn:             {"chat.turn", func() Payload { return new(ChatTurn) }},
+	KindChatEnded:            {"chat.ended", func() Payload { return new(ChatEnded) }},
 }
 
 var kindsByName = func() map[string]eventlog.Kind {

@@ -106,6 +106,10 @@ func (s *State) applyVisit(p event.Payload) error {
 			return err
 		}
 		v.Calls = p.Call
+	case *event.ChatTurn:
+		return s.chatTurn(p)
+	case *event.ChatEnded:
+		return s.chatEnded(p)
 	case *event.NodeStarted:
 		return s.started(p)
 	case *event.NodeCompleted:

@@ -47,7 +47,7 @@ func (s *State) forked(p *event.RunForked) error {
 	s.Halted = nil
 	for _, id := range p.Anew {
 		if v := s.Live[id]; v != nil {
-			v.Each = nil
+			v.Each, v.Chat = nil, nil
 		}
 		if n := s.Nodes[id]; n != nil {
 			n.Kept = nil

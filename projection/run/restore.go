@@ -75,6 +75,9 @@ func (s *State) renew(v *Visit) {
 	case v.Each != nil:
 		v.Each.rewind()
 		s.node(v.Node).Kept = &Visit{Each: v.Each}
+	case v.Chat != nil:
+		v.Chat.reopen()
+		s.node(v.Node).Kept = &Visit{Chat: v.Chat}
 	case len(v.Result) > 0 && v.Failure == nil: // answered during a pause
 		s.node(v.Node).Kept = &Visit{Result: v.Result}
 	}

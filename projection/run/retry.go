@@ -75,6 +75,7 @@ func (s *State) unfail(v *Visit) []*Visit {
 	}
 	v.Failure, v.Errors, v.Then, v.Fired = nil, nil, "", ""
 	v.Tried, v.Taken, v.RetryAt, v.Losses = 0, 0, 0, 0
+	v.Chat.reopen()
 	if v.Each != nil {
 		v.Each.Failures = nil
 	}

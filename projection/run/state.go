@@ -176,6 +176,7 @@ type Visit struct {
 	Child   eventlog.RunID
 	Ordered bool // Child is set
 
+	Chat *Chat // chat; nil: nobody has spoken
 	Each *Each // foreach
 	// Items is the machine's memo of a foreach's items, which follow from what the
 	// visit sees.

@@ -19,6 +19,9 @@ func (s *State) timerSet(p *event.TimerSet) error {
 	if err != nil {
 		return err
 	}
+	if p.For == event.ForChat {
+		return nil // which goes on meanwhile
+	}
 	v.Status = NodeWaiting
 	s.setStatus(v)
 	return nil

@@ -46,7 +46,7 @@ func (s *State) scheduled(p *event.NodeScheduled) error {
 	}
 	n.Counted++
 	if n.Kept != nil {
-		v.Each, v.Result = n.Kept.Each, n.Kept.Result
+		v.Each, v.Chat, v.Result = n.Kept.Each, n.Kept.Chat, n.Kept.Result
 		n.Kept = nil
 	}
 	var keep []*Token
@@ -223,6 +223,7 @@ func (s *State) skipped(p *event.NodeSkipped) error {
 	}
 	delete(s.Live, p.Node)
 	v.Ordered = false // a child run is cancelled: to go on is to order another
+	v.Chat.reopen()
 	s.node(p.Node).Status = NodeSkipped
 	if v.Item > 0 {
 		return nil // its foreach was given up before

@@ -158,6 +158,17 @@ func (r *Roster) lookup(name string) (*Agent, error) {
 	return nil, fmt.Errorf("%w: %q may be %s", ErrAmbiguous, name, strings.Join(ids[:min(len(ids), maxAlike)], " or "))
 }
 
+// Means returns what a word stands for that may be an agent's name or a role: the name
+// if somebody is called so, else the role if somebody has it, else a name.
+func (r *Roster) Means(word string) (name, role string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, err := r.lookup(word); err != nil && len(r.roles[same(word)]) > 0 {
+		return "", word
+	}
+	return word, ""
+}
+
 // Version returns an agent as it was when it had a hash; nil if that is forgotten.
 func (r *Roster) Version(hash string) *Agent {
 	r.mu.Lock()

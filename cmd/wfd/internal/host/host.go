@@ -147,7 +147,7 @@ func runners(o Options, tools agent.Tools) map[workflow.Kind]agent.Runner {
 		Roster: o.Agents, Accounts: o.Accounts, Secrets: o.Secrets, Tools: tools,
 		Providers: map[string]model.Provider{roster.OpenAI: &openai.Provider{}, roster.Anthropic: &anthropic.Provider{}, roster.Sim: sim.Provider{}},
 	}
-	m[workflow.Agent], m[workflow.Converge] = models, models
+	m[workflow.Agent], m[workflow.Converge], m[workflow.Chat] = models, models, models
 	return m
 }
 
