@@ -457,10 +457,10 @@ func (k *segmentCheck) record(r *record) {
 		c.opts.Event(CheckedEvent{File: k.s.name, Seq: seq, Run: r.run, Version: r.version, Kind: r.kind, Payload: r.payload, Leaf: leaf})
 	}
 	if c.known {
-		c.edge.add(0, leaf, func(level int, index uint64, h *[32]byte) {
+		c.edge.add(0, leaf, func(level int, index uint64, h [32]byte) {
 			for _, l := range storedLevels {
 				if level == l {
-					k.nodes[string(nodeKey(level, index))] = *h
+					k.nodes[string(nodeKey(level, index))] = h
 				}
 			}
 		})

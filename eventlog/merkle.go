@@ -97,10 +97,10 @@ type edge struct {
 // add appends the complete subtree h of the given level; size must be a
 // multiple of what it spans. Every node thus completed, h itself included, is
 // handed to done if it is not nil.
-func (e *edge) add(level int, h [32]byte, done func(level int, index uint64, h *[32]byte)) {
+func (e *edge) add(level int, h [32]byte, done func(level int, index uint64, h [32]byte)) {
 	for l := level; ; l++ {
 		if done != nil {
-			done(l, e.size>>l, &h)
+			done(l, e.size>>l, h)
 		}
 		if e.size>>l&1 == 0 {
 			e.node[l] = h

@@ -28,9 +28,9 @@ func TestEdgeAgainstTlog(t *testing.T) {
 			t.Fatal(err)
 		}
 		stored = append(stored, hs...)
-		e.add(0, [32]byte(tlog.RecordHash(data)), func(level int, index uint64, h *[32]byte) {
+		e.add(0, [32]byte(tlog.RecordHash(data)), func(level int, index uint64, h [32]byte) {
 			if level == 8 || level == 16 {
-				nodes[[2]uint64{uint64(level), index}] = *h
+				nodes[[2]uint64{uint64(level), index}] = h
 			}
 		})
 		if i < 600 || i%1111 == 0 {

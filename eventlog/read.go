@@ -17,6 +17,9 @@ type page struct {
 	bytes  int
 }
 
+// maxPageEvents bounds what is set aside for the events of a page before they are read.
+const maxPageEvents = 16384
+
 // full reports whether an event of n payload bytes must wait for the next page.
 func (p *page) full(n uint64) bool {
 	return len(p.events) >= p.limit || len(p.events) > 0 && uint64(p.bytes)+n > PageBytes
@@ -111,6 +114,9 @@ func (d *DB) ReadFrom(after Seq, limit int) ([]Event, error) {
 		return nil, err
 	}
 	p := page{limit: limit}
+	if after < head {
+		p.events = make([]Event, 0, min(limit, int(head-after), maxPageEvents))
+	}
 	for next := after; next < head && err == nil; {
 		i := segmentOf(segs, next+1)
 		if i < 0 {

@@ -12,8 +12,8 @@ import (
 // rows of busy runs are written once for many events.
 const (
 	batchEvents = 8192
-	batchBytes  = 16 << 20 // of payloads
-	pageEvents  = 4096     // of one read of the log
+	batchBytes  = 16 << 20    // of payloads
+	pageEvents  = batchEvents // of one read of the log
 )
 
 // CatchUp folds what the log has and the views have not seen, up to its head at
@@ -131,7 +131,11 @@ func (v *Views) gather(after eventlog.Seq) ([]eventlog.Event, error) {
 			after = e.Seq
 			bytes += len(e.Payload)
 		}
-		events = append(events, page...)
+		if events == nil {
+			events = page // mostly it is all there is
+		} else {
+			events = append(events, page...)
+		}
 		if len(page) == 0 || after >= v.log.Head() {
 			break
 		}
@@ -153,11 +157,12 @@ func (s *store) fold(events []eventlog.Event) error {
 		for i, view := range views {
 			folds[i] = view.begin(w)
 		}
-		for _, e := range events {
-			f := &fact{Event: e}
+		var f fact // of one event after the other: no fold keeps it
+		for i := range events {
+			f = fact{Event: events[i]}
 			for _, fold := range folds {
-				if err := fold.apply(f); err != nil {
-					return fmt.Errorf("event %d, %s of run %s: %w", e.Seq, event.KindName(e.Kind), e.Run, err)
+				if err := fold.apply(&f); err != nil {
+					return fmt.Errorf("event %d, %s of run %s: %w", f.Seq, event.KindName(f.Kind), f.Run, err)
 				}
 			}
 		}

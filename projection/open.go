@@ -62,8 +62,15 @@ type openSet struct {
 	turns    []eventlog.Version
 }
 
-func newOpenSet() *openSet {
-	return &openSet{timers: map[openKey]Timer{}, inputs: map[openKey]Input{}, halted: map[openKey]Input{}}
+// newOpenSet returns an empty set. Most stay so: its maps are made when there is
+// something to put into them.
+func newOpenSet() *openSet { return &openSet{} }
+
+func put[V any](m *map[openKey]V, k openKey, v V) {
+	if *m == nil {
+		*m = map[openKey]V{}
+	}
+	(*m)[k] = v
 }
 
 func (s *openSet) empty() bool {
@@ -133,7 +140,7 @@ func (s *openSet) apply(f *fact) error {
 		return on(f, func(p *event.NodeSkipped) {
 			k := openKey{node: p.Node, visit: p.Visit}
 			if in, ok := s.inputs[k]; ok && p.Reason == event.SkipRunEnded && !strings.HasSuffix(p.Node, "]") {
-				s.halted[k] = in
+				put(&s.halted, k, in)
 			}
 			s.visitEnded(p.Node, p.Visit)
 		})
@@ -146,13 +153,13 @@ func (s *openSet) apply(f *fact) error {
 			if len(p.Form) <= maxForm {
 				in.Form = slices.Clone(p.Form)
 			}
-			s.inputs[openKey{node: p.Node, visit: p.Visit}] = in
+			put(&s.inputs, openKey{node: p.Node, visit: p.Visit}, in)
 		})
 	case event.KindInputReceived:
 		return on(f, func(p *event.InputReceived) { delete(s.inputs, openKey{node: p.Node, visit: p.Visit}) })
 	case event.KindRunFailed:
 		for k, in := range s.inputs {
-			s.halted[k] = in
+			put(&s.halted, k, in)
 		}
 		s.runEnded(f)
 	case event.KindRunCompleted, event.KindRunCancelled:
@@ -164,7 +171,7 @@ func (s *openSet) apply(f *fact) error {
 				return
 			}
 			for k, in := range s.halted {
-				s.inputs[k] = in
+				put(&s.inputs, k, in)
 			}
 			clear(s.halted)
 			s.runTimer(f, s.deadline > event.Time(f.Time))
@@ -186,7 +193,7 @@ func (s *openSet) apply(f *fact) error {
 }
 
 // set opens a timer. One that is set twice has its later time.
-func (s *openSet) set(t Timer) { s.timers[openKey{t.Node, t.Visit, t.For}] = t }
+func (s *openSet) set(t Timer) { put(&s.timers, openKey{t.Node, t.Visit, t.For}, t) }
 
 // runTimer opens or closes the timer of the run's deadline.
 func (s *openSet) runTimer(f *fact, open bool) {

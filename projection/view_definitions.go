@@ -102,8 +102,11 @@ func versionKey(name string, version int) []byte {
 	return binary.BigEndian.AppendUint64(part(nil, name), uint64(version))
 }
 
+// dashes makes the separators of names one.
+var dashes = strings.NewReplacer("_", "-", " ", "-")
+
 // sameName folds what two names may differ in and still be taken for each other:
 // letter case, - and _.
 func sameName(name string) string {
-	return strings.NewReplacer("_", "-", " ", "-").Replace(strings.ToLower(name))
+	return dashes.Replace(strings.ToLower(name))
 }

@@ -83,6 +83,9 @@ func (f *openFold) finish() error {
 	var out []entry
 	for _, id := range slices.SortedFunc(maps.Keys(f.runs), func(a, b eventlog.RunID) int { return bytes.Compare(a[:], b[:]) }) {
 		c := f.runs[id]
+		if len(c.old) == 0 && c.set.empty() {
+			continue
+		}
 		now := openEntries(id, c.set)
 		for k, v := range c.old {
 			if is, ok := now[k]; ok && bytes.Equal(is, v) {
@@ -196,8 +199,12 @@ func decodeInput(key, value []byte) (Input, error) {
 
 // readOpen returns what is open of a run, as entries and as a set.
 func readOpen(r *reader, run eventlog.RunID) (map[string][]byte, *openSet, error) {
-	entries, s := map[string][]byte{}, newOpenSet()
+	var entries map[string][]byte
+	s := newOpenSet()
 	err := r.scan(bucketOpen, run[:], run[:], func(k, v []byte) (bool, error) {
+		if entries == nil {
+			entries = map[string][]byte{}
+		}
 		entries[string(k)] = v
 		var err error
 		switch k[len(run)] {
@@ -208,11 +215,11 @@ func readOpen(r *reader, run eventlog.RunID) (map[string][]byte, *openSet, error
 		case openInput, openHalted:
 			var in Input
 			in, err = decodeInput(k[:len(run)], v)
-			to := s.inputs
+			to := &s.inputs
 			if k[len(run)] == openHalted {
-				to = s.halted
+				to = &s.halted
 			}
-			to[openKey{node: in.Node, visit: in.Visit}] = in
+			put(to, openKey{node: in.Node, visit: in.Visit}, in)
 		case openDeadline:
 			d := decoder{b: v}
 			s.deadline = event.Time(d.int())

@@ -1,11 +1,13 @@
 package event
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
 	"sort"
+	"sync"
 
 	"github.com/wfd-dev/wfd/eventlog"
 )
@@ -16,13 +18,24 @@ var ErrUnknown = errors.New("event was written by a newer version of wfd")
 
 // Encode returns the bytes of p.
 func Encode(p Payload) []byte {
-	count := coder{mode: counting}
-	p.code(&count)
-	c := coder{mode: encoding, n: count.n, buf: make([]byte, 0, 64)}
+	c := coders.Get().(*coder)
+	*c = coder{mode: counting, buf: c.buf[:0]}
+	p.code(c)
+	c.mode, c.added = encoding, false
 	c.header(c.n)
-	p.code(&c)
-	return c.buf
+	p.code(c)
+	b := bytes.Clone(c.buf)
+	if cap(c.buf) <= maxPooled {
+		coders.Put(c)
+	}
+	return b
 }
+
+// coders are those of Encode, with what they have written into; maxPooled keeps one
+// large payload from being held for ever.
+var coders = sync.Pool{New: func() any { return new(coder) }}
+
+const maxPooled = 64 << 10
 
 // Decode returns the payload of an event of kind k. Values in it share b's
 // memory.
