@@ -2,11 +2,19 @@ package engine
 
 import "sync/atomic"
 
-// crew runs functions on goroutines that it keeps for the next ones. A goroutine
-// begins with a small stack, which grows, and is copied, on the way to a decision:
-// with one per step that is a good part of the work.
+// A duty is something that a goroutine of the crew does. What do returns is done next,
+// by the same goroutine; nil if nothing follows.
+//
+// A run on its way is handed back and forth between its owner and its attempts. As
+// long as one follows from the other it stays on one goroutine: to wake another for
+// each is a good part of a step's work.
+type duty interface{ do() duty }
+
+// crew does duties on goroutines that it keeps for the next ones. A goroutine begins
+// with a small stack, which grows, and is copied, on the way to a decision: with one per
+// step that is a good part of the work.
 type crew struct {
-	next chan func() // unbuffered: taken by one that is idle, or by none
+	next chan duty // unbuffered: taken by one that is idle, or by none
 	idle atomic.Int32
 	quit chan struct{}
 }
@@ -14,26 +22,28 @@ type crew struct {
 // maxCrew bounds the goroutines that are kept while there is nothing to do.
 const maxCrew = 512
 
-func newCrew() *crew { return &crew{next: make(chan func()), quit: make(chan struct{})} }
+func newCrew() *crew { return &crew{next: make(chan duty), quit: make(chan struct{})} }
 
-// do runs f, at once and without waiting for it.
-func (c *crew) do(f func()) {
+// do has d done, at once and without waiting for it.
+func (c *crew) do(d duty) {
 	select {
-	case c.next <- f:
+	case c.next <- d:
 	default:
-		go c.work(f)
+		go c.work(d)
 	}
 }
 
-func (c *crew) work(f func()) {
+func (c *crew) work(d duty) {
 	for {
-		f()
+		for d != nil {
+			d = d.do()
+		}
 		if c.idle.Add(1) > maxCrew {
 			c.idle.Add(-1)
 			return
 		}
 		select {
-		case f = <-c.next:
+		case d = <-c.next:
 			c.idle.Add(-1)
 		case <-c.quit:
 			return

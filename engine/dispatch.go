@@ -30,7 +30,9 @@ func (e *Engine) dispatch(l *loaded, events []machine.Event, fresh bool) {
 		switch p := events[i].Payload.(type) {
 		case *event.NodeStarted:
 			if v := s.Live[p.Node]; !p.Each && v != nil && v.Visit == p.Visit && v.Attempt == p.Attempt && v.Status == run.NodeRunning {
-				e.sched.add(e.task(l, v))
+				if j := e.sched.add(e.task(l, v)); j != nil {
+					l.begun = append(l.begun, j)
+				}
 			}
 		case *event.ChatEnded:
 			e.sched.cancel(s.Run, p.Node, p.Visit) // a turn may be under way

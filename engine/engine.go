@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wfd-dev/wfd/engine/agent"
@@ -104,11 +105,12 @@ type Engine struct {
 	stopped   chan struct{} // closed when commands are no longer accepted
 	stop      sync.Once
 
+	started atomic.Bool
+	boot    atomic.Uint64 // the log's head when the engine was started
+
 	mu      sync.Mutex
-	failure error // why the engine stopped by itself
-	started bool
-	boot    eventlog.Seq // the log's head when the engine was started
-	ended   bool         // nothing new runs in the background
+	failure error // why the engine stopped by itself; final once failed is closed
+	ended   bool  // nothing new runs in the background
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup // what runs in the background
 }
@@ -172,11 +174,12 @@ func (e *Engine) now() event.Time { return event.At(e.opt.Now()) }
 // and to fire timers. It returns once all that was due is under way.
 func (e *Engine) Start(ctx context.Context) error {
 	e.mu.Lock()
-	if e.started {
+	if e.started.Load() {
 		e.mu.Unlock()
 		return errors.New("engine was started before")
 	}
-	e.started, e.boot = true, e.log.Head()
+	e.boot.Store(uint64(e.log.Head()))
+	e.started.Store(true)
 	ctx, e.cancel = context.WithCancel(ctx)
 	e.mu.Unlock()
 	if err := e.views.CatchUp(ctx, nil); err != nil {
@@ -242,9 +245,12 @@ func (e *Engine) Stopped() <-chan struct{} { return e.stopped }
 
 // Failed returns why the engine stopped by itself, nil if it did not.
 func (e *Engine) Failed() error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.failure
+	select {
+	case <-e.failed:
+		return e.failure
+	default:
+		return nil
+	}
 }
 
 // fail stops the acceptance of commands for good: the log's state is not known,

@@ -29,19 +29,11 @@ const (
 // taken returns the seq up to which the log was written before this engine was
 // started: a run that has not moved since may have something under way that only
 // the log knows of. It is 0 while the engine is not started.
-func (e *Engine) taken() eventlog.Seq {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.boot
-}
+func (e *Engine) taken() eventlog.Seq { return eventlog.Seq(e.boot.Load()) }
 
 // running reports whether the engine was started: it then does tasks and takes up
 // what it finds under way.
-func (e *Engine) running() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.started
-}
+func (e *Engine) running() bool { return e.started.Load() }
 
 // lost decides that the attempts a former process had under way are lost, in a run
 // that has not moved since.
@@ -185,7 +177,7 @@ func (e *Engine) wake(id eventlog.RunID, awake func()) {
 		e.clock.arm(id, at, armed)
 		awake()
 	}
-	if err := e.runs.enqueue(id, q); err != nil {
+	if err := e.runs.give(id, q); err != nil {
 		q.answered(err)
 	}
 }

@@ -24,6 +24,8 @@ const (
 	maxBatch = 4096
 	// maxBatchBytes likewise.
 	maxBatchBytes = 16 << 20
+	// maxSpare is how large the slices are that a run keeps for its next append.
+	maxSpare = 16
 	// loadPage is how many events are read at once.
 	loadPage = 1024
 )
@@ -42,8 +44,9 @@ type runs struct {
 	owners sync.WaitGroup
 }
 
-// loaded is one run in memory.
+// loaded is one run in memory. To own it is a duty.
 type loaded struct {
+	r     *runs
 	id    eventlog.RunID
 	queue []*request    // guarded by runs.mu
 	owned bool          // guarded by runs.mu: a goroutine drains queue
@@ -52,7 +55,13 @@ type loaded struct {
 	// Only the owner touches what follows.
 	state *run.State // nil: not loaded, or dropped
 	wf    *workflow.Workflow
+	begun []*job     // attempts that may begin, and that nobody does yet
+	spare []*request // empty, for queue
+	// records is what an append is made of, between appends empty.
+	records []eventlog.Record
 }
+
+func (l *loaded) do() duty { return l.r.own(l) }
 
 // A request is a command for a run, or a look at it.
 type request struct {
@@ -65,8 +74,10 @@ type request struct {
 	view func(*run.State, *workflow.Workflow)
 	// internal is set on what the engine gives itself: it is served to the end.
 	internal bool
-	// answered is called once with what became of the request, on the run's owner.
+	// answered is called once with what became of the request, on the run's owner; or
+	// job is told, whose result the request is.
 	answered func(error)
+	job      *job
 
 	mu   sync.Mutex // guards gone, and with it what view writes to
 	gone bool       // nobody waits any more
@@ -78,6 +89,14 @@ func (q *request) show(s *run.State, wf *workflow.Workflow) {
 	defer q.mu.Unlock()
 	if q.view != nil && !q.gone {
 		q.view(s, wf)
+	}
+}
+
+func (q *request) answer(err error) {
+	if q.job != nil {
+		q.job.recorded(q, err)
+	} else {
+		q.answered(err)
 	}
 }
 
@@ -96,7 +115,7 @@ func newRuns(e *Engine) *runs {
 func (r *runs) do(ctx context.Context, id eventlog.RunID, q *request) error {
 	done := make(chan error, 1)
 	q.answered = func(err error) { done <- err }
-	if err := r.enqueue(id, q); err != nil {
+	if err := r.give(id, q); err != nil {
 		return err
 	}
 	select {
@@ -108,49 +127,80 @@ func (r *runs) do(ctx context.Context, id eventlog.RunID, q *request) error {
 	}
 }
 
-func (r *runs) enqueue(id eventlog.RunID, q *request) error {
+// give gives a request to its run, whose owner answers it.
+func (r *runs) give(id eventlog.RunID, q *request) error {
+	l, err := r.enqueue(id, q)
+	if l != nil {
+		r.e.crew.do(l)
+	}
+	return err
+}
+
+// enqueue gives a request to its run. It returns the run if nobody owns it: the caller
+// does then, and has the duty done.
+func (r *runs) enqueue(id eventlog.RunID, q *request) (*loaded, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
-		return ErrStopped
+		return nil, ErrStopped
 	}
 	l := r.byID[id]
 	if l == nil {
-		l = &loaded{id: id}
+		l = &loaded{r: r, id: id}
 		r.byID[id] = l
 	}
 	if len(l.queue) >= maxQueue {
-		return fmt.Errorf("%w: %d", ErrBusy, len(l.queue))
+		return nil, fmt.Errorf("%w: %d", ErrBusy, len(l.queue))
 	}
 	l.queue = append(l.queue, q)
-	if !l.owned {
-		l.owned = true
-		if l.place != nil {
-			r.idle.Remove(l.place)
-			l.place = nil
-		}
-		r.owners.Add(1)
-		r.e.crew.do(func() { r.own(l) })
+	if l.owned {
+		return nil, nil
 	}
-	return nil
+	l.owned = true
+	if l.place != nil {
+		r.idle.Remove(l.place)
+		l.place = nil
+	}
+	r.owners.Add(1)
+	return l, nil
 }
 
-// own serves the run's requests until there are none.
-func (r *runs) own(l *loaded) {
-	defer r.owners.Done()
+// own serves the run's requests until there are none. What may begin then does: one
+// attempt follows on this goroutine, the others are the crew's.
+func (r *runs) own(l *loaded) duty {
 	for {
 		r.mu.Lock()
 		batch := l.queue
-		l.queue = nil
+		begun := l.begun
+		l.begun = nil
 		if len(batch) == 0 {
 			l.owned = false
 			r.rest(l)
 			r.mu.Unlock()
-			return
+			r.owners.Done()
+			return r.begin(begun, 1)
 		}
+		l.queue, l.spare = l.spare, nil
 		r.mu.Unlock()
+		r.begin(begun, 0) // not to wait for another commit
 		r.serve(l, batch)
+		if cap(batch) <= maxSpare {
+			clear(batch)
+			l.spare = batch[:0]
+		}
 	}
+}
+
+// begin has attempts begin but for the last keep of them, at most one, which it returns.
+func (r *runs) begin(jobs []*job, keep int) duty {
+	for len(jobs) > keep {
+		r.e.crew.do(jobs[0])
+		jobs = jobs[1:]
+	}
+	if len(jobs) == 0 {
+		return nil
+	}
+	return jobs[0]
 }
 
 // rest keeps an idle run in the cache and drops the one idle longest. Called with
@@ -187,7 +237,7 @@ func (r *runs) serve(l *loaded, batch []*request) {
 // append, appends, dispatches and answers. It returns how many it took.
 func (r *runs) append(l *loaded, batch []*request) int {
 	if err := r.load(l, batch[0].wf); err != nil {
-		batch[0].answered(err)
+		batch[0].answer(err)
 		return 1
 	}
 	from := l.state.Version
@@ -218,7 +268,7 @@ func (r *runs) append(l *loaded, batch []*request) int {
 		if err := r.commit(l, from, d.events); err != nil {
 			l.state = nil
 			for _, q := range taken {
-				q.answered(err)
+				q.answer(err)
 			}
 			return len(taken)
 		}
@@ -231,7 +281,7 @@ func (r *runs) append(l *loaded, batch []*request) int {
 		if answers[i] == nil {
 			q.show(l.state, l.wf)
 		}
-		q.answered(answers[i])
+		q.answer(answers[i])
 	}
 	return len(taken)
 }
@@ -248,7 +298,11 @@ func (d *decided) add(events []machine.Event) {
 	for i := range events {
 		d.bytes += len(events[i].Record.Payload)
 	}
-	d.events = append(d.events, events...)
+	if d.events == nil {
+		d.events = events
+	} else {
+		d.events = append(d.events, events...)
+	}
 	d.cut = d.cut || machine.Cut(events)
 }
 
@@ -303,7 +357,7 @@ func (r *runs) broken(l *loaded, batch []*request, err error) int {
 	err = fmt.Errorf("run %s: %w", l.id, err)
 	r.e.slog.Error("a decision failed", "run", l.id.String(), "error", err)
 	for _, q := range batch {
-		q.answered(err)
+		q.answer(err)
 	}
 	return len(batch)
 }
@@ -316,9 +370,13 @@ func refusal(err error) bool {
 // commit appends what was decided. If we crash before it returns, none of it or
 // all of it is in the log, and the next start goes on from there.
 func (r *runs) commit(l *loaded, from eventlog.Version, events []machine.Event) error {
-	records := make([]eventlog.Record, len(events))
+	records := l.records[:0]
 	for i := range events {
-		records[i] = events[i].Record
+		records = append(records, events[i].Record)
+	}
+	if l.records = nil; cap(records) <= maxSpare {
+		l.records = records
+		defer clear(records)
 	}
 	// The wait is not bound to any caller: the batch is of several.
 	first, err := r.e.log.Append(context.Background(), eventlog.Append{ID: appendID(), Run: l.id, Expect: from, Records: records})

@@ -65,8 +65,9 @@ type queue struct {
 	offers  map[string]*jobHeap // what waits for workers, by handler
 }
 
-// job is an attempt that is ready or under way.
+// job is an attempt that is ready or under way. To do it is a duty.
 type job struct {
+	s        *scheduler
 	task     *agent.Task
 	queue    string
 	limit    int                // of the queue; 0: the engine's
@@ -76,7 +77,8 @@ type job struct {
 	number   uint64
 	place    int                // in its heap
 	gone     bool               // guarded by scheduler.mu: given up before it began
-	cancel   context.CancelFunc // guarded by scheduler.mu: set once it runs
+	ctx      context.Context    // set once it may begin
+	cancel   context.CancelFunc // guarded by scheduler.mu: set with ctx
 
 	// Of a worker node; guarded by scheduler.mu.
 	handler string // that it is for; "": it is done here
@@ -128,27 +130,48 @@ func (s *scheduler) start(ctx context.Context) error {
 }
 
 // wait waits for the attempts under way, which must have been told to end.
-func (s *scheduler) wait() { s.wg.Wait() }
+func (s *scheduler) wait() {
+	s.mu.Lock() // whoever has seen the engine open has begun
+	s.mu.Unlock()
+	s.wg.Wait()
+}
 
-// add makes an attempt ready.
-func (s *scheduler) add(j *job) {
+// add makes an attempt ready. It returns the attempt if it may begin at once: the
+// caller has the duty done. Otherwise it waits for its turn in its queue.
+func (s *scheduler) add(j *job) *job {
 	s.assign(j)
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	q := s.enter(j)
-	if j.handler != "" {
+	switch {
+	case j.handler != "":
 		s.offer(j)
-	} else {
+	case len(q.ready) == 0 && q.running < q.limit && s.open():
+		q.running++
+		s.begin(j)
+		return j
+	default:
 		heap.Push(&q.ready, j)
 	}
-	s.mu.Unlock()
 	s.e.bus.Ring(topicTasks, j.queue)
+	return nil
+}
+
+// begin notes that an attempt begins, and with it its time. Called with mu held, while the engine is open.
+func (s *scheduler) begin(j *job) {
+	if t := j.task.Timeout; t > 0 {
+		j.ctx, j.cancel = context.WithTimeout(s.ctx, t)
+	} else {
+		j.ctx, j.cancel = context.WithCancel(s.ctx)
+	}
+	s.wg.Add(1)
 }
 
 // enter makes a job known in the place of an earlier attempt of its visit, and returns
 // its queue. Called with mu held.
 func (s *scheduler) enter(j *job) *queue {
 	s.number++
-	j.number = s.number
+	j.s, j.number = s, s.number
 	if old := s.jobs[j.key()]; old != nil && old.handler != "" {
 		j.number = old.number // it has waited long enough
 		s.withdraw(old)
@@ -198,13 +221,8 @@ func (s *scheduler) fill(q *queue) {
 			return
 		}
 		q.running++
-		ctx, cancel := context.WithCancel(s.ctx)
-		j.cancel = cancel
-		s.wg.Add(1)
-		s.e.crew.do(func() {
-			defer s.wg.Done()
-			s.work(ctx, q, j)
-		})
+		s.begin(j)
+		s.e.crew.do(j)
 	}
 }
 
@@ -223,47 +241,77 @@ func (q *queue) next() *job {
 	return nil
 }
 
-// work does a job, and then others of its queue while there are any.
-func (s *scheduler) work(ctx context.Context, q *queue, j *job) {
-	for j != nil {
-		j.assigned.Now(roster.Thinking, s.e.opt.Now())
-		s.attempt(ctx, j)
-		j.assigned.End()
-		s.mu.Lock()
-		j.cancel()
-		if s.jobs[j.key()] == j {
-			delete(s.jobs, j.key())
-		}
-		j = nil
-		if s.open() && q.running <= q.limit {
-			if j = q.next(); j != nil {
-				ctx, j.cancel = context.WithCancel(s.ctx)
-			}
-		}
-		if j == nil {
-			q.running--
-		}
-		s.mu.Unlock()
+// do does the attempt and hands its result in. If nobody owns the run, that follows
+// from it.
+func (j *job) do() duty {
+	j.assigned.Now(roster.Thinking, j.s.e.opt.Now())
+	q := j.s.attempt(j)
+	if q == nil {
+		j.s.end(j)
+		return nil
 	}
+	q.meta.At = j.s.e.now()
+	l, err := j.s.e.runs.enqueue(j.task.Run, q)
+	if err != nil {
+		j.recorded(q, err)
+	}
+	if l == nil {
+		return nil
+	}
+	return l
 }
 
-// attempt does one attempt and hands its result in. The result is kept until the
-// engine has it on disk. An attempt that was cancelled has no result: its run has
-// ended or given it up, or the engine stops and the next start takes it up.
-func (s *scheduler) attempt(ctx context.Context, j *job) {
+// recorded is told what became of a job's result. It is kept until the engine has it on
+// disk, and handed in again if it could not be stored.
+func (j *job) recorded(q *request, err error) {
+	e := j.s.e
+	if err == nil || refusal(err) || errors.Is(err, ErrNotFound) || e.accepting(false) != nil {
+		j.s.end(j)
+		return
+	}
+	e.slog.Warn("a result is handed in again", "run", j.task.Run.String(), "node", j.task.Node, "error", err)
+	go func() { // j.s waits for it
+		defer j.s.end(j)
+		e.insist(func() error {
+			again := &request{meta: q.meta, cmd: q.cmd, internal: true}
+			again.meta.At = e.now()
+			return e.runs.do(context.Background(), j.task.Run, again)
+		})
+	}()
+}
+
+// end notes that a job is over, and has the next one of its queue begin.
+func (s *scheduler) end(j *job) {
+	j.assigned.End()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.wg.Done()
+	j.cancel()
+	if s.jobs[j.key()] == j {
+		delete(s.jobs, j.key())
+	}
+	q := s.queues[j.queue]
+	q.running--
+	s.fill(q)
+}
+
+// attempt does one attempt and returns what hands its result in. An attempt that was
+// cancelled has no result: its run has ended or given it up, or the engine stops and
+// the next start takes it up.
+func (s *scheduler) attempt(j *job) *request {
 	t := j.task
 	t.Redact, t.Show = s.e.opt.Secrets.Redactor(), s.e.tokens.show(t)
 	t.Doing, t.Note = func(what string) { j.assigned.Now(what, s.e.opt.Now()) }, s.note(t)
 	answer := j.answer
 	if answer == nil {
-		a := s.run(ctx, t)
+		a := s.run(j.ctx, t)
 		answer = &a
 	}
 	// From here on the answer is on its way into the log, and to whoever looks. The
 	// redactor is a new one: secrets may have become known meanwhile.
 	answer.Redact(s.e.opt.Secrets.Redactor())
-	if ctx.Err() != nil && answer.Failure != nil {
-		return
+	if answer.Failure != nil && errors.Is(j.ctx.Err(), context.Canceled) {
+		return nil
 	}
 	j.assigned.Result(answer.Failure != nil)
 	c, err := result(t, answer)
@@ -273,11 +321,7 @@ func (s *scheduler) attempt(ctx context.Context, j *job) {
 	if answer.Failure != nil && answer.Failure.After > 0 {
 		c.After = s.e.now() + event.Time(answer.Failure.After)
 	}
-	m := machine.Meta{Actor: "runner:" + string(t.Kind)}
-	s.e.insist(func() error {
-		m.At = s.e.now()
-		return s.e.runs.do(context.Background(), t.Run, &request{meta: m, cmd: c, internal: true})
-	})
+	return &request{meta: machine.Meta{Actor: "runner:" + string(t.Kind)}, cmd: c, internal: true, job: j}
 }
 
 // note returns what has a call of a tool recorded for a task.
@@ -305,11 +349,6 @@ func (s *scheduler) note(t *agent.Task) func(context.Context, *event.ToolCalled)
 // run calls the runner. A panic in it fails the attempt.
 func (s *scheduler) run(ctx context.Context, t *agent.Task) (a agent.Answer) {
 	runner := s.e.runner(t.Kind)
-	if t.Timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, t.Timeout)
-		defer cancel()
-	}
 	defer func() {
 		if p := recover(); p != nil {
 			why := s.e.opt.Secrets.Redactor().Text(fmt.Sprint(p))

@@ -61,7 +61,8 @@ func (d *decider) startNode() bool {
 	if len(d.s.Tokens) == 0 {
 		return false
 	}
-	var at []int // nodes that hold tokens, in the definition's order
+	var few [8]int
+	at := few[:0] // nodes that hold tokens, in the definition's order
 	for _, t := range d.s.Tokens {
 		n := d.w.Node(t.To)
 		if n == nil {

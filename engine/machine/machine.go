@@ -74,7 +74,8 @@ func Decide(w *workflow.Workflow, s *run.State, m Meta, c Command) ([]Event, err
 	if s.HasKey(m.Key) {
 		return nil, nil
 	}
-	d := &decider{w: w, s: s, at: max(m.At, s.Time, 1), actor: m.Actor, key: m.Key, cast: m.Choose}
+	d := &decider{w: w, s: s, at: max(m.At, s.Time, 1), actor: m.Actor, key: m.Key, cast: m.Choose, events: make([]Event, 0, fewEvents)}
+	d.todo = d.few[:0]
 	if err := c.decide(d); err != nil {
 		return nil, err
 	}
@@ -83,6 +84,9 @@ func Decide(w *workflow.Workflow, s *run.State, m Meta, c Command) ([]Event, err
 	}
 	return d.events, d.err
 }
+
+// fewEvents is how many events most decisions have at the most.
+const fewEvents = 5
 
 // Bounds of one decision. What is owed beyond them is left to Continue, so that no
 // run can decide more than one append can hold.
@@ -118,7 +122,8 @@ type decider struct {
 	bytes  int   // of the events' payloads
 	err    error // the fold refused an event: a bug, or a broken history
 
-	todo []string // visits to look at, keys of s.Live
+	todo []string  // visits to look at, keys of s.Live
+	few  [4]string // where todo begins
 
 	breaks []*workflow.Breakpoint // s.Breaks, once one had to be looked at
 }

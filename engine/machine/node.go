@@ -317,7 +317,11 @@ func (d *decider) complete(v *run.Visit, o outcome) {
 		d.fail(v, event.Failure{Class: event.ClassInvalidOutput, Message: err.Error()}, failing{usage: o.usage, final: !tried})
 		return
 	}
-	for _, k := range slices.Sorted(maps.Keys(o.answer)) {
+	var set []string
+	if len(o.answer) > 0 {
+		set = slices.Sorted(maps.Keys(o.answer))
+	}
+	for _, k := range set {
 		if d.w.Key(k) == nil {
 			p.Dropped = append(p.Dropped, k)
 			continue

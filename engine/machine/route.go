@@ -120,6 +120,9 @@ type setting struct {
 // sets returns what a visit with this result sets: what its answer says, then
 // what the definition says, which wins. State is read as it was before.
 func (d *decider) sets(n *workflow.Node, v *run.Visit, result event.Value, answer []event.KV) ([]setting, error) {
+	if len(answer)+len(n.Set) == 0 && v.Each == nil {
+		return nil, nil
+	}
 	var sets []setting
 	for _, kv := range answer {
 		if !definesKey(n, kv.Key) {
