@@ -19,6 +19,7 @@ import (
 	"github.com/wfd-dev/wfd/eventlog/backup"
 	"github.com/wfd-dev/wfd/projection"
 	"github.com/wfd-dev/wfd/projection/event"
+	"github.com/wfd-dev/wfd/replay"
 )
 
 // Options of an API. Engine, Log and Views are required.
@@ -42,7 +43,9 @@ type Options struct {
 	Hosts   []string // names that requests may be addressed to; nil: any
 	// Page are the handlers of the page by pattern. They show no data, so that they are
 	// open without a token.
-	Page   map[string]http.Handler
+	Page map[string]http.Handler
+	// Dev is what wfd dev has to say; nil: it is no wfd dev.
+	Dev    *Dev
 	Logger *slog.Logger
 }
 
@@ -72,8 +75,9 @@ const (
 // New returns the API of an engine.
 func New(o Options) *API {
 	a, h := newAPI(o)
+	defs := replay.Registered(o.Log)
 	a.health(h)
-	a.workflows(h)
+	a.workflows(h, defs)
 	a.runs(h)
 	a.commands(h)
 	a.checkpoints(h)
@@ -81,13 +85,16 @@ func New(o Options) *API {
 	a.events(h)
 	a.lists(h)
 	a.costs(h)
-	a.replay(h)
+	a.replay(h, defs)
 	a.audits(h)
 	a.agents(h)
 	a.backups(h)
 	a.upkeep(h)
 	a.tasks(h)
 	a.capsules(h)
+	a.dev(h)
+	a.mux.HandleFunc("POST /v1/session", a.session)
+	a.open["POST /v1/session"] = true
 	return a.serving(h)
 }
 

@@ -45,7 +45,7 @@ func (a *API) guard(next http.Handler) http.Handler {
 		actor := "api:local"
 		if a.o.Token != "" {
 			actor = "api:token"
-			if _, pattern := a.mux.Handler(r); !a.open[pattern] && !a.hasToken(r) {
+			if _, pattern := a.mux.Handler(r); !a.open[pattern] && !a.hasToken(r) && !a.hasSession(r) {
 				writeProblem(w, problem("unauthorized", "the request has no token, or a wrong one", "send Authorization: Bearer <token>; the CLI takes --token or WFD_TOKEN"))
 				return
 			}
@@ -81,8 +81,12 @@ func (a *API) hasToken(r *http.Request) bool {
 	if !strings.EqualFold(scheme, "Bearer") {
 		return false
 	}
-	// Of equal length, so that the comparison tells nothing.
-	have, want := sha256.Sum256([]byte(strings.TrimSpace(token))), sha256.Sum256([]byte(a.o.Token))
+	return sameToken(token, a.o.Token)
+}
+
+// sameToken compares hashes, of equal length, so that the time it takes tells nothing.
+func sameToken(given, token string) bool {
+	have, want := sha256.Sum256([]byte(strings.TrimSpace(given))), sha256.Sum256([]byte(token))
 	return subtle.ConstantTimeCompare(have[:], want[:]) == 1
 }
 

@@ -19,8 +19,7 @@ type whyInput struct {
 	At   string `query:"at" doc:"as the run stood there: a seq, a version (v12) or a visit (node#2); absent: now"`
 }
 
-func (a *API) replay(h huma.API) {
-	defs := replay.Registered(a.o.Log)
+func (a *API) replay(h huma.API, defs replay.Definitions) {
 	a.lookBack(h, defs)
 	a.explain(h, defs)
 	a.whatIf(h, defs)

@@ -12,6 +12,7 @@ import (
 	"github.com/wfd-dev/wfd/engine"
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/projection"
+	"github.com/wfd-dev/wfd/replay"
 )
 
 // Applied is what registering a definition gave.
@@ -25,6 +26,7 @@ type Definition struct {
 	projection.Definition
 	JSON   json.RawMessage `json:"definition"`
 	Source string          `json:"source,omitempty" doc:"the text as it was handed in"`
+	Graph  *replay.Graph   `json:"graph,omitempty"`
 }
 
 type registerInput struct {
@@ -39,7 +41,7 @@ type namedInput struct {
 	Version int    `query:"version" minimum:"0" doc:"0: the newest"`
 }
 
-func (a *API) workflows(h huma.API) {
+func (a *API) workflows(h huma.API, defs replay.Definitions) {
 	const tag = "workflows"
 	register(h, operation{method: "POST", path: "/v1/workflows", id: "register-workflow", status: 201, tag: tag,
 		summary: "Register a definition as the next version of its name"}, a.register)
@@ -55,7 +57,12 @@ func (a *API) workflows(h huma.API) {
 			if err != nil {
 				return nil, err
 			}
-			return &answer[Definition]{Definition{Definition: def, JSON: json.RawMessage(def.JSON), Source: def.Source}}, nil
+			out := Definition{Definition: def, JSON: json.RawMessage(def.JSON), Source: def.Source}
+			if w, err := defs.ByHash(def.Hash); err == nil {
+				g := replay.GraphOf(w)
+				out.Graph = &g
+			}
+			return &answer[Definition]{out}, nil
 		})
 	register(h, operation{method: "GET", path: "/v1/workflows/{name}/versions", id: "list-versions", tag: tag,
 		summary: "List the versions of a workflow, oldest first"},

@@ -42,6 +42,7 @@ type Options struct {
 	// Of the API.
 	Token string
 	Hosts []string
+	Dev   *api.Dev // nil: this is no wfd dev
 
 	// Of the engine.
 	NoExec   bool
@@ -127,7 +128,7 @@ func (h *Host) on(log *eventlog.DB, views *projection.Views, o Options) {
 	}
 	h.API = api.New(api.Options{
 		Engine: h.Engine, Agents: agents, Log: log, Views: views, Audit: h.audit, Backup: h.audit.backup, Commit: h.commits.next, Version: o.Version,
-		Token: o.Token, Hosts: o.Hosts, Page: ui.Routes(), Logger: o.Logger,
+		Token: o.Token, Hosts: o.Hosts, Page: ui.Routes(), Dev: o.Dev, Logger: o.Logger,
 		Ready: func() error {
 			if !h.ready.Load() {
 				return errStarting

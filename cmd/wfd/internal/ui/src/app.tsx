@@ -1,16 +1,29 @@
 // The page: what is on top of every screen, and which screen it is.
 import { signal } from '@preact/signals'
 import { render } from 'preact'
-import { useEffect } from 'preact/hooks'
-import { reachable } from './api'
+import { useEffect, useState } from 'preact/hooks'
+import { Agents } from './agents'
+import { get, locked, post, Problem, reachable } from './api'
+import { Audit } from './audit'
+import { Cost } from './cost'
+import { DevBar } from './dev'
+import { DiffPage } from './diff'
 import { Icon } from './icons'
-import { Empty, told } from './parts'
-import { path } from './router'
+import { Inbox } from './inbox'
+import { Dialog, Empty, told, Trouble, useLoad } from './parts'
+import { pulse, watch } from './pulse'
+import { go, path } from './router'
 import { RunPage } from './run'
 import { Runs } from './runs'
+import { plainText } from './text'
+import type { List, Question } from './types'
+import { WorkflowPage, Workflows } from './workflows'
 
 type Theme = '' | 'light' | 'dark'
-const theme = signal<Theme>((localStorage.getItem('wfd theme') ?? '') as Theme)
+const stored = () => { try { return (localStorage.getItem('wfd theme') ?? '') as Theme } catch { return '' } }
+const theme = signal<Theme>(stored())
+const helping = signal(false)
+
 function apply() {
   if (theme.value) document.documentElement.dataset.theme = theme.value
   else delete document.documentElement.dataset.theme
@@ -27,34 +40,87 @@ function Toggle() {
   }}><Icon of={theme.value === 'dark' ? 'moon' : theme.value === 'light' ? 'sun' : 'half'} /></button>
 }
 
-const links: [string, string][] = [['/runs', 'Runs']]
+const links: [string, string, string][] = [['/runs', 'Runs', 'r'], ['/inbox', 'Inbox', 'i'], ['/workflows', 'Workflows', 'w'], ['/agents', 'Agents', 'a'], ['/cost', 'Cost', 'c'], ['/audit', 'Audit', 'u'], ['/diff', 'Compare', 'd']]
 
 function Top() {
   const at = path.value === '/' ? '/runs' : path.value
+  const waiting = useLoad('waiting', s => get<List<Question>>('/v1/inbox?limit=100', s), pulse.value)
+  const n = waiting.data?.items.length ?? 0
   return <header class="top">
-    <a class="brand" href="/runs" aria-label="wfd: runs"><img src="/ui/icon.svg" alt="" width="20" height="20" />wfd</a>
-    <nav aria-label="Screens">{links.map(([to, name]) => <a href={to} aria-current={at === to || at.startsWith(to + '/') ? 'page' : undefined}>{name}</a>)}</nav>
+    <a class="brand" href="/runs" aria-label="wfd: runs"><img src="/ui/icon.svg" alt="" width="20" height="20" /><span>wfd</span></a>
+    <nav aria-label="Screens">{links.map(([to, name]) => <a href={to} aria-current={at === to || at.startsWith(to + '/') ? 'page' : undefined}>{name}{to === '/inbox' && n > 0 && <span class="num-badge" title={`${n} questions wait`}>{n}{waiting.data?.next_cursor ? '+' : ''}</span>}</a>)}</nav>
     <span class={`reach${reachable.value ? '' : ' off'}`} role="status">{reachable.value ? '' : 'The daemon does not answer. The page goes on once it is back.'}</span>
+    <button class="icon" aria-label="Keys" title="Keys (?)" onClick={() => { helping.value = true }}><Icon of="help" /></button>
     <Toggle />
   </header>
 }
 
+function Help() {
+  const rows: [string, string][] = [
+    ['← →', 'one event back, on'], ['shift ← →', 'to the visit before, the next one'], ['Home End', 'first event, last event'], ['space', 'play the run'], ['l', 'go with the run'], ['Escape', 'close a node'],
+    ['j k', 'down, up a list'], ['Enter', 'open'], ['/', 'search'], ...links.map(([, name, key]) => [`g ${key}`, name] as [string, string]), ['?', 'this'],
+  ]
+  return <Dialog title="Keys" close={() => { helping.value = false }}><div class="dialog-body"><dl class="facts keys">{rows.map(([k, what]) => <><dt><kbd>{k}</kbd></dt><dd>{what}</dd></>)}</dl></div></Dialog>
+}
+
+// Login asks for the daemon's token, and gets a cookie for it that no script can read.
+function Login() {
+  const [token, setToken] = useState('')
+  const [error, setError] = useState<unknown>(null)
+  return <main class="page"><form class="card login" onSubmit={async e => {
+    e.preventDefault()
+    try {
+      await post('/v1/session', { token })
+      location.reload()
+    } catch (err) { setError(err instanceof Problem && err.status === 401 ? new Problem(401, { detail: 'That is not the token.' }) : err) }
+  }}>
+    <h1>This daemon asks for a token</h1>
+    <div class="field"><label for="token">Token</label><input id="token" type="password" autocomplete="current-password" value={token} onInput={e => setToken((e.target as HTMLInputElement).value)} /></div>
+    <Trouble error={error} />
+    <div class="dialog-foot"><button class="primary" disabled={!token}>Open</button></div>
+    <p class="muted">It is what the daemon was started with: <code>--token</code> or <code>WFD_TOKEN</code>.</p>
+  </form></main>
+}
+
 function Screen() {
   const p = path.value
-  const run = p.match(/^\/runs\/([^/]+)$/)
+  const one = (prefix: string) => p.startsWith(prefix) && p.length > prefix.length && !p.slice(prefix.length).includes('/') ? decodeURIComponent(p.slice(prefix.length)) : ''
+  if (locked.value) return <Login />
   if (p === '/' || p === '/runs') return <Runs />
-  if (run) return <RunPage key={run[1]} id={decodeURIComponent(run[1])} />
+  if (one('/runs/')) return <RunPage key={p} id={one('/runs/')} />
+  if (p === '/workflows') return <Workflows />
+  if (one('/workflows/')) return <WorkflowPage key={p} name={one('/workflows/')} />
+  if (p === '/inbox') return <Inbox />
+  if (p === '/agents') return <Agents />
+  if (p === '/cost') return <Cost />
+  if (p === '/audit') return <Audit />
+  if (p === '/diff') return <DiffPage />
   return <main class="page"><Empty><p>There is nothing here.</p><p><a href="/runs">Runs</a></p></Empty></main>
 }
 
 function App() {
   const p = path.value
-  useEffect(() => { document.title = p === '/' || p === '/runs' ? 'Runs · wfd' : `${decodeURIComponent(p.split('/').at(-1) ?? '')} · wfd` }, [p])
+  useEffect(watch, [])
+  useEffect(() => { document.title = `${p === '/' ? 'runs' : plainText(decodeURIComponent(p.slice(1).split('/').reverse().join(' · ')))} · wfd` }, [p])
+  useEffect(() => {
+    let g = 0
+    const press = (e: KeyboardEvent) => {
+      if (e.ctrlKey || e.metaKey || e.altKey || (e.target as HTMLElement).closest('input:not([type=range]),textarea,select,dialog')) return
+      if (e.key === '?') { helping.value = true; e.preventDefault() }
+      const to = links.find(l => l[2] === e.key)
+      if (to && e.timeStamp - g < 1000) { go(to[0]); e.preventDefault(); e.stopImmediatePropagation() }
+      g = e.key === 'g' ? e.timeStamp : 0
+    }
+    addEventListener('keydown', press, true)
+    return () => removeEventListener('keydown', press, true)
+  }, [])
   return <>
     <a class="skip" href="#main">Skip to the content</a>
     <Top />
+    <DevBar />
     <div id="main"><Screen /></div>
-    <div class="told" role="status" aria-live="polite">{told.value.map(t => <div key={t.id} class={t.bad ? 'bad' : ''}>{t.text}</div>)}</div>
+    {helping.value && <Help />}
+    <div class="told" role="status" aria-live="polite">{told.value.map(t => <div key={t.id} class={t.bad ? 'bad' : ''}>{plainText(t.text)}</div>)}</div>
   </>
 }
 

@@ -106,6 +106,8 @@ export function lineOf(e: Event): string {
   const visit = d.node ? d.node + (d.visit > 1 ? `#${d.visit}` : '') : ''
   const attempt = d.attempt > 1 ? `, attempt ${d.attempt}` : ''
   switch (e.kind) {
+    case 'definition.registered': return `${d.name} v${d.version}`
+    case 'payload.erased': return `${d.scope}: ${d.reason}`
     case 'run.created': return `${d.workflow} v${d.workflow_version ?? '?'} starts`
     case 'run.completed': return 'the run has completed'
     case 'run.failed': return `the run failed: ${d.class}: ${d.message}`

@@ -175,11 +175,10 @@ class EdgeView extends Still<{ line: Line; taken: number; fresh: boolean; small:
     return <g class={`edge${taken ? ' taken' : ''}${fresh ? ' fresh' : ''}${e.back ? ' back' : ''}${e.on ? ' aside' : ''}`}>
       <path d={curve(e.points)} marker-end={taken ? 'url(#tip-taken)' : 'url(#tip)'} />
       {text && !small && <g transform={`translate(${e.lx} ${e.ly})`}>
-        <title>{e.label}</title>
+        <title>{taken > 1 ? `${e.label}, taken ${taken} times` : e.label}</title>
         <rect class="label-back" x={-text.length * 2.75 - 4} y="-8" width={text.length * 5.5 + 8} height="15" rx="4" />
         <text class="label" text-anchor="middle" y="3.5">{text}</text>
       </g>}
-      {taken > 1 && !small && e.points.length > 1 && <text class="times" x={e.points[1].x + 6} y={e.points[1].y - 7}>{taken}×</text>}
     </g>
   }
 }

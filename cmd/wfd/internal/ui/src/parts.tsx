@@ -82,8 +82,9 @@ export function Dialog({ title, close, children, wide }: { title: string; close:
   </dialog>
 }
 
-// useLoad asks for something when its key changes, and again when asked to.
-export function useLoad<T>(key: string, load: (s: AbortSignal) => Promise<T>): { data?: T; error?: unknown; again: () => void; busy: boolean } {
+// useLoad asks for something when its key changes, and once more, keeping what it has
+// meanwhile, whenever again does.
+export function useLoad<T>(key: string, load: (s: AbortSignal) => Promise<T>, again: number = 0): { data?: T; error?: unknown; reload: () => void; busy: boolean } {
   const [state, setState] = useState<{ key: string; data?: T; error?: unknown }>({ key })
   const [round, setRound] = useState(0)
   const [busy, setBusy] = useState(true)
@@ -95,9 +96,9 @@ export function useLoad<T>(key: string, load: (s: AbortSignal) => Promise<T>): {
       error => { if (error?.name !== 'AbortError') { setState(s => ({ key, data: s.key === key ? s.data : undefined, error })); setBusy(false) } },
     )
     return () => abort.abort()
-  }, [key, round])
+  }, [key, round, again])
   const fresh = state.key === key
-  return { data: fresh ? state.data : undefined, error: fresh ? state.error : undefined, again: () => setRound(r => r + 1), busy }
+  return { data: fresh ? state.data : undefined, error: fresh ? state.error : undefined, reload: () => setRound(r => r + 1), busy }
 }
 
 // told are messages that go by themselves.

@@ -1,17 +1,20 @@
 // One run: graph, timeline, state and events, all at the place where the slider stands.
 import { useEffect, useMemo, useState } from 'preact/hooks'
-import { post } from './api'
+import { get, post } from './api'
 import { Drawer } from './drawer'
 import { Events, TheEvent } from './events'
+import { ForkDialog } from './fork'
 import { GraphView, type NodeLook } from './graph'
-import { Ago, attempt, Copy, Pill, RunLink, Text, Trouble, Value } from './parts'
+import { Icon } from './icons'
+import { Answer, SendSignal } from './inbox'
+import { Ago, attempt, Copy, Pill, RunLink, Text, Trouble, useLoad, Value } from './parts'
 import { params } from './router'
 import { below, RunModel } from './runmodel'
 import { Scrubber } from './scrubber'
 import { StateView } from './state'
 import { count, duration, plainText } from './text'
 import { Timeline } from './timeline'
-import type { Run } from './types'
+import type { List, Question, Run } from './types'
 
 const panes = ['graph', 'timeline', 'state', 'events'] as const
 
@@ -56,6 +59,8 @@ function Head({ m, run }: { m: RunModel; run: Run }) {
   const past = m.past.value
   const shot = m.film.shot(m.id)
   const status = past ? shot.status : run.status
+  const [forking, setForking] = useState(false)
+  const [signal, setSignal] = useState<string | null>(null)
   const act = (what: string, body: unknown = {}) => void attempt(what, () => post(`/v1/runs/${run.id}/${what}`, body))
   const over = m.ended
   const why = past ? `As it stood after event ${m.film.at} of ${m.film.frames.length}. Only a fork can begin here.` : run.why
@@ -72,13 +77,32 @@ function Head({ m, run }: { m: RunModel; run: Run }) {
     </div>
     <p class={`why${past ? ' past' : ''}`}><Text of={why} /></p>
     <div class="actions" role="group" aria-label="What can be done">
+      <button class={past ? 'primary' : ''} title="Start another run from here" onClick={() => { m.play(false); setForking(true) }}><Icon of="fork" />Fork{past ? ' from here' : ''}</button>
+      <a class="button" href={`/diff?a=${run.id}&b=${run.forked ? run.forked.run : ''}`}>Compare</a>
+      {!over && <button disabled={past} onClick={() => setSignal(run.waits?.find(w => w.for === 'signal')?.name ?? '')}>Signal</button>}
       {run.status === 'paused'
         ? <button disabled={past} onClick={() => act('resume')}>Resume</button>
         : <button disabled={past || over} onClick={() => act('pause', { reason: 'from the page' })}>Pause</button>}
       {run.status === 'failed' && <button disabled={past} onClick={() => act('retry')}>Retry</button>}
       <button class="danger" disabled={past || over} onClick={() => act('cancel', { reason: 'from the page' })}>Cancel</button>
     </div>
+    {!over && <Questions m={m} run={run} past={past} />}
+    {forking && <ForkDialog m={m} close={() => setForking(false)} />}
+    {signal !== null && <SendSignal run={run.id} name={signal} close={() => setSignal(null)} />}
   </header>
+}
+
+// Questions are what the run asks people now.
+function Questions({ m, run, past }: { m: RunModel; run: Run; past: boolean }) {
+  const asks = (run.waits ?? []).some(w => w.for === 'input')
+  const list = useLoad(`questions ${run.id}`, s => asks ? get<List<Question>>(`/v1/inbox?run=${run.id}`, s) : Promise.resolve({ items: [] }), run.version)
+  const [open, setOpen] = useState('')
+  if (!asks || !list.data) return null
+  return <div class="questions">{list.data.items.map(q => {
+    const key = `${q.node}#${q.visit}`
+    return <section key={key} class="question"><div><strong>{plainText(q.node)}</strong> asks: <Text of={q.prompt ?? ''} />{open !== key && <button class="primary" disabled={past} title={past ? 'Go to the end to answer' : undefined} onClick={() => setOpen(key)}>Answer</button>}</div>
+      {open === key && !past && <Answer q={q} done={() => { setOpen(''); m.chosen.value = '' }} />}</section>
+  })}</div>
 }
 
 function RunGraph({ m }: { m: RunModel }) {

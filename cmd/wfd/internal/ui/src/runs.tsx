@@ -1,8 +1,9 @@
 // The runs, newest first, as they come and go.
 import { useEffect, useRef, useState } from 'preact/hooks'
-import { follow, get, query } from './api'
+import { get, query } from './api'
 import { short } from './film'
 import { Ago, Empty, now, Pill, RunLink, Text, Trouble } from './parts'
+import { pulse } from './pulse'
 import { go, params, set } from './router'
 import { count, duration, plainText } from './text'
 import type { List, Row, RunStatus } from './types'
@@ -14,49 +15,35 @@ export function Runs() {
   const status = params.value.get('status') ?? ''
   const workflow = params.value.get('workflow') ?? ''
   const text = params.value.get('q') ?? ''
-  const [rows, setRows] = useState<Row[]>([])
-  const [next, setNext] = useState('')
+  const [{ rows, next }, setPage] = useState<{ key: string; rows: Row[]; next: string }>({ key: '', rows: [], next: '' })
   const [totals, setTotals] = useState<Record<string, number>>({})
   const [error, setError] = useState<unknown>(null)
   const [loaded, setLoaded] = useState(false)
   const [chosen, setChosen] = useState(-1)
   const search = useRef<HTMLInputElement>(null)
 
+  const p = pulse.value
   useEffect(() => {
-    let closed = false, busy = false, wanted = false
-    setLoaded(false)
-    const load = async () => {
-      wanted = true
-      if (busy) return
-      busy = true
-      while (wanted && !closed) {
-        wanted = false
-        try {
-          const [list, sums] = await Promise.all([get<List<Row>>(`/v1/runs${query({ status, workflow, limit: pageOf })}`), get<Record<string, number>>('/v1/totals')])
-          if (closed) return
-          setRows(old => { // what was paged in below stays
-            const ids = new Set(list.items.map(r => r.id))
-            const oldest = list.items.at(-1)
-            return list.next_cursor && oldest && old.length > pageOf ? [...list.items, ...old.filter(r => !ids.has(r.id) && r.created < oldest.created)] : list.items
-          })
-          setNext(n => (n && rows.length > pageOf ? n : list.next_cursor ?? ''))
-          setTotals(sums)
-          setError(null)
-        } catch (e) {
-          if (!closed) setError(e)
-        }
+    const abort = new AbortController()
+    void (async () => {
+      try {
+        const [list, sums] = await Promise.all([get<List<Row>>(`/v1/runs${query({ status, workflow, limit: pageOf })}`, abort.signal), get<Record<string, number>>('/v1/totals', abort.signal)])
+        const key = `${status} ${workflow}`
+        setPage(old => { // what was paged in below stays
+          const oldest = list.items.at(-1)
+          const ids = new Set(list.items.map(r => r.id))
+          const below = old.key === key && oldest && list.next_cursor ? old.rows.filter(r => !ids.has(r.id) && r.created < oldest.created) : []
+          return { key, rows: [...list.items, ...below], next: below.length ? old.next : list.next_cursor ?? '' }
+        })
+        setTotals(sums)
+        setError(null)
         setLoaded(true)
-        await new Promise(r => setTimeout(r, 250))
+      } catch (e) {
+        if ((e as Error).name !== 'AbortError') { setError(e); setLoaded(true) }
       }
-      busy = false
-    }
-    let stop = () => {}
-    void get<{ head: number }>('/readyz').then(h => h.head, () => 0).then(head => {
-      if (!closed) stop = follow('/v1/events?kind=run.&kind=input.', head, { event: () => void load(), open: () => void load() })
-    })
-    void load()
-    return () => { closed = true; stop() }
-  }, [status, workflow])
+    })()
+    return () => abort.abort()
+  }, [status, workflow, p])
 
   const shown = rows.filter(r => !text || matches(r, text.toLowerCase()))
   useEffect(() => {
@@ -75,8 +62,7 @@ export function Runs() {
 
   const more = async () => {
     const list = await get<List<Row>>(`/v1/runs${query({ status, workflow, limit: pageOf, cursor: next })}`)
-    setRows([...rows, ...list.items])
-    setNext(list.next_cursor ?? '')
+    setPage(old => ({ ...old, rows: [...old.rows, ...list.items], next: list.next_cursor ?? '' }))
   }
   const all = Object.values(totals).reduce((a, b) => a + b, 0)
   return <main class="page">
