@@ -246,6 +246,9 @@ func (d *DB) frameOf(run RunID, v Version) (id ArchiveID, fr frame, ok bool, err
 	return id, fr, ok, err
 }
 
+// errArchivedOther: an archive has another payload than the event was written with.
+var errArchivedOther = errors.New("the payload does not match the event's hash")
+
 // unarchive puts the payloads of erased events back that an archive has. An
 // archive that is not there leaves them as they are.
 func (d *DB) unarchive(events []Event) error {
@@ -266,7 +269,7 @@ func (d *DB) unarchive(events []Event) error {
 			continue
 		}
 		if err == nil && payloadHash(&a.salt, a.payload) != e.Hash {
-			err = errors.New("the payload does not match the event's hash")
+			err = errArchivedOther
 		}
 		if err != nil {
 			return &CorruptError{File: id.name(), Seq: e.Seq, Run: e.Run, What: "archive", Err: err}

@@ -62,7 +62,8 @@ func (r *CheckReport) Err() error {
 
 // Check verifies everything the log in dir knows about itself: the structure
 // of its files, every checksum, that seqs and versions are dense and times do
-// not go back, every index, filter, tree node and tree head, and every blob. It
+// not go back, every index, filter, tree node and tree head, every blob, and what
+// archives have of events. It
 // changes nothing and is safe on files that are damaged or made to harm. The
 // error says that the check could not be made; what it found is in the report.
 func Check(dir string, o CheckOptions) (*CheckReport, error) {
@@ -142,6 +143,7 @@ type checker struct {
 	report CheckReport
 	blobs  blobs
 	refs   map[[32]byte]bool
+	packed archivedRuns
 
 	next  Seq // expected
 	edge  edge
@@ -286,7 +288,10 @@ func (c *checker) archive(id ArchiveID, known map[frame]bool) error {
 	defer f.Close()
 	c.report.Archives++
 	for _, fr := range frames {
-		delete(known, fr)
+		if known[fr] {
+			c.packed.add(id, fr)
+			delete(known, fr)
+		}
 	}
 	if len(known) > 0 {
 		return corrupt(fmt.Sprintf("%d parts that the catalog looks for in it are not there", len(known)), nil)
@@ -451,6 +456,9 @@ func (k *segmentCheck) record(r *record) {
 		if err != nil {
 			k.bad(seq, r.run, "blob", err)
 		}
+	}
+	if r.form == payloadErased {
+		c.problem(c.packed.check(c.dir, seq, r))
 	}
 	leaf := r.leaf()
 	if c.opts.Event != nil {

@@ -82,6 +82,16 @@ var classes = []struct {
 	{audit.ErrKey, "key"},
 }
 
+// className returns the class of an error, "" if it is of none.
+func className(err error) string {
+	for _, c := range classes {
+		if errors.Is(err, c.err) {
+			return c.name
+		}
+	}
+	return ""
+}
+
 // found adds an error to what was found, if it is one of a class.
 func (x *audited) found(err error) bool {
 	for _, c := range classes {

@@ -119,6 +119,8 @@ func backupError(path string, err error) error {
 		return &coded{exitConflict, err}
 	case errors.Is(err, backup.ErrFormat), errors.Is(err, eventlog.ErrNoneSoEarly), errors.Is(err, backup.ErrEmpty):
 		return &coded{exitUsage, fmt.Errorf("%s: %w", path, err)}
+	case errors.Is(err, backup.ErrUnproven):
+		return &coded{exitStorage, fmt.Errorf("%s: %w\nhint: somebody has changed them, or an old copy has grown since. Keep it as it is. With --unproven it is restored all the same, and wfd audit verify names what differs", path, err)}
 	case errors.As(err, &damage):
 		return &coded{exitStorage, fmt.Errorf("%s: %w\nhint: wfd backup verify names all that is damaged", path, err)}
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG), errors.Is(err, eventlog.ErrFull):
@@ -133,8 +135,10 @@ func (a *app) backupVerify() *cobra.Command {
 		Use:   "verify BACKUP",
 		Short: "Read a whole backup and name every file that is not as it was written",
 		Long: `Read a whole backup and name every file of it that is damaged, missing, cut off, or
-not of it. Exit 6 if there is one. With --key, its checkpoint must be signed by that
-key; else by the one in the backup. wfd restore verifies every event, besides.`,
+not of it. Exit 6 if there is one. With --key it is also restored, to a directory in
+the place for temporary files (TMPDIR) that goes again, and every event must be as
+that key has signed for; without, the head that it says it has must be what the key
+in it has signed for. Whoever restores it has all events verified, too.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			public, err := readPublic(keys)

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,12 +11,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
 	"github.com/wfd-dev/wfd/engine"
 	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/eventlog/audit"
 )
 
 // checked is what wfd check found.
@@ -29,28 +33,50 @@ type checked struct {
 	Views        string   `json:"views,omitempty"` // "equal", or the first difference
 	Folded       int      `json:"folded"`
 	Problems     []defect `json:"problems"`
+	Unsound      bool     `json:"unsound,omitempty"` // the log itself is damaged, and was not looked into
 }
 
 // defect is one place where the data is not as it should be.
 type defect struct {
 	File string       `json:"file,omitempty"`
 	Seq  eventlog.Seq `json:"seq,omitempty"`
+	To   eventlog.Seq `json:"to,omitempty"` // the last one, if it is of several
 	Run  string       `json:"run,omitempty"`
 	What string       `json:"what"`
+	// Class is that of a problem of what was signed; none: damaged.
+	Class string `json:"class,omitempty"`
 }
 
 func (d *defect) String() string {
-	s := "damaged"
+	s := cmp.Or(d.Class, "damaged")
 	if d.File != "" {
 		s += ": " + d.File
 	}
 	if d.Seq != 0 {
 		s += fmt.Sprintf(", seq %d", d.Seq)
 	}
+	if d.To > d.Seq {
+		s += fmt.Sprintf(" to %d", d.To)
+	}
 	if d.Run != "" {
 		s += ", run " + d.Run
 	}
 	return s + ": " + d.What
+}
+
+// defectOf returns what an audit found as what a check found.
+func defectOf(p *audit.Problem) defect {
+	d := defect{File: p.File, Seq: p.From, To: p.To, What: p.What, Class: className(p)}
+	if d.Class == "damaged" {
+		d.Class = ""
+	}
+	if cause := p.Err.Error(); d.What == "" || d.Class != "" && cause != d.Class {
+		d.What = strings.TrimSuffix(cause+": "+d.What, ": ")
+	}
+	if !p.Run.IsZero() {
+		d.Run = p.Run.String()
+	}
+	return d
 }
 
 func (a *app) check() *cobra.Command {
@@ -59,7 +85,8 @@ func (a *app) check() *cobra.Command {
 		Short: "Verify a data directory: files, events, views, and every run; or a backup",
 		Long: `Verify a data directory that no daemon holds: the structure of every file, every
 checksum, that the events are dense and the tree over them is theirs, that the
-views are what the events make them, and that every run folds to a lawful state.
+views are what the events make them, that every run folds to a lawful state, and that
+the events are those that were signed for, if any were.
 The log's files are changed in no way. Of a BACKUP, that every file is as it was
 written; see wfd backup verify. Exit 6 if anything is damaged.`,
 		Args: cobra.MaximumNArgs(1),
@@ -78,7 +105,7 @@ written; see wfd backup verify. Exit 6 if anything is damaged.`,
 				return &coded{exitNotFound, fmt.Errorf("there is no data directory %s", dir)}
 			}
 			c, err := a.checkFiles(cmd.Context(), dir)
-			if err == nil && len(c.Problems) == 0 {
+			if err == nil && !c.Unsound {
 				err = a.checkMeaning(cmd.Context(), dir, c)
 			}
 			if err != nil {
@@ -150,7 +177,7 @@ func (a *app) checkFiles(ctx context.Context, dir string) (*checked, error) {
 	}
 	var ended *exec.ExitError
 	if errors.As(err, &ended) && !ended.Exited() {
-		return &checked{Problems: []defect{{File: at, What: "the process that read it was ended: " + ended.String()}}}, nil
+		return &checked{Unsound: true, Problems: []defect{{File: at, What: "the process that read it was ended: " + ended.String()}}}, nil
 	}
 	return nil, asStorage(dir, fmt.Errorf("it could not be checked: %s", bytes.TrimSpace(errs.Bytes())))
 }
@@ -162,12 +189,12 @@ func (a *app) checkLog() *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			enc := json.NewEncoder(a.stdout)
 			last := ""
-			rep, err := eventlog.Check(a.data, eventlog.CheckOptions{Progress: func(file string, _ uint64) {
+			c, err := checkDir(a.data, func(file string, _ uint64) {
 				if file != last {
 					last = file
 					enc.Encode(map[string]string{"At": file}) // to a pipe, for the case that this process dies here
 				}
-			}})
+			})
 			var held *eventlog.LockedError
 			if errors.As(err, &held) {
 				return enc.Encode(map[string]any{"Locked": held})
@@ -175,21 +202,54 @@ func (a *app) checkLog() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			c := &checked{Segments: rep.Segments, Events: rep.Events, Streams: rep.Runs, Blobs: rep.Blobs, Root: fmt.Sprintf("%x", rep.Root), Unreferenced: rep.Unreferenced}
-			c.Problems = []defect{}
-			for _, p := range rep.Problems {
-				d := defect{File: p.File, Seq: p.Seq, What: p.What}
-				if p.Err != nil {
-					d.What += ": " + p.Err.Error()
-				}
-				if !p.Run.IsZero() {
-					d.Run = p.Run.String()
-				}
-				c.Problems = append(c.Problems, d)
-			}
 			return enc.Encode(map[string]any{"Report": c})
 		},
 	}
+}
+
+// checkDir checks a log, and that it is what was signed for, if anything was.
+func checkDir(dir string, progress func(file string, events uint64)) (*checked, error) {
+	log := watchedDir{audit.Dir(dir), progress}
+	var found []*audit.Problem
+	rep, err := (*eventlog.CheckReport)(nil), error(nil)
+	if audit.Signs(dir) {
+		var r *audit.Report
+		r, err = audit.VerifyBy(log, dir, audit.VerifyOptions{Announced: api.Announced})
+		switch {
+		case err == nil:
+			rep, found = r.Log, r.Problems
+		case className(err) != "": // of the files beside the log
+			found, err = []*audit.Problem{{Err: err}}, nil
+		}
+	}
+	if rep == nil && err == nil {
+		if rep, err = log.Check(eventlog.CheckOptions{}); err == nil {
+			for _, p := range rep.Problems {
+				found = append(found, audit.Damaged(p))
+			}
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	c := &checked{Segments: rep.Segments, Events: rep.Events, Streams: rep.Runs, Blobs: rep.Blobs, Root: fmt.Sprintf("%x", rep.Root), Unreferenced: rep.Unreferenced}
+	c.Problems, c.Unsound = []defect{}, rep.Err() != nil
+	for _, p := range found {
+		c.Problems = append(c.Problems, defectOf(p))
+	}
+	return c, nil
+}
+
+// watchedDir is a directory that tells what of it is being read.
+type watchedDir struct {
+	audit.Dir
+	progress func(file string, events uint64)
+}
+
+// Check implements [audit.Checker].
+func (d watchedDir) Check(o eventlog.CheckOptions) (*eventlog.CheckReport, error) {
+	o.Progress = d.progress
+	return d.Dir.Check(o)
 }
 
 // checkMeaning opens the log, which is sound, and checks what is made of it.

@@ -32,6 +32,7 @@ type restored struct {
 type restoring struct {
 	from, to, reason string
 	live, same       bool
+	unproven         bool
 }
 
 func (a *app) restore() *cobra.Command {
@@ -41,7 +42,7 @@ func (a *app) restore() *cobra.Command {
 		Short: "Make a data directory of a backup, up to any event or moment",
 		Long: `Make a new data directory of a backup, or of another data directory that no daemon
 holds, which is left as it is: with all events, or those up to --to. Every event is
-verified. The directory of --data must be empty, or not there yet; it appears in one
+verified, and must be as it was signed for (--unproven: need not). The directory of --data must be empty, or not there yet; it appears in one
 step, or not at all.
 
 Runs that were live there would go on from that point, and do again what they did
@@ -80,6 +81,7 @@ An event in the log says that it was restored, by whom and why.`,
 	f.StringVar(&r.to, "to", "", "the last event (41250), or a moment: 2026-11-23T09:30:00Z, or 90m ago as 90m")
 	f.StringVar(&r.reason, "reason", "", "why; it is kept in the log")
 	f.BoolVar(&r.live, "live", false, "leave live runs as they are, instead of pausing them")
+	f.BoolVar(&r.unproven, "unproven", false, "restore it even if its events are not those that were signed for")
 	f.BoolVar(&r.same, "same-log", false, "go on under the same name and key: the log has moved")
 	return cmd
 }
@@ -106,7 +108,7 @@ func (a *app) restoreTo(ctx context.Context, r *restoring) error {
 	}
 	out := restored{Data: dir, Same: r.same}
 	done, err := backup.Restore(ctx, r.from, dir, backup.RestoreOptions{
-		Until: until, Same: r.same, Failpoint: fail,
+		Until: until, Same: r.same, Unproven: r.unproven, Failpoint: fail,
 		Complete: func(tmp string, done *backup.Restored) (err error) {
 			o, err := a.options(tmp, log)
 			if err == nil {

@@ -52,7 +52,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": code, "capture": capture, "daemon": startDaemon, "end": killDaemon,
-			"await": await, "size": size, "raw": raw, "flip": flip, "sleep": sleep,
+			"await": await, "size": size, "raw": raw, "flip": flip, "forge": forge, "forge-archive": forgeArchive, "sleep": sleep,
 			"echo-server": echoServer, "leaks": leaks, "model-server": modelServer, "tinyllm": tinyllm,
 		},
 		Condition: func(cond string) (bool, error) {

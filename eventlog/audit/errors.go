@@ -68,8 +68,8 @@ func (p *Problem) Error() string {
 
 func (p *Problem) Unwrap() error { return p.Err }
 
-// damaged returns what the log says of its own damage as a Problem.
-func damaged(err error) *Problem {
+// Damaged returns what the log says of its own damage as a Problem.
+func Damaged(err error) *Problem {
 	var c *eventlog.CorruptError
 	if !errors.As(err, &c) {
 		return &Problem{Err: fmt.Errorf("%w: %w", ErrDamaged, err)}

@@ -155,7 +155,7 @@ func (f *fold) read(log Log, head uint64) error {
 			err = &eventlog.CorruptError{File: f.file, Seq: eventlog.Seq(f.edge.size) + 1, What: "the event is missing"}
 		}
 		if err != nil {
-			f.report.problem(damaged(err))
+			f.report.problem(Damaged(err))
 			f.lost = true
 			f.last = eventlog.Seq(head) // nothing is known of the rest, and it is not cut off
 			return nil
@@ -164,7 +164,7 @@ func (f *fold) read(log Log, head uint64) error {
 			file := log.FileOf(e.Seq)
 			before, err := versionBefore(log, runs, e, old)
 			if err != nil {
-				f.report.problem(damaged(err))
+				f.report.problem(Damaged(err))
 			} else if e.Version != before+1 {
 				f.report.problem(&Problem{Err: ErrDamaged, File: file, From: e.Seq, Run: e.Run, What: fmt.Sprintf("version %d follows version %d", e.Version, before)})
 			}
@@ -174,7 +174,7 @@ func (f *fold) read(log Log, head uint64) error {
 		}
 		for _, n := range nodes {
 			if err := n.check(log); err != nil {
-				f.report.problem(damaged(err))
+				f.report.problem(Damaged(err))
 			}
 		}
 		nodes = nodes[:0]

@@ -55,6 +55,9 @@ type Report struct {
 	Checkpoints int          // signed ones that were compared
 	Signed      Checkpoint   // the last of them that the log agrees with
 	Past        []Past       // the logs that it was restored from, the oldest first
+	// Log is what the log's own check found, whose problems are among these. VerifyNew
+	// makes none.
+	Log *eventlog.CheckReport
 	// Problems are what is wrong, up to eventlog.MaxProblems.
 	Problems []*Problem
 }
@@ -77,12 +80,25 @@ func (r *Report) problem(p *Problem) {
 // writing: what [eventlog.Check] does, and that the events are those that were
 // signed for, at every signed checkpoint. The error says that it could not be
 // verified; what was found is in the report.
-func VerifyDir(dir string, o VerifyOptions) (*Report, error) {
+func VerifyDir(dir string, o VerifyOptions) (*Report, error) { return VerifyBy(Dir(dir), dir, o) }
+
+// VerifyBy is [VerifyDir] with a check of the log that is the caller's.
+func VerifyBy(log Checker, dir string, o VerifyOptions) (*Report, error) {
 	s, err := readSigned(dir)
 	if err != nil {
 		return nil, err
 	}
-	return verify(dir, s, Dir(dir), o)
+	return verify(dir, s, log, o)
+}
+
+// Signs reports whether the log in dir has signed anything, or is said to have.
+func Signs(dir string) bool {
+	for _, name := range []string{pubName, chainName, journalName, pastName} {
+		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // Verify is [VerifyDir] on the open log, up to its head.
@@ -109,8 +125,9 @@ func verify(dir string, s signed, log Checker, o VerifyOptions) (*Report, error)
 	if err != nil {
 		return nil, err
 	}
+	f.report.Log = checked
 	for _, p := range checked.Problems {
-		f.report.problem(damaged(p))
+		f.report.problem(Damaged(p))
 	}
 	f.finish()
 	t.unknown(f.report)

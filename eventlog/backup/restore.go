@@ -21,6 +21,11 @@ var ErrTarget = errors.New("cannot restore there")
 // ErrKey: a log is to go on under its old key, and may not.
 var ErrKey = errors.New("cannot go on as the same log")
 
+// ErrUnproven: the events are not those that were signed for.
+var ErrUnproven = errors.New("the events are not those that were signed for")
+
+var errDamaged = errors.New("what was restored is damaged")
+
 // RestoreOptions for [Restore].
 type RestoreOptions struct {
 	Until eventlog.Until
@@ -28,6 +33,10 @@ type RestoreOptions struct {
 	// will never go on where it was. Without it, it becomes a log of its own; see
 	// [audit.Restored].
 	Same bool
+	// Unproven restores a log, too, that is not what it was signed for.
+	Unproven bool
+	// Keys are whose signatures count; nil stands for those in the backup.
+	Keys *audit.Keys
 	// Complete is called with the directory, whole and checked, before it gets its
 	// name: what it does happens together with the restore, or not at all.
 	Complete func(dir string, r *Restored) error
@@ -254,15 +263,15 @@ func (r *restorer) assemble() error {
 	return r.failed
 }
 
-// check verifies what was restored, by the log's own checksums and by the root of
-// the tree that the backup was made at.
+// check verifies what was restored: by the log's own checksums, by the root of the
+// tree that the backup was made at, and by all that was signed for its events.
 func (r *restorer) check() error {
-	rep, err := eventlog.Check(r.dir, eventlog.CheckOptions{})
+	rep, unproven, err := r.verify()
 	if err != nil {
 		return err
 	}
 	if err := rep.Err(); err != nil {
-		return fmt.Errorf("what was restored is damaged: %w", err)
+		return fmt.Errorf("%w: %w", errDamaged, err)
 	}
 	from, to := &r.done.From, &r.done.To
 	if rep.Root != to.Root || to.Head == from.Head && Hash(rep.Root) != from.Root || to.Head > from.Head {
@@ -275,7 +284,40 @@ func (r *restorer) check() error {
 	if to.Head != want && r.o.Until.Time == 0 {
 		return &DamageError{"log", fmt.Sprintf("its events end at seq %d", to.Head), nil}
 	}
-	return nil
+	if r.o.Unproven {
+		return nil
+	}
+	return unproven
+}
+
+// verify checks the log that was restored. unproven says that it is sound, and not
+// what was signed for; that it ends earlier is no matter.
+func (r *restorer) verify() (rep *eventlog.CheckReport, unproven, err error) {
+	if !audit.Signs(r.dir) && r.o.Keys == nil {
+		rep, err = eventlog.Check(r.dir, eventlog.CheckOptions{})
+		return rep, nil, err
+	}
+	o := audit.VerifyOptions{}
+	if r.o.Keys != nil {
+		o.Keys = []*audit.Keys{r.o.Keys}
+	}
+	found, err := audit.VerifyDir(r.dir, o)
+	if err != nil {
+		rep, e := eventlog.Check(r.dir, eventlog.CheckOptions{})
+		return rep, fmt.Errorf("%w: %w", ErrUnproven, err), e
+	}
+	if found.Log.Err() != nil { // these are among the problems
+		return found.Log, nil, nil
+	}
+	for _, p := range found.Problems {
+		if !errors.Is(p, audit.ErrTruncated) {
+			return found.Log, fmt.Errorf("%w: %w", ErrUnproven, p), nil
+		}
+	}
+	if r.o.Keys != nil && found.Signed.Size == 0 {
+		return found.Log, fmt.Errorf("%w: nothing was", ErrUnproven), nil
+	}
+	return found.Log, nil, nil
 }
 
 // identity makes the restored log one of its own, or leaves it the one it was.

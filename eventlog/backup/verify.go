@@ -115,9 +115,13 @@ func Is(path string) bool {
 }
 
 // Verify reads the whole backup at path and names every file of it that is
-// damaged, missing, cut off or not of it. keys are whose signature counts; nil
-// stands for those in the backup. The error says that it could not be read, or
-// that it is none.
+// damaged, missing, cut off or not of it. The error says that it could not be read,
+// or that it is none.
+//
+// keys are whose signature counts. With them it is restored to a temporary
+// directory, and every event verified against what was signed; without, the head
+// that the manifest names must be what the key in the backup has signed for, and
+// that the files have these events is for a restore to find out.
 func Verify(ctx context.Context, path string, keys *audit.Keys) (*Report, error) {
 	st, err := os.Stat(path)
 	if err != nil {
@@ -132,7 +136,30 @@ func Verify(ctx context.Context, path string, keys *audit.Keys) (*Report, error)
 	if err == nil && len(r.Problems) == 0 && r.Checkpoint != "" {
 		r.signed(keys)
 	}
+	if err == nil && len(r.Problems) == 0 && keys != nil {
+		err = r.events(ctx, path, keys)
+	}
 	return r, err
+}
+
+// events verifies the events of the backup.
+func (r *Report) events(ctx context.Context, path string, keys *audit.Keys) (err error) {
+	dir, err := os.MkdirTemp("", "wfd-verify-*")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	_, err = Restore(ctx, path, filepath.Join(dir, "data"), RestoreOptions{Keys: keys})
+	var damage *DamageError
+	switch {
+	case errors.As(err, &damage):
+		r.problem(damage.File, err.Error())
+	case errors.Is(err, ErrUnproven), errors.Is(err, errDamaged):
+		r.problem("log", err.Error())
+	default:
+		return err
+	}
+	return nil
 }
 
 // signed checks that the head of the backup is what was signed for.
