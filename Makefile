@@ -5,6 +5,7 @@ GO        ?= go
 KILLS     ?= 200
 FUZZTIME  ?= 20s
 BENCHTIME ?= 1s
+EVENTS    ?= 300000
 BENCHLIMIT ?= 5s
 
 .PHONY: help build demo test lint race bench crash fuzz ui
@@ -36,7 +37,8 @@ race: ## all tests with the race detector, and a short round of kills
 bench: build ## every workload of wfd bench beside the raw disk, then the packages' benchmarks
 	for w in chain "chain --clients 1" "chain --clients 16" fanout recover idle replay list targets "log --steps 1" "log --steps 10" "log --steps 100" "log --steps 1000 --runs 500"; do \
 		bin/wfd bench $$w --limit $(BENCHLIMIT) || exit 1; echo; done
-	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) ./eventlog/... ./projection/... ./engine/... ./replay/...
+	$(GO) test -run '^$$' -bench Large -benchtime $(BENCHTIME) -timeout 4h ./eventlog/audit -events $(EVENTS)
+	$(GO) test -run '^$$' -bench . -skip Large -benchtime $(BENCHTIME) ./eventlog/... ./projection/... ./engine/... ./replay/...
 
 crash: ## kill the daemon KILLS times and look whether it kept its word
 	$(GO) test -count=1 -timeout 60m -v -run 'TestKill|TestNoticesLoss' ./cmd/wfd/internal/crash -kills $(KILLS)

@@ -14,7 +14,8 @@
 //     backup.
 //  4. [Restore] makes a directory that did not exist, or was empty, in one step:
 //     until then it has another name. It compares every file with the manifest,
-//     and the tree over the events with its root.
+//     the tree over the events with its root, and the events with all that was
+//     signed.
 //
 // # How to call it
 //
