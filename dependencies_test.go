@@ -20,7 +20,8 @@ var layers = map[string][]string{
 	"engine/machine":  {"engine/machine", "engine/workflow", "projection", "eventlog"},
 	"engine":          {"engine", "engine/workflow", "engine/machine", "projection", "eventlog"},
 	"replay":          {"replay", "engine/workflow", "engine/machine", "projection", "eventlog"},
-	"cmd/wfd":         {"cmd/wfd", "engine", "engine/workflow", "engine/machine", "replay", "projection", "eventlog", "examples"},
+	"client":          {"client"}, // what others import: the standard library, nothing of the engine
+	"cmd/wfd":         {"cmd/wfd", "client", "engine", "engine/workflow", "engine/machine", "replay", "projection", "eventlog", "examples"},
 	"examples":        {},
 }
 

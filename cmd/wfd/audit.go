@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wfd-dev/wfd/client"
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
-	"github.com/wfd-dev/wfd/cmd/wfd/internal/client"
 )
 
 func (a *app) audit() *cobra.Command {

@@ -14,8 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
-	"github.com/wfd-dev/wfd/cmd/wfd/internal/client"
+	"github.com/wfd-dev/wfd/client"
 	"github.com/wfd-dev/wfd/eventlog/audit"
 )
 
@@ -170,7 +169,7 @@ func copyLines(w io.Writer, r *bufio.Reader) error {
 	problem := []byte(`{"type":"urn:`)
 	for {
 		if b, _ := r.Peek(len(problem)); bytes.Equal(b, problem) {
-			p := &api.Problem{}
+			p := &client.Problem{}
 			if err := json.NewDecoder(r).Decode(p); err != nil {
 				return fmt.Errorf("%w: the stream broke off", client.ErrUnreachable)
 			}

@@ -16,8 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
-	"github.com/wfd-dev/wfd/cmd/wfd/internal/client"
+	"github.com/wfd-dev/wfd/client"
 	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/eventlog/audit"
 	"github.com/wfd-dev/wfd/eventlog/backup"
@@ -88,8 +87,10 @@ func (a *app) makeBackup(ctx context.Context, dest string, withKey bool) (_ *bac
 	defer resp.Body.Close()
 	done, err := to.Receive(ctx, resp.Body)
 	var said *backup.ProblemError
-	if p := (&api.Problem{}); errors.As(err, &said) && json.Unmarshal(said.Text, p) == nil && p.Type != "" {
-		return nil, p
+	if errors.As(err, &said) {
+		if p, ok := client.ParseProblem(said.Text); ok {
+			return nil, p
+		}
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) && ctx.Err() == nil {
 		return nil, fmt.Errorf("%w: %w", client.ErrUnreachable, err)

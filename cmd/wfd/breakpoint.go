@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/wfd-dev/wfd/client"
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
-	"github.com/wfd-dev/wfd/cmd/wfd/internal/client"
 	"github.com/wfd-dev/wfd/engine/workflow"
 )
 

@@ -13,8 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wfd-dev/wfd/client"
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
-	"github.com/wfd-dev/wfd/cmd/wfd/internal/client"
 	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/eventlog/audit"
 	"github.com/wfd-dev/wfd/eventlog/zseal"
@@ -134,7 +134,7 @@ func (a *app) look(ctx context.Context, run string, l *looking) (*session, strin
 
 // into returns a way into a log that nobody works on.
 func (a *app) into(log eventlog.Log) *session {
-	return &session{Client: client.Inside(api.NewPast(log, api.Options{Version: buildVersion()}), localActor()), past: true}
+	return &session{Client: inside(api.NewPast(log, api.Options{Version: buildVersion()})), past: true}
 }
 
 // readCapsule reads a capsule, and says who vouches for it.

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/wfd-dev/wfd/cmd/wfd/internal/client"
+	"github.com/wfd-dev/wfd/client"
 )
 
 func (a *app) checkpoint() *cobra.Command {

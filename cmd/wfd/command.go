@@ -5,7 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/wfd-dev/wfd/cmd/wfd/internal/client"
+	"github.com/wfd-dev/wfd/client"
 )
 
 // reasoned is a command that gives a run a command and a reason. more, if not nil,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -14,8 +15,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wfd-dev/wfd/client"
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
-	"github.com/wfd-dev/wfd/cmd/wfd/internal/client"
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/host"
 	"github.com/wfd-dev/wfd/engine"
 	"github.com/wfd-dev/wfd/engine/agent"
@@ -27,7 +28,7 @@ import (
 )
 
 const (
-	defaultAddr = "127.0.0.1:7117"
+	defaultAddr = client.DefaultAddr
 	// probeTime is how long a daemon at the default address has to answer.
 	probeTime = 500 * time.Millisecond
 	// heldTime is how long a directory is waited for that another command holds
@@ -204,7 +205,7 @@ func (a *app) connect(ctx context.Context, n need) (*session, error) {
 		case a.sources["prices"] == aFlag: // set for good, it is for when there is no daemon
 			return nil, usagef(inside, "prices", a.addr)
 		}
-		c, err := client.New(a.addr, a.token)
+		c, err := client.New(a.addr, client.Token(a.token))
 		if err != nil {
 			return nil, usagef("%w", err)
 		}
@@ -231,7 +232,7 @@ func (a *app) connect(ctx context.Context, n need) (*session, error) {
 			return nil, errors.Join(err, h.Close())
 		}
 	}
-	return &session{Client: client.Inside(h.API, localActor()), host: h}, nil
+	return &session{Client: inside(h.API), host: h}, nil
 }
 
 func (a *app) dataDir() (string, error) {
@@ -245,7 +246,7 @@ func (a *app) dataDir() (string, error) {
 func (a *app) answers(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
-	c, err := client.New(defaultAddr, "")
+	c, err := client.New(defaultAddr)
 	if err != nil {
 		return false
 	}
@@ -285,6 +286,15 @@ func asStorage(dir string, err error) error {
 		return nil
 	}
 	return fmt.Errorf("%w: %s: %w", errStorage, dir, err)
+}
+
+// inside returns a client of an API in this process.
+func inside(h http.Handler) *client.Client {
+	c, err := client.New("wfd", client.Transport(api.Inside(h, localActor())), client.Patience(0))
+	if err != nil {
+		panic("wfd: " + err.Error()) // made of constants
+	}
+	return c
 }
 
 // localActor names the one who works on a directory of this machine.

@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
-	"github.com/wfd-dev/wfd/cmd/wfd/internal/client"
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/host"
 	"github.com/wfd-dev/wfd/engine/agent"
 	"github.com/wfd-dev/wfd/engine/agent/roster"
@@ -69,7 +68,7 @@ breakpoint names; child runs too.`,
 				}
 			}
 			return a.daemon(cmd.Context(), change, func(ctx context.Context, h *host.Host) {
-				r := registrar{a: a, s: &session{Client: client.Inside(h.API, localActor())}, seen: map[string]stamp{}, workflows: map[string]*workflow.Workflow{}}
+				r := registrar{a: a, s: &session{Client: inside(h.API)}, seen: map[string]stamp{}, workflows: map[string]*workflow.Workflow{}}
 				if bundled {
 					r.look(ctx, examples.Files)
 				}

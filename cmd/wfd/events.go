@@ -1,21 +1,17 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/url"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
-	"github.com/wfd-dev/wfd/cmd/wfd/internal/client"
+	"github.com/wfd-dev/wfd/client"
 	"github.com/wfd-dev/wfd/projection/event"
 )
 
@@ -79,31 +75,15 @@ func readEvents(ctx context.Context, s *session, args []string, r reading, f fun
 	if r.tokens {
 		q.Set("tokens", "true")
 	}
-	resp, err := s.Open(ctx, client.Request{Path: path, Query: q, Accept: "application/x-ndjson"})
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	lines := bufio.NewReaderSize(resp.Body, 64<<10)
-	for {
-		b, err := lines.ReadBytes('\n')
-		if b = bytes.TrimSpace(b); len(b) > 0 && err == nil {
-			if p := (&api.Problem{}); bytes.HasPrefix(b, []byte(`{"type":"urn:`)) && json.Unmarshal(b, p) == nil {
-				return p
-			}
-			err = f(b)
+	for raw, err := range s.Lines(ctx, client.Request{Path: path, Query: q}) {
+		if err == nil {
+			err = f(raw)
 		}
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil && ctx.Err() != nil:
-			return ctx.Err()
-		case errors.Is(err, io.ErrUnexpectedEOF):
-			return fmt.Errorf("%w: the stream broke off", client.ErrUnreachable)
-		case err != nil:
+		if err != nil {
 			return err
 		}
 	}
+	return nil
 }
 
 // eventPrinter prints events as they come.

@@ -2,13 +2,14 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
-	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
-	"github.com/wfd-dev/wfd/cmd/wfd/internal/client"
+	"github.com/wfd-dev/wfd/client"
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/host"
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/eventlog"
@@ -50,7 +51,7 @@ func usagef(format string, args ...any) error {
 // exitCode returns the code for what a command ended with.
 func exitCode(err error) int {
 	var c *coded
-	var p *api.Problem
+	var p *client.Problem
 	var defects workflow.Problems
 	var corrupt *eventlog.CorruptError
 	switch {
@@ -78,11 +79,11 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
-func problemCode(p *api.Problem) int {
+func problemCode(p *client.Problem) int {
 	switch {
-	case p.OfType("starting"):
+	case p.Slug() == "starting":
 		return exitUnreachable
-	case p.OfType("outcome-unknown"), p.OfType("stopped"), p.OfType("disk-full"), p.OfType("corrupt"):
+	case slices.Contains([]string{"outcome-unknown", "stopped", "disk-full", "corrupt"}, p.Slug()):
 		return exitStorage
 	case p.Status == 404:
 		return exitNotFound
@@ -92,6 +93,14 @@ func problemCode(p *api.Problem) int {
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// defectsOf returns what a problem says is wrong with a definition.
+func defectsOf(p *client.Problem) (defects workflow.Problems) {
+	if raw, err := json.Marshal(p.Defects); err == nil && len(p.Defects) > 0 {
+		json.Unmarshal(raw, &defects) // of the same fields
+	}
+	return defects
 }
 
 // exit says what a command ended with and returns the exit code.
@@ -108,10 +117,10 @@ func (a *app) say(err error) {
 	if errors.Is(err, context.Canceled) {
 		err = errors.New("interrupted")
 	}
-	var p *api.Problem
+	var p *client.Problem
 	var defects workflow.Problems
 	if errors.As(err, &p) {
-		defects = p.Problems
+		defects = defectsOf(p)
 	} else {
 		errors.As(err, &defects)
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/wfd-dev/wfd/cmd/wfd/internal/client"
+	"github.com/wfd-dev/wfd/client"
 	"github.com/wfd-dev/wfd/engine/workflow"
 )
 

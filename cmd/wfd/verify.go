@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/wfd-dev/wfd/cmd/wfd/internal/client"
+	"github.com/wfd-dev/wfd/client"
 	"github.com/wfd-dev/wfd/replay"
 )
 

@@ -5,14 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
-	"github.com/wfd-dev/wfd/cmd/wfd/internal/client"
+	"github.com/wfd-dev/wfd/client"
 )
 
 // changing are the flags of every command that changes a run.
@@ -36,14 +33,6 @@ func (c *changing) need() need {
 	}
 	return writes
 }
-
-const (
-	// pollTime is how long one request waits for a run.
-	pollTime = 30 * time.Second
-	// returnTime is how long a daemon that went away has to come back while a
-	// run is waited for.
-	returnTime = 30 * time.Second
-)
 
 // finish waits for the run, if that is asked for, and prints it.
 func (a *app) finish(ctx context.Context, s *session, raw json.RawMessage, c *changing) error {
@@ -94,46 +83,21 @@ func (a *app) unless() string {
 // process also when only somebody outside can move it, who could not do so meanwhile.
 // The run as it stands comes with a timeout, too.
 func (a *app) settle(ctx context.Context, s *session, id string, timeout time.Duration) (json.RawMessage, error) {
-	q := url.Values{"wait": {pollTime.String()}}
-	if s.inside() {
-		q.Set("until", "idle")
-	}
 	if timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
-	req := client.Request{Path: runPath(id), Query: q}
-	var away time.Time // since when the daemon has been away
-	for ctx.Err() == nil {
-		raw, _, err := s.Do(ctx, req)
-		var p *api.Problem
-		switch {
-		case err == nil:
-			away = time.Time{}
-			var r client.Run
-			if err := json.Unmarshal(raw, &r); err != nil {
-				return nil, err
-			}
-			if r.Terminal() || r.Status == "paused" || s.inside() && r.Idle {
-				return raw, nil
-			}
-		case ctx.Err() != nil:
-		case errors.Is(err, client.ErrUnreachable), errors.As(err, &p) && p.Status == http.StatusServiceUnavailable:
-			// A daemon that is restarted takes its runs up.
-			if away.IsZero() {
-				away = time.Now()
-			}
-			if time.Since(away) > returnTime || s.inside() {
-				return nil, err
-			}
-			select {
-			case <-time.After(200 * time.Millisecond):
-			case <-ctx.Done():
-			}
-		default:
-			return nil, err
-		}
+	wait := s.Wait
+	if s.inside() {
+		wait = s.WaitIdle
+	}
+	r, err := wait(ctx, id)
+	if err == nil {
+		return r.Raw, nil
+	}
+	if ctx.Err() == nil {
+		return nil, err
 	}
 	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return nil, ctx.Err()
@@ -145,7 +109,7 @@ func (a *app) settle(ctx context.Context, s *session, id string, timeout time.Du
 	late := &coded{exitTimeout, fmt.Errorf("run %s is not done after %s; %s", id, timeout, goes)}
 	now, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTime)
 	defer cancel()
-	raw, _, err := s.Do(now, client.Request{Path: req.Path})
+	raw, _, err := s.Do(now, client.Request{Path: runPath(id)})
 	if err != nil {
 		return nil, late // without the run: the timeout says enough
 	}

@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wfd-dev/wfd/client"
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
-	"github.com/wfd-dev/wfd/cmd/wfd/internal/client"
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/replay"
 )

@@ -8,7 +8,7 @@ package stepper
 import (
 	"strings"
 
-	"github.com/wfd-dev/wfd/cmd/wfd/internal/client"
+	"github.com/wfd-dev/wfd/client"
 	"github.com/wfd-dev/wfd/projection/event"
 	"github.com/wfd-dev/wfd/projection/run"
 	"github.com/wfd-dev/wfd/replay"

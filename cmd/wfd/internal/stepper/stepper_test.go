@@ -12,7 +12,7 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 
-	"github.com/wfd-dev/wfd/cmd/wfd/internal/client"
+	"github.com/wfd-dev/wfd/client"
 	"github.com/wfd-dev/wfd/projection/event"
 	"github.com/wfd-dev/wfd/projection/run"
 	"github.com/wfd-dev/wfd/replay"

@@ -1,12 +1,14 @@
-package client
+package api
 
 import (
 	"context"
 	"io"
 	"net/http"
-
-	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
 )
+
+// Inside returns a transport that calls a handler in this process. Requests are made
+// by actor and pass without a token.
+func Inside(h http.Handler, actor string) http.RoundTripper { return inside{h, actor} }
 
 // inside is a transport that calls a handler instead of a socket.
 type inside struct {
@@ -20,7 +22,7 @@ func (t inside) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := r.Context().Err(); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(api.WithActor(r.Context(), t.actor))
+	ctx, cancel := context.WithCancel(WithActor(r.Context(), t.actor))
 	r = r.Clone(ctx)
 	if r.Body == nil {
 		r.Body = http.NoBody

@@ -32,6 +32,10 @@ type Run struct {
 	Content     string            `json:"content"`
 	// Breakpoint is set on a run that is paused at one.
 	Breakpoint *Breakpoint `json:"breakpoint"`
+
+	// Raw is the run as it came, with what this type has no field for. The methods of
+	// Client set it.
+	Raw json.RawMessage `json:"-"`
 }
 
 // Breakpoint is what a run is about to do.
@@ -45,6 +49,9 @@ type Breakpoint struct {
 func (r *Run) Terminal() bool {
 	return r.Status == "completed" || r.Status == "failed" || r.Status == "cancelled"
 }
+
+// Settled reports whether the run has ended or is paused.
+func (r *Run) Settled() bool { return r.Terminal() || r.Status == "paused" }
 
 // Parent is the node of another run that a run was started by.
 type Parent struct {

@@ -1,9 +1,8 @@
-// Package client speaks to the API for the CLI: over a socket, or straight to a
-// handler in the same process.
 package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,23 +10,43 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
-
-	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
+	"time"
 )
+
+// DefaultAddr is where a daemon listens that was told nothing else.
+const DefaultAddr = "127.0.0.1:7117"
 
 // ErrUnreachable: no daemon answers at the address.
 var ErrUnreachable = errors.New("no daemon answers")
 
-// Client makes requests to one API.
+// Client makes requests to one daemon. Its methods may be called from several
+// goroutines.
 type Client struct {
-	http  *http.Client
-	base  string
-	token string
+	http     *http.Client
+	base     string
+	token    string
+	patience time.Duration
 }
 
+// Option changes how a client works.
+type Option func(*Client)
+
+// Token is sent with every request, to a daemon that asks for one.
+func Token(token string) Option { return func(c *Client) { c.token = token } }
+
+// Transport makes the requests, in the place of http.DefaultTransport.
+func Transport(rt http.RoundTripper) Option { return func(c *Client) { c.http.Transport = rt } }
+
+// Patience is how long a daemon that cannot be reached, that starts, or that has too
+// much to do, is asked again before it counts as an error; 30s if it is not said.
+func Patience(d time.Duration) Option { return func(c *Client) { c.patience = d } }
+
+const defaultPatience = 30 * time.Second
+
 // New returns a client of the daemon at addr, host:port or a URL.
-func New(addr, token string) (*Client, error) {
+func New(addr string, options ...Option) (*Client, error) {
 	if !strings.Contains(addr, "://") {
 		addr = "http://" + addr
 	}
@@ -35,12 +54,17 @@ func New(addr, token string) (*Client, error) {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fmt.Errorf("address %q: want host:port or a URL", addr)
 	}
-	return &Client{http: &http.Client{}, base: strings.TrimSuffix(u.String(), "/"), token: token}, nil
+	c := &Client{http: &http.Client{}, base: strings.TrimSuffix(u.String(), "/"), patience: defaultPatience}
+	for _, o := range options {
+		o(c)
+	}
+	return c, nil
 }
 
-// Inside returns a client of a handler in this process.
-func Inside(h http.Handler, actor string) *Client {
-	return &Client{http: &http.Client{Transport: inside{h, actor}}, base: "http://wfd"}
+// FromEnv returns a client of the daemon that the environment names, as the command
+// line has it: WFD_ADDR, else [DefaultAddr], and WFD_TOKEN.
+func FromEnv(options ...Option) (*Client, error) {
+	return New(cmp.Or(os.Getenv("WFD_ADDR"), DefaultAddr), append([]Option{Token(os.Getenv("WFD_TOKEN"))}, options...)...)
 }
 
 // Request is one request. In is sent as JSON unless it is a []byte.
@@ -54,8 +78,8 @@ type Request struct {
 	Key    string // Idempotency-Key
 }
 
-// Do makes a request and returns the answer's body and status. An answer that is
-// a problem is a *api.Problem.
+// Do makes a request, once, and returns the answer's body and status. An answer that
+// is a problem is a *Problem.
 func (c *Client) Do(ctx context.Context, r Request) (json.RawMessage, int, error) {
 	resp, err := c.Open(ctx, r)
 	if err != nil {
@@ -64,12 +88,12 @@ func (c *Client) Do(ctx context.Context, r Request) (json.RawMessage, int, error
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return nil, 0, fmt.Errorf("%w: the answer broke off: %w", ErrUnreachable, err)
+		return nil, 0, brokenOff(ctx, err)
 	}
 	return b, resp.StatusCode, nil
 }
 
-// Get makes a request and decodes the answer into out.
+// Get makes a request, once, and decodes the answer into out.
 func (c *Client) Get(ctx context.Context, r Request, out any) error {
 	b, _, err := c.Do(ctx, r)
 	if err == nil {
@@ -78,7 +102,7 @@ func (c *Client) Get(ctx context.Context, r Request, out any) error {
 	return err
 }
 
-// Open makes a request and returns the answer with its body open.
+// Open makes a request, once, and returns the answer with its body open.
 func (c *Client) Open(ctx context.Context, r Request) (*http.Response, error) {
 	var body io.Reader
 	media := r.Type
@@ -128,11 +152,19 @@ func (c *Client) Open(ctx context.Context, r Request) (*http.Response, error) {
 	defer resp.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(resp.Body, 4<<20))
 	if err != nil {
-		return nil, fmt.Errorf("%w: the answer broke off: %w", ErrUnreachable, err)
+		return nil, brokenOff(ctx, err)
 	}
-	p := &api.Problem{}
-	if json.Unmarshal(b, p) != nil || p.Type == "" {
+	p, ok := ParseProblem(b)
+	if !ok {
 		return nil, fmt.Errorf("%w at %s: %s is not an answer of wfd", ErrUnreachable, c.base, resp.Status)
 	}
+	p.retryAfter(resp.Header.Get("Retry-After"))
 	return nil, p
+}
+
+func brokenOff(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return fmt.Errorf("%w: the answer broke off: %w", ErrUnreachable, err)
 }
