@@ -36,6 +36,8 @@ var homes = map[string][]string{
 	"github.com/danielgtaylor/huma":   {"cmd/wfd/internal/api"},
 	"github.com/spf13/cobra":          {"cmd/wfd"},
 	"code.dny.dev/ssrf":               {"engine/agent"},
+	"github.com/coreos/go-oidc":       {"cmd/wfd/internal/oidc"},
+	"github.com/go-jose":              {"cmd/wfd/internal/oidc"},
 	"golang.org/x/mod/sumdb":          {"eventlog"},
 	"github.com/klauspost/compress":   {"eventlog"},
 	"github.com/openai":               {"engine/agent/openai"},

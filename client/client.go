@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -38,6 +39,14 @@ func Token(token string) Option { return func(c *Client) { c.token = token } }
 
 // Transport makes the requests, in the place of http.DefaultTransport.
 func Transport(rt http.RoundTripper) Option { return func(c *Client) { c.http.Transport = rt } }
+
+// TLS is how the client speaks TLS, with an address that says https: whom it trusts, and
+// the certificate that it shows.
+func TLS(config *tls.Config) Option {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = config
+	return Transport(transport)
+}
 
 // Patience is how long a daemon that cannot be reached, that starts, or that has too
 // much to do, is asked again before it counts as an error; 30s if it is not said.

@@ -98,7 +98,8 @@ type Engine struct {
 	snapshots snapshots
 	erasures  *erasures
 	compact   *compactor
-	custody   sync.Mutex    // held while Record appends
+	custody   sync.Mutex // held while Record appends
+	access    accesses
 	looksBack sync.Mutex    // one reads far back in a run at a time
 	importing sync.Mutex    // held by an import
 	failed    chan struct{} // closed when the engine has stopped by itself

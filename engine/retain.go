@@ -52,9 +52,9 @@ func parsePolicy(s string) (p Policy, err error) {
 		key, value, _ := strings.Cut(strings.TrimSpace(part), "=")
 		switch key {
 		case "after":
-			p.After, err = parseAge(value)
+			p.After, err = ParseAge(value)
 		case "drop_after":
-			p.DropAfter, err = parseAge(value)
+			p.DropAfter, err = ParseAge(value)
 		case "runs":
 			if p.Runs, err = strconv.Atoi(value); err != nil || p.Runs < 1 {
 				err = fmt.Errorf("%q is not a number of runs from 1", value)
@@ -78,8 +78,8 @@ func parsePolicy(s string) (p Policy, err error) {
 	return p, nil
 }
 
-// parseAge reads a duration, with days besides: 30d, 36h, 90m.
-func parseAge(s string) (time.Duration, error) {
+// ParseAge reads a duration, with days besides: 30d, 36h, 90m.
+func ParseAge(s string) (time.Duration, error) {
 	days, ok := strings.CutSuffix(s, "d")
 	if n, err := strconv.ParseUint(days, 10, 16); ok && err == nil && n > 0 {
 		return time.Duration(n) * 24 * time.Hour, nil

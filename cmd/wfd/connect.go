@@ -205,7 +205,11 @@ func (a *app) connect(ctx context.Context, n need) (*session, error) {
 		case a.sources["prices"] == aFlag: // set for good, it is for when there is no daemon
 			return nil, usagef(inside, "prices", a.addr)
 		}
-		c, err := client.New(a.addr, client.Token(a.token))
+		secured, err := a.certs.Load()
+		if err != nil {
+			return nil, usagef("TLS: %w", err)
+		}
+		c, err := client.New(a.addr, client.Token(a.token), client.TLS(secured))
 		if err != nil {
 			return nil, usagef("%w", err)
 		}

@@ -88,6 +88,7 @@ breakpoint names; child runs too.`,
 	}
 	breakFlag(cmd.Flags(), &breaks)
 	a.engine.register(cmd)
+	a.door.register(cmd)
 	return cmd
 }
 

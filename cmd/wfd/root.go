@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wfd-dev/wfd/cmd/wfd/internal/host"
 	"github.com/wfd-dev/wfd/engine/secret"
 )
 
@@ -25,7 +26,9 @@ type app struct {
 	output, jq                string
 	logFormat, logLevel       string
 
+	certs   host.Certificates // of this side of TLS
 	engine  engineFlags
+	door    doorFlags
 	sources map[string]source // of the settings that are set
 	secrets atomic.Pointer[secret.Store]
 }
@@ -76,6 +79,9 @@ else the directory ` + "$XDG_DATA_HOME/wfd" + `.`,
 	f := root.PersistentFlags()
 	f.StringVar(&a.addr, "addr", "", "address of the daemon: host:port or a URL (serve and dev: to listen on)")
 	f.StringVar(&a.token, "token", "", "token that the daemon asks for")
+	f.StringVar(&a.certs.Cert, "tls-cert", "", "file with the certificate to show: the daemon's, or a client's")
+	f.StringVar(&a.certs.Key, "tls-key", "", "file with its key")
+	f.StringVar(&a.certs.CA, "tls-ca", "", "file with who must have signed the other side's certificate; by default, for a client, the system's")
 	f.StringVar(&a.data, "data", "", "work on this data directory")
 	f.StringVar(&a.config, "config", "", "read settings from this YAML file")
 	f.StringVarP(&a.output, "output", "o", "table", "table, json, ndjson or yaml")
@@ -87,7 +93,7 @@ else the directory ` + "$XDG_DATA_HOME/wfd" + `.`,
 		a.runCommand(), a.ls(), a.show(), a.events(), a.watch(), a.state(), a.inbox(),
 		a.signal(), a.answer(), a.pause(), a.resume(), a.cancel(), a.retry(), a.checkpoint(), a.fork(),
 		a.verify(), a.whatif(), a.diff(), a.replay(), a.why(), a.export(), a.importCommand(),
-		a.workflow(), a.agent(), a.worker(), a.cost(), a.audit(), a.schema(), a.erase(), a.compact(), a.du(),
+		a.workflow(), a.agent(), a.worker(), a.tokens(), a.cost(), a.audit(), a.schema(), a.erase(), a.compact(), a.du(),
 		a.backup(), a.restore(),
 		a.check(), a.checkLog(), a.sim(), a.bench(), a.benchChild(), a.version(),
 	)

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/host"
+	"github.com/wfd-dev/wfd/cmd/wfd/internal/oidc"
 )
 
 func (a *app) serve() *cobra.Command {
@@ -20,14 +22,57 @@ func (a *app) serve() *cobra.Command {
 standard output; /readyz is green once it takes commands. SIGTERM and SIGINT end it
 in order; a second one ends it at once.`,
 		Example: `  wfd serve --data ./data
-  wfd serve --addr 127.0.0.1:0 --token "$(cat token)"`,
+  wfd serve --addr 127.0.0.1:0 --token "$(cat token)"
+  wfd serve --addr 0.0.0.0:7117 --auth --tls-cert wfd.crt --tls-key wfd.key`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.daemon(cmd.Context(), nil, nil)
 		},
 	}
 	a.engine.register(cmd)
+	a.door.register(cmd)
 	return cmd
+}
+
+// doorFlags say who comes in at a daemon.
+type doorFlags struct {
+	auth                      bool
+	hosts                     []string
+	issuer, audience, jwtKeys string
+}
+
+func (d *doorFlags) register(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.BoolVar(&d.auth, "auth", false, "let nobody in who does not say who he is, by a token or a certificate; an address that others can reach needs it")
+	f.StringSliceVar(&d.hosts, "host", nil, "name by which requests may address the daemon, beside those of its address and certificate; may be repeated")
+	f.StringVar(&d.issuer, "jwt-issuer", "", "let in who brings a token of this OpenID Connect provider (its URL)")
+	f.StringVar(&d.audience, "jwt-audience", "", "what these tokens must be for")
+	f.StringVar(&d.jwtKeys, "jwt-keys", "", "file with the provider's keys, a JWK set; by default they are found by its discovery document")
+}
+
+// open makes the settings of a door those of a host that listens at addr.
+func (a *app) open(addr string, o *host.Options) (net.Listener, error) {
+	d := host.Door{Addr: addr, Names: a.door.hosts, Auth: a.door.auth || a.token != ""}
+	if a.certs.Cert != "" || a.certs.Key != "" || a.certs.CA != "" {
+		d.TLS = &a.certs
+	}
+	o.Auth, o.Token = d.Auth, a.token
+	if a.door.issuer != "" || a.door.audience != "" {
+		provider, err := oidc.Open(oidc.Options{Issuer: a.door.issuer, Audience: a.door.audience, Keys: a.door.jwtKeys})
+		if err != nil {
+			return nil, usagef("--jwt-issuer: %w", err)
+		}
+		o.Identify = provider.Identify
+	}
+	l, names, err := host.Listen(d)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, &coded{exitConflict, fmt.Errorf("%w\nhint: is a daemon running already? --addr names another address", err)}
+	}
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	o.Hosts = names
+	return l, nil
 }
 
 // daemon serves a data directory until ctx ends. change may adjust the options;
@@ -53,20 +98,19 @@ func (a *app) daemon(ctx context.Context, change func(*host.Options), ready func
 	if addr == "" {
 		addr = defaultAddr
 	}
-	l, hosts, err := host.Listen(addr)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return &coded{exitConflict, fmt.Errorf("%w\nhint: is a daemon running already? --addr names another address", err)}
-	}
+	l, err := a.open(addr, &o)
 	if err != nil {
-		return usagef("%w", err)
+		return err
 	}
-	o.Token, o.Hosts = a.token, hosts
 	h, err := openDir(ctx, o, true)
 	if err != nil {
 		l.Close()
 		return err
 	}
 	url := "http://" + l.Addr().String()
+	if a.certs.Cert != "" {
+		url = "https://" + l.Addr().String()
+	}
 	if err := h.Log.SetAddress(l.Addr().String()); err != nil {
 		l.Close()
 		return asStorage(dir, errors.Join(err, h.Close()))

@@ -21,6 +21,7 @@ var fromOutside = []string{
 	"addr", "token", "data", "config", "output", "log-format", "log-level",
 	"replies", "no-exec", "allow-env", "queue", "secrets", "prices", "agents", "provider", "model", "no-spawn", "mcp",
 	"retain", "retain-every", "keep-checkpoints",
+	"auth", "host", "jwt-issuer", "jwt-audience", "jwt-keys", "tls-cert", "tls-key", "tls-ca",
 }
 
 // A source is where a setting comes from; the greater one counts.

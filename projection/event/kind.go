@@ -55,8 +55,10 @@ const (
 	KindLogRestored eventlog.Kind = 130
 	KindKeyRotated  eventlog.Kind = 131
 
-	KindChatTurn  eventlog.Kind = 140
-	KindChatEnded eventlog.Kind = 141
+	KindChatTurn     eventlog.Kind = 140
+	KindChatEnded    eventlog.Kind = 141
+	KindTokenCreated eventlog.Kind = 180
+	KindTokenRevoked eventlog.Kind = 181
 )
 
 type kindInfo struct {
@@ -102,6 +104,8 @@ var kinds = map[eventlog.Kind]kindInfo{
 	KindKeyRotated:           {"key.rotated", func() Payload { return new(KeyRotated) }},
 	KindChatTurn:             {"chat.turn", func() Payload { return new(ChatTurn) }},
 	KindChatEnded:            {"chat.ended", func() Payload { return new(ChatEnded) }},
+	KindTokenCreated:         {"token.created", func() Payload { return new(TokenCreated) }},
+	KindTokenRevoked:         {"token.revoked", func() Payload { return new(TokenRevoked) }},
 }
 
 var kindsByName = func() map[string]eventlog.Kind {

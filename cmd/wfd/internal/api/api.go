@@ -15,6 +15,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/wfd-dev/wfd/engine"
+	"github.com/wfd-dev/wfd/engine/access"
 	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/eventlog/backup"
 	"github.com/wfd-dev/wfd/projection"
@@ -39,8 +40,14 @@ type Options struct {
 	// Ready returns why commands are not taken yet, nil once they are.
 	Ready   func() error
 	Version string
-	Token   string   // "": none is asked for
-	Hosts   []string // names that requests may be addressed to; nil: any
+	// Auth lets nobody in who does not say who he is. Without, requests that bring no
+	// token are the user's of this machine, and may do everything.
+	Auth  bool
+	Token string // of somebody who may do everything; "": there is none
+	// Identify tells who brings a token that is none of the log: of an identity
+	// provider. nil: nobody else is known.
+	Identify func(ctx context.Context, token string) (access.Principal, error)
+	Hosts    []string // names that requests may be addressed to; nil: any
 	// Page are the handlers of the page by pattern. They show no data, so that they are
 	// open without a token.
 	Page map[string]http.Handler
@@ -95,6 +102,7 @@ func New(o Options) *API {
 	a.dev(h)
 	a.mux.HandleFunc("POST /v1/session", a.session)
 	a.open["POST /v1/session"] = true
+	a.tokens(h)
 	return a.serving(h)
 }
 
@@ -195,7 +203,7 @@ func register[I, O any](h huma.API, op operation, f func(context.Context, *I) (*
 	}
 	huma.Register(h, huma.Operation{
 		Method: op.method, Path: op.path, OperationID: op.id, Summary: op.summary, DefaultStatus: op.status,
-		MaxBodyBytes: op.body + 1, BodyReadTimeout: bodyTime, Tags: []string{op.tag},
+		MaxBodyBytes: op.body + 1, BodyReadTimeout: bodyTime, Tags: []string{op.tag}, Middlewares: lets(op.id),
 	}, func(ctx context.Context, in *I) (*O, error) {
 		out, err := f(ctx, in)
 		if err != nil {
@@ -245,15 +253,7 @@ func (r OfRun) id() (eventlog.RunID, error) {
 	return id, nil
 }
 
-type actorKey struct{}
-
-// WithActor returns a context for requests that come from within the process:
-// they are made by actor and pass without a token.
-func WithActor(ctx context.Context, actor string) context.Context {
-	return context.WithValue(ctx, actorKey{}, actor)
-}
-
 func by(ctx context.Context, k Keyed) engine.By {
-	actor, _ := ctx.Value(actorKey{}).(string)
-	return engine.By{Actor: actor, Key: k.Key}
+	who, _ := ctx.Value(principalKey{}).(access.Principal)
+	return engine.By{Actor: who.Actor, Key: k.Key}
 }

@@ -12,7 +12,7 @@ import (
 // Deed is an event that somebody caused, and how he came in.
 type Deed struct {
 	event.View
-	How string `json:"how" doc:"directory: a command on the data directory, by a user of the machine; token: the API, with the token; loopback: the API of a daemon without a token; engine and runner: the daemon itself; imported: in another log, whatever the name says"`
+	How string `json:"how" doc:"directory: a command on the data directory, by a user of the machine; token: the API, with a token; certificate: the API, with a client certificate; provider: the API, with a token of an identity provider; loopback: the API of a daemon without a token; engine and runner: the daemon itself; imported: in another log, whatever the name says"`
 }
 
 type deedsInput struct {
@@ -43,6 +43,8 @@ var commandKinds = map[eventlog.Kind]bool{
 	event.KindPayloadErased:        true,
 	event.KindLogRestored:          true,
 	event.KindKeyRotated:           true,
+	event.KindTokenCreated:         true,
+	event.KindTokenRevoked:         true,
 }
 
 // howOf says how an actor came in.
@@ -50,10 +52,14 @@ func howOf(actor string) string {
 	switch {
 	case strings.HasPrefix(actor, "cli:"):
 		return "directory"
-	case actor == "api:token":
+	case actor == "api:token", strings.HasPrefix(actor, "token:"):
 		return "token"
 	case actor == "api:local":
 		return "loopback"
+	case strings.HasPrefix(actor, "cert:"):
+		return "certificate"
+	case strings.HasPrefix(actor, "jwt:"):
+		return "provider"
 	case strings.HasPrefix(actor, "runner:"):
 		return "runner"
 	case event.IsImported(actor):

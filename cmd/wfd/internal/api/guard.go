@@ -1,16 +1,19 @@
 package api
 
 import (
-	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"runtime/debug"
 	"slices"
 	"strings"
+
+	"github.com/wfd-dev/wfd/engine/access"
+	"github.com/wfd-dev/wfd/eventlog"
 )
 
 // guard lets in what may come in, and makes every error a problem.
@@ -30,7 +33,7 @@ func (a *API) guard(next http.Handler) http.Handler {
 				writeProblem(w, problem("internal", "the request could not be served; the daemon's log says why", ""))
 			}
 		}()
-		if _, inside := r.Context().Value(actorKey{}).(string); inside {
+		if _, inside := r.Context().Value(principalKey{}).(access.Principal); inside {
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -42,13 +45,11 @@ func (a *API) guard(next http.Handler) http.Handler {
 			writeProblem(w, problem("forbidden", err.Error(), "requests from other sites are not accepted"))
 			return
 		}
-		actor := "api:local"
-		if a.o.Token != "" {
-			actor = "api:token"
-			if _, pattern := a.mux.Handler(r); !a.open[pattern] && !a.hasToken(r) && !a.hasSession(r) {
-				writeProblem(w, problem("unauthorized", "the request has no token, or a wrong one", "send Authorization: Bearer <token>; the CLI takes --token or WFD_TOKEN"))
-				return
-			}
+		who, err := a.whoIs(r)
+		if err != nil {
+			a.o.Logger.Debug("a request was not let in", "method", r.Method, "path", r.URL.Path, "from", r.RemoteAddr, "error", err)
+			writeProblem(w, AsProblem(err))
+			return
 		}
 		if err := a.o.Ready(); err != nil && strings.HasPrefix(r.URL.Path, "/v1/") {
 			p := problem("starting", err.Error(), "wait until /readyz is green")
@@ -56,7 +57,7 @@ func (a *API) guard(next http.Handler) http.Handler {
 			writeProblem(w, p)
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), actorKey{}, actor)))
+		next.ServeHTTP(w, r.WithContext(as(r.Context(), who)))
 	})
 }
 
@@ -72,22 +73,73 @@ func (a *API) knownHost(host string) bool {
 	return slices.Contains(a.o.Hosts, strings.ToLower(host))
 }
 
-func (a *API) hasToken(r *http.Request) bool {
-	given := r.Header.Values("Authorization")
-	if len(given) != 1 {
-		return false
+// asks reports whether those who do not say who they are are kept out.
+func (a *API) asks() bool { return a.o.Auth || a.o.Token != "" }
+
+// whoIs returns whoever makes a request. The name never comes from the request, but
+// from what it proves.
+func (a *API) whoIs(r *http.Request) (access.Principal, error) {
+	if given := r.Header.Values("Authorization"); len(given) > 0 {
+		scheme, token, _ := strings.Cut(given[0], " ")
+		if len(given) > 1 || !strings.EqualFold(scheme, "Bearer") {
+			return access.Principal{}, unauthorized("the request has no token in the form that is wanted")
+		}
+		return a.bearer(r, strings.TrimSpace(token))
 	}
-	scheme, token, _ := strings.Cut(given[0], " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return false
+	if who, ok := certified(r); ok {
+		return who, nil
 	}
-	return sameToken(token, a.o.Token)
+	if _, pattern := a.mux.Handler(r); a.open[pattern] {
+		return access.Principal{}, nil
+	}
+	if !a.asks() {
+		return access.Principal{Actor: "api:local", Scopes: access.Scopes{access.Admin}}, nil
+	}
+	if token := sessionToken(r); token != "" {
+		return a.bearer(r, token)
+	}
+	return access.Principal{}, unauthorized("the request has no token")
 }
 
-// sameToken compares hashes, of equal length, so that the time it takes tells nothing.
-func sameToken(given, token string) bool {
-	have, want := sha256.Sum256([]byte(strings.TrimSpace(given))), sha256.Sum256([]byte(token))
-	return subtle.ConstantTimeCompare(have[:], want[:]) == 1
+// bearer returns whoever brings a token.
+func (a *API) bearer(r *http.Request, token string) (access.Principal, error) {
+	if a.o.Token != "" {
+		// Of equal length, so that the comparison tells nothing.
+		have, want := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(a.o.Token))
+		if subtle.ConstantTimeCompare(have[:], want[:]) == 1 {
+			return access.Principal{Actor: "api:token", Scopes: access.Scopes{access.Admin}}, nil
+		}
+	}
+	who, err := a.o.Engine.Admit(token)
+	if errors.Is(err, access.ErrDenied) && a.o.Identify != nil && strings.Count(token, ".") == 2 {
+		who, err = a.o.Identify(r.Context(), token)
+	}
+	if errors.Is(err, access.ErrDenied) {
+		a.o.Logger.Warn("a token was not let in", "path", r.URL.Path, "from", r.RemoteAddr, "error", err)
+		return who, unauthorized("the token is not good: it was never made here, has expired or was revoked")
+	}
+	return who, err
+}
+
+// certified returns whoever a client certificate names, if it says what he may do: its
+// common name is his, and an organization wfd:read, say, is a scope. It was verified
+// with the connection.
+func certified(r *http.Request) (who access.Principal, ok bool) {
+	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+		return who, false
+	}
+	subject := r.TLS.VerifiedChains[0][0].Subject
+	for _, o := range subject.Organization {
+		if name, ok := strings.CutPrefix(o, "wfd:"); ok && slices.Contains(access.All, access.Scope(name)) {
+			who.Scopes = append(who.Scopes, access.Scope(name))
+		}
+	}
+	who.Actor = "cert:" + subject.CommonName
+	return who, subject.CommonName != "" && len(who.Actor) <= eventlog.MaxActor && len(who.Scopes) > 0
+}
+
+func unauthorized(detail string) *Problem {
+	return problem("unauthorized", detail, "send Authorization: Bearer <token>; the CLI takes --token or WFD_TOKEN")
 }
 
 // unknown answers what no operation is for.

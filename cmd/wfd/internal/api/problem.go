@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/wfd-dev/wfd/engine"
+	"github.com/wfd-dev/wfd/engine/access"
 	"github.com/wfd-dev/wfd/engine/machine"
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/eventlog"
@@ -89,6 +90,7 @@ var Types = map[string]TypeInfo{
 	"malformed":          {400, "The request cannot be read"},
 	"unauthorized":       {401, "A token is needed"},
 	"forbidden":          {403, "The request is not accepted from there"},
+	"not-allowed":        {403, "Whoever makes the request may not do this"},
 	"not-found":          {404, "There is no such thing"},
 	"method-not-allowed": {405, "The method is not allowed here"},
 	"not-acceptable":     {406, "No such form of the answer"},
@@ -159,6 +161,12 @@ func AsProblem(err error) *Problem {
 		p.retryAfter = "1"
 	case errors.Is(err, eventlog.ErrTooLarge):
 		p = problem("too-large", msg, "keep large data outside and pass a reference to it")
+	case errors.Is(err, access.ErrExists):
+		p = problem("exists", msg, "")
+	case errors.Is(err, access.ErrInvalid):
+		p = problem("invalid", msg, "")
+	case errors.Is(err, access.ErrNotFound):
+		p = problem("not-found", msg, "wfd token ls lists them")
 	case errors.Is(err, engine.ErrExists):
 		p = problem("exists", msg, "use another ID or Idempotency-Key")
 	case errors.Is(err, projection.ErrAmbiguous):

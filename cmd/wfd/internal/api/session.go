@@ -1,19 +1,14 @@
 package api
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
+	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"net"
 	"net/http"
-	"strconv"
-	"strings"
 	"time"
 )
 
-// sessionTime is how long a page that was given the token goes on without it.
+// sessionTime is how long a page that was given a token goes on without it.
 const sessionTime = 30 * 24 * time.Hour
 
 // sessionBody is what opens a session.
@@ -21,24 +16,22 @@ type sessionBody struct {
 	Token string `json:"token"`
 }
 
-// session gives the page a cookie for the token, once it has shown that it has it. No
-// script can read the cookie, no other site can send it, and it does not have the
-// token: it is a date and what only who has the token can make of that. So it holds
-// over a restart, and ends with the token.
+// session gives the page a cookie with a token that was shown to be good. No script can
+// read the cookie, and no other site can have it sent. It is looked at with each request
+// as a token in a header is: so it holds over a restart, and ends with the token.
 func (a *API) session(w http.ResponseWriter, r *http.Request) {
 	var body sessionBody
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4<<10)).Decode(&body); err != nil {
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 32<<10)).Decode(&body); err != nil {
 		writeProblem(w, problem("malformed", "the body is not JSON with a token: "+err.Error(), ""))
 		return
 	}
-	if a.o.Token != "" && !sameToken(body.Token, a.o.Token) {
-		writeProblem(w, problem("unauthorized", "that is not the daemon's token", "it is what the daemon was started with: --token or WFD_TOKEN"))
-		return
-	}
-	if a.o.Token != "" {
-		until := time.Now().Add(sessionTime).Unix()
+	if a.asks() {
+		if _, err := a.bearer(r, body.Token); err != nil {
+			writeProblem(w, AsProblem(err))
+			return
+		}
 		http.SetCookie(w, &http.Cookie{
-			Name: sessionName(r), Value: fmt.Sprintf("%d.%s", until, a.sessionSeal(until)), Path: "/",
+			Name: sessionName(r), Value: base64.RawURLEncoding.EncodeToString([]byte(body.Token)), Path: "/",
 			MaxAge: int(sessionTime / time.Second), HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil,
 		})
 	}
@@ -51,18 +44,12 @@ func sessionName(r *http.Request) string {
 	return "wfd-session-" + port
 }
 
-func (a *API) sessionSeal(until int64) string {
-	m := hmac.New(sha256.New, []byte(a.o.Token))
-	fmt.Fprintf(m, "wfd page session until %d", until)
-	return hex.EncodeToString(m.Sum(nil))
-}
-
-func (a *API) hasSession(r *http.Request) bool {
+// sessionToken returns the token of a page's session, "" if it has none.
+func sessionToken(r *http.Request) string {
 	c, err := r.Cookie(sessionName(r))
 	if err != nil {
-		return false
+		return ""
 	}
-	date, seal, _ := strings.Cut(c.Value, ".")
-	until, err := strconv.ParseInt(date, 10, 64)
-	return err == nil && time.Now().Unix() < until && hmac.Equal([]byte(seal), []byte(a.sessionSeal(until)))
+	token, _ := base64.RawURLEncoding.DecodeString(c.Value) // what is no token is refused as such
+	return string(token)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/ui"
 	"github.com/wfd-dev/wfd/engine"
+	"github.com/wfd-dev/wfd/engine/access"
 	"github.com/wfd-dev/wfd/engine/agent"
 	"github.com/wfd-dev/wfd/engine/agent/anthropic"
 	"github.com/wfd-dev/wfd/engine/agent/mcp"
@@ -39,10 +40,12 @@ type Options struct {
 	Logger  *slog.Logger
 	Version string
 
-	// Of the API.
-	Token string
-	Hosts []string
-	Dev   *api.Dev // nil: this is no wfd dev
+	// Of the API; see api.Options.
+	Auth     bool
+	Token    string
+	Identify func(ctx context.Context, token string) (access.Principal, error)
+	Hosts    []string
+	Dev      *api.Dev // nil: this is no wfd dev
 
 	// Of the engine.
 	NoExec   bool
@@ -128,7 +131,7 @@ func (h *Host) on(log *eventlog.DB, views *projection.Views, o Options) {
 	}
 	h.API = api.New(api.Options{
 		Engine: h.Engine, Agents: agents, Log: log, Views: views, Audit: h.audit, Backup: h.audit.backup, Commit: h.commits.next, Version: o.Version,
-		Token: o.Token, Hosts: o.Hosts, Page: ui.Routes(), Dev: o.Dev, Logger: o.Logger,
+		Auth: o.Auth, Token: o.Token, Identify: o.Identify, Hosts: o.Hosts, Page: ui.Routes(), Dev: o.Dev, Logger: o.Logger,
 		Ready: func() error {
 			if !h.ready.Load() {
 				return errStarting

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"sync"
 	"time"
 )
@@ -36,23 +35,6 @@ const (
 // ErrFailed: the engine stopped by itself; only a fresh start decides what is
 // stored.
 var ErrFailed = errors.New("the log has failed")
-
-// Listen opens the daemon's socket. There is no authentication of users yet, so
-// that only loopback addresses will do.
-func Listen(addr string) (net.Listener, []string, error) {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return nil, nil, fmt.Errorf("address %q: want host:port", addr)
-	}
-	if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.IsLoopback()) {
-		return nil, nil, fmt.Errorf("address %q is not on loopback: wfd listens on 127.0.0.1 and ::1 only; put a proxy that authenticates before it", addr)
-	}
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, nil, err
-	}
-	return &limited{Listener: l, places: make(chan struct{}, maxConns)}, []string{"localhost", "127.0.0.1", "::1", host}, nil
-}
 
 // Serve serves the API until ctx ends, or until the engine fails: then reads go
 // on for a while and the error is ErrFailed. The host is closed in the end.

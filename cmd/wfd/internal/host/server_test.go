@@ -25,7 +25,7 @@ func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func listen(t *testing.T) (net.Listener, string) {
 	t.Helper()
-	l, _, err := Listen("127.0.0.1:0")
+	l, _, err := Listen(Door{Addr: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,16 +52,6 @@ func awaitStatus(t *testing.T, url string, want int) {
 		}
 		if time.Now().After(end) {
 			t.Fatalf("%s: %d %s, want %d", url, have, body, want)
-		}
-	}
-}
-
-// Only loopback addresses are listened on.
-func TestListen(t *testing.T) {
-	for _, addr := range []string{"0.0.0.0:0", ":0", "[::]:0", "192.0.2.1:0", "example.com:0", "nonsense", "10.0.0.1:7117"} {
-		if l, _, err := Listen(addr); err == nil {
-			l.Close()
-			t.Errorf("%s is listened on", addr)
 		}
 	}
 }
