@@ -42,6 +42,9 @@ executed and nothing is written.`,
 			if f.definition == "" {
 				return usagef("whatif needs --definition FILE")
 			}
+			if f.limit < 0 {
+				return usagef("--limit %d: want a number of runs", f.limit)
+			}
 			source, err := readFile(f.definition)
 			if err != nil {
 				return err

@@ -291,6 +291,12 @@ func TestIdempotency(t *testing.T) {
 		s.want(200, "POST", "/v1/runs/"+id+"/pause", "", "Idempotency-Key: k2")
 	}
 	s.want(409, "POST", "/v1/runs/"+id+"/pause", "")
+	for _, kinds := range []string{"kind=node.&kind=run.paused", "kind=run.paused&kind=node.", "kind=node.,run.paused"} {
+		b := s.want(200, "GET", "/v1/runs/"+id+"/events?"+kinds, "")
+		if !strings.Contains(b, `"run.paused"`) || !strings.Contains(b, `"node.scheduled"`) || strings.Contains(b, `"run.created"`) {
+			t.Errorf("%s: %s", kinds, b)
+		}
+	}
 	if n := strings.Count(s.want(200, "GET", "/v1/runs/"+id+"/events?kind=run.paused", ""), `"run.paused"`); n != 1 {
 		t.Errorf("%d pauses in the log", n)
 	}

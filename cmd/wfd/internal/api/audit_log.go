@@ -20,7 +20,7 @@ type deedsInput struct {
 	Limit  int       `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"items per page"`
 	Actor  string    `query:"actor" doc:"only what this actor did; cli: stands for all that begin with it"`
 	Since  time.Time `query:"since" doc:"only what happened then or later"`
-	Kind   []string  `query:"kind" doc:"only these kinds; node. stands for all that begin with it"`
+	Kind   []string  `query:"kind,explode" doc:"only these kinds, repeated or with commas between them; node. stands for all that begin with it"`
 	Run    string    `query:"run" doc:"only of this run"`
 	All    bool      `query:"all" doc:"also what follows from a command, and what the daemon does by itself"`
 }

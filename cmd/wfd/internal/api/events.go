@@ -17,7 +17,7 @@ import (
 type EventsInput struct {
 	Cursor string   `query:"cursor" doc:"next_cursor of the page before: the seq after which the page begins"`
 	Limit  int      `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"events per page"`
-	Kind   []string `query:"kind" doc:"only these kinds; node. stands for all that begin with it"`
+	Kind   []string `query:"kind,explode" doc:"only these kinds, repeated or with commas between them; node. stands for all that begin with it"`
 	Follow string   `query:"follow" enum:"false,true,always" doc:"of a stream: false ends at the present end, true with the run, always never. Server-sent events follow unless told not to"`
 	Accept string   `header:"Accept" doc:"text/event-stream or application/x-ndjson for a stream; otherwise a page"`
 	Last   string   `header:"Last-Event-ID" doc:"resume a stream after this seq"`
@@ -95,11 +95,13 @@ func (in *EventsInput) after() (eventlog.Seq, error) {
 	return eventlog.Seq(n), nil
 }
 
-// kindFilter returns which kinds are wanted.
-func kindFilter(kinds []string) (func(eventlog.Kind) bool, error) {
-	if len(kinds) == 0 {
+// kindFilter returns which kinds are wanted, as they are given: one by one, or with
+// commas between them.
+func kindFilter(given []string) (func(eventlog.Kind) bool, error) {
+	if len(given) == 0 {
 		return func(eventlog.Kind) bool { return true }, nil
 	}
+	kinds := strings.Split(strings.Join(given, ","), ",")
 	for _, k := range kinds {
 		if _, ok := event.KindOf(k); !ok && !strings.HasSuffix(k, ".") {
 			return nil, problem("invalid", fmt.Sprintf("%q is not a kind of event", k), "as node.completed, or node. for all kinds that begin with it")
