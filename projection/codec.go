@@ -142,6 +142,10 @@ func encodeRow(r *Row) []byte {
 		e.bool(m.Pinned)
 		e.int(int64(m.Time))
 	}
+	e.int(r.Spent.Tokens)
+	e.int(int64(r.Spent.Micros))
+	e.str(r.Over.Scope)
+	e.str(r.Over.Name)
 	e.int(r.Bytes)
 	e.str(r.Erased)
 	e.bool(!r.From.IsZero())
@@ -192,6 +196,8 @@ func decodeRow(id eventlog.RunID, b []byte) (Row, error) {
 	for range d.count() {
 		r.Marks = append(r.Marks, Mark{At: eventlog.Version(d.uint()), Name: d.str(), Pinned: d.bool(), Time: event.Time(d.int())})
 	}
+	r.Spent = event.Spend{Tokens: d.int(), Micros: event.Micros(d.int())}
+	r.Over = event.BudgetID{Scope: d.str(), Name: d.str()}
 	r.Bytes = d.int()
 	r.Erased = d.str()
 	if d.bool() {

@@ -86,6 +86,8 @@ func (w *world) agrees(r *Row, s *run.State) {
 		{"deadline", r.Deadline, s.Deadline},
 		{"failed", r.Failure != nil, s.Failure != nil},
 		{"output", r.OutputSize, len(s.Output)},
+		{"spent", r.Spent, s.Spent},
+		{"over", r.Status == run.Paused && r.Over == (event.BudgetID{}), s.Status == run.Paused && s.Over == nil},
 		{"marks", len(r.Marks), min(len(s.Marks), maxMarks)},
 	} {
 		if !reflect.DeepEqual(c.got, c.want) {

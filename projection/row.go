@@ -48,6 +48,8 @@ type Row struct {
 	Output          event.Value       `json:"output,omitempty"`     // of a completed run, if it is small
 	OutputSize      int               `json:"output_size,omitempty"`
 	Marks           []Mark            `json:"checkpoints,omitempty"`
+	Spent           event.Spend       `json:"spent"`
+	Over            event.BudgetID    `json:"over,omitzero"`    // a budget that is used up, while it is paused for it
 	Bytes           int64             `json:"bytes"`            // of the payloads of its events, archived ones not counted
 	Erased          string            `json:"erased,omitempty"` // what was done with its payloads: one of the Erased constants
 }
@@ -117,14 +119,28 @@ func (r *Row) apply(f *fact) error {
 	case event.KindRunImported:
 		return on(f, func(p *event.RunImported) {
 			if !r.Status.Terminal() {
-				r.Status, r.Reason = run.Paused, clip(p.Pause, maxText)
+				r.Status, r.Reason, r.Over = run.Paused, clip(p.Pause, maxText), event.BudgetID{}
 			}
 		})
 	case event.KindRunResumed:
 		return on(f, func(p *event.RunResumed) {
-			r.Status, r.Reason = run.Running, ""
+			r.Status, r.Reason, r.Over = run.Running, "", event.BudgetID{}
 			if p.Retry {
 				r.Failure, r.Ended = nil, 0
+			}
+		})
+	case event.KindCostSettled:
+		return on(f, func(p *event.CostSettled) { r.Spent = r.Spent.Add(p.Charged()) })
+	case event.KindBudgetExceeded:
+		return on(f, func(p *event.BudgetExceeded) {
+			if p.Then == event.OnExceedPause {
+				r.Over = p.Budget
+			}
+		})
+	case event.KindBudgetRaised:
+		return on(f, func(p *event.BudgetRaised) {
+			if r.Status == run.Paused && r.Over == p.Budget {
+				r.Status, r.Reason, r.Over = run.Running, "", event.BudgetID{}
 			}
 		})
 	case event.KindRunWaiting:
@@ -147,7 +163,8 @@ func (r *Row) apply(f *fact) error {
 		r.moving()
 	case event.KindNodeRetried, event.KindNodeLost, event.KindNodeSkipped, event.KindEdgeTaken, event.KindStateSet,
 		event.KindTimerSet, event.KindInputRequested, event.KindChildStarted, event.KindCheckpointPruned,
-		event.KindAgentChosen, event.KindToolCalled, event.KindResultIgnored, event.KindChatEnded:
+		event.KindAgentChosen, event.KindToolCalled, event.KindResultIgnored, event.KindChatEnded,
+		event.KindCostReserved:
 	default:
 		return fmt.Errorf("%w: kind %d", event.ErrUnknown, f.Kind)
 	}
@@ -199,7 +216,7 @@ func (r *Row) restored(p *event.RunRestored) {
 	if p.Pause {
 		r.Status, r.Reason = run.Paused, "restored to a checkpoint"
 	}
-	r.Ended, r.Failure, r.Output, r.OutputSize, r.Waits = 0, nil, nil, 0, nil
+	r.Ended, r.Failure, r.Output, r.OutputSize, r.Waits, r.Over = 0, nil, nil, 0, nil, event.BudgetID{}
 }
 
 // moving ends the waiting of a run.
@@ -211,7 +228,7 @@ func (r *Row) moving() {
 }
 
 func (r *Row) end(s run.Status) {
-	r.Status, r.Ended, r.Waits = s, r.Updated, nil
+	r.Status, r.Ended, r.Waits, r.Over = s, r.Updated, nil, event.BudgetID{}
 }
 
 func (r *Row) mark(p *event.CheckpointCreated) {

@@ -158,7 +158,7 @@ func TestSignature(t *testing.T) {
 	w, dir := filled(t, 500)
 	v := open(t, dir, w.log)
 	err := v.store.update(func(w *writer) error {
-		w.meta.signature = strings.Replace(w.meta.signature, "runs 3", "runs 2", 1)
+		w.meta.signature = strings.Replace(w.meta.signature, "runs 4", "runs 3", 1)
 		return nil
 	})
 	if err != nil {

@@ -31,7 +31,7 @@ const (
 type runsView struct{}
 
 func (runsView) name() string { return "runs" }
-func (runsView) version() int { return 3 }
+func (runsView) version() int { return 4 }
 func (runsView) buckets() []string {
 	return []string{
 		bucketRuns, bucketAll, bucketByStatus, bucketByWorkflow, bucketByBoth, bucketByLabel, bucketChildren,

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/wfd-dev/wfd/eventlog"
@@ -111,6 +112,9 @@ func (w *world) create(parent *event.Parent) *life {
 	if parent != nil {
 		p.Depth = 1
 	}
+	if !w.chance(3) {
+		p.Limits = &event.Limits{Tokens: 1000}
+	}
 	l := w.newLife()
 	w.append(l, p)
 	return l
@@ -166,7 +170,8 @@ func (w *world) keep() {
 // append stores events that the fold of the run accepts, and none otherwise.
 func (w *world) append(l *life, payloads ...event.Payload) {
 	w.clock += int64(w.rng.IntN(1e6))
-	for i, p := range payloads {
+	for i := 0; i < len(payloads); i++ {
+		p := payloads[i]
 		e := eventlog.Event{
 			Seq: w.log.Head() + 1 + eventlog.Seq(i), Run: l.id, Version: l.state.Version + 1, Time: w.clock, Kind: p.Kind(), Payload: event.Encode(p),
 		}
@@ -175,6 +180,9 @@ func (w *world) append(l *life, payloads ...event.Payload) {
 			return
 		}
 		l.state.Past = func(v eventlog.Version) (*run.State, error) { return w.foldOf(l.id, l.events[:v]), nil }
+		if owed := l.state.Owed(); owed != nil {
+			payloads = slices.Insert(payloads, i+1, event.Payload(owed))
+		}
 	}
 	events := w.write(l.id, eventlog.Version(len(l.events)), payloads...)
 	l.events = append(l.events, events...)
@@ -253,6 +261,11 @@ func (w *world) act(l *life) {
 		case v.Node == "sub" && v.Ordered:
 			do(&event.ChildEnded{Node: v.Node, Visit: v.Visit, Child: v.Child, Status: "completed"})
 		case v.Status == run.NodeScheduled:
+			need := event.Need{CallID: event.CallID{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt + 1}, Input: 10, Output: 5, Micros: 7}
+			do(&event.CostReserved{Need: need}, &event.NodeStarted{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt + 1})
+			if w.chance(3) {
+				do(&event.BudgetExceeded{Need: need, Budget: w.budget(s), Then: event.OnExceedPause}, &event.RunPaused{Reason: "no money"})
+			}
 			do(&event.NodeStarted{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt + 1})
 			do(&event.AgentChosen{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt + 1, Agent: "someone"}, &event.NodeStarted{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt + 1})
 		case v.Status == run.NodeRunning:
@@ -272,7 +285,11 @@ func (w *world) act(l *life) {
 				do(append(end, &event.RunFailed{Failure: fail})...)
 			}
 		}
-		do(&event.NodeCompleted{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Result: event.MustValue("done")},
+		var usage *event.Usage
+		if v.Attempt > 0 && w.chance(2) {
+			usage = &event.Usage{InputTokens: int64(w.rng.IntN(10)), OutputTokens: 3, Model: w.pick("", "m", "n"), Price: &event.Price{Input: 1_000_000, Output: 2_000_000}}
+		}
+		do(&event.NodeCompleted{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Result: event.MustValue("done"), Usage: usage},
 			&event.EdgeTaken{From: v.Node, Visit: v.Visit, To: w.pick("a", "b", "human", "wait", "sub"), Outcome: "always", Of: 1})
 		do(&event.NodeCompleted{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Result: event.MustValue("done"), Sets: 1, Last: true},
 			&event.StateSet{Node: v.Node, Visit: v.Visit, Key: "k", Value: event.MustValue(1)})
@@ -296,7 +313,9 @@ func (w *world) soon() event.Time { return event.Time(w.clock + int64(w.rng.IntN
 func (w *world) command(l *life) func() {
 	s := l.state
 	var p event.Payload
-	switch w.rng.IntN(10) {
+	switch w.rng.IntN(11) {
+	case 10:
+		p = &event.BudgetRaised{Budget: w.budget(s), Limits: event.Limits{Tokens: 2000}}
 	case 0:
 		p = &event.RunPaused{Reason: "lunch"}
 	case 1:
@@ -329,6 +348,14 @@ func (w *world) command(l *life) func() {
 		p = &event.RunImported{Origin: "wfd.dev/a", Pause: "imported"}
 	}
 	return func() { w.append(l, p) }
+}
+
+// budget returns one that a run spends from.
+func (w *world) budget(s *run.State) event.BudgetID {
+	if w.chance(2) {
+		return event.BudgetID{Scope: event.ScopeOfDay, Name: "2026-01-31"}
+	}
+	return s.OwnBudget()
 }
 
 func (w *world) checkpoint(s *run.State) event.Payload {

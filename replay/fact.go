@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/wfd-dev/wfd/engine/machine"
-	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/projection/event"
 	"github.com/wfd-dev/wfd/projection/run"
 )
@@ -31,7 +30,7 @@ func commandOf(s *run.State, events []entry, cut bool) (machine.Meta, machine.Co
 	switch p := first.p.(type) {
 	case *event.RunCreated:
 		m.Key = p.Key
-		return m, machine.Start{Version: p.Version, Input: p.Input, Labels: p.Labels, Env: p.Env, Parent: p.Parent, Depth: p.Depth, Budget: p.Budget, Breakpoints: p.Breakpoints}, nil
+		return m, machine.Start{Version: p.Version, Input: p.Input, Labels: p.Labels, Env: p.Env, Parent: p.Parent, Depth: p.Depth, Budget: p.Budget, Metered: p.Limits != nil, Breakpoints: p.Breakpoints}, nil
 	case *event.RunForked:
 		m.Key = p.Key
 		return m, forkOf(p, events[1:]), nil
@@ -53,6 +52,15 @@ func commandOf(s *run.State, events []entry, cut bool) (machine.Meta, machine.Co
 		return m, machine.Result{Node: p.Node, Visit: p.Visit, Attempt: p.Attempt, Usage: p.Usage}, nil
 	case *event.AgentChosen, *event.NodeStarted, *event.ChildStarted, *event.TimerFired:
 		return m, machine.Wake{}, nil
+	case *event.CostReserved:
+		return m, reserveOf(p.Need, nil), nil
+	case *event.BudgetExceeded:
+		return m, reserveOf(p.Need, p.Usage), nil
+	case *event.CostSettled:
+		return m, machine.Settle{Call: p.CallID, Usage: p.Usage}, nil
+	case *event.BudgetRaised:
+		m.Key = p.Key
+		return m, machine.Raise{Budget: p.Budget, Micros: &p.Limits.Micros, Tokens: &p.Limits.Tokens, Reason: p.Reason}, nil
 	case *event.NodeLost:
 		return m, lossOf(p, events), nil
 	case *event.SignalReceived:
@@ -95,26 +103,13 @@ func commandOf(s *run.State, events []entry, cut bool) (machine.Meta, machine.Co
 					return m, machine.Retry{Reason: p.Reason, Node: p.Node, Visit: p.Visit, To: p.To}, nil
 				}
 				return m, machine.Restore{To: p.To, Name: p.Name, Pause: p.Pause}, nil
-			case *event.NodeSkipped, *event.ChatEnded:
+			case *event.NodeSkipped, *event.ChatEnded, *event.CostSettled:
 				continue
 			}
 			break
 		}
 	}
 	return m, nil, fmt.Errorf("no command begins with %s", event.KindName(first.Kind))
-}
-
-// chosenIn returns who did the attempts that begin among events, as it was chosen.
-func chosenIn(events []entry) func(*workflow.Node, *run.Visit) *event.AgentChosen {
-	return func(_ *workflow.Node, v *run.Visit) *event.AgentChosen {
-		for _, e := range events {
-			if p, ok := e.p.(*event.AgentChosen); ok && p.Node == v.Node && p.Visit == v.Visit && p.Attempt == v.Attempt+1 {
-				again := *p
-				return &again
-			}
-		}
-		return nil
-	}
 }
 
 // givesUp reports whether events begin with what is given up because a person ends
@@ -124,7 +119,7 @@ func givesUp(events []entry) bool {
 		switch e.p.(type) {
 		case *event.RunCancelled, *event.RunRestored:
 			return true
-		case *event.NodeSkipped, *event.ChatEnded:
+		case *event.NodeSkipped, *event.ChatEnded, *event.CostSettled:
 			continue
 		}
 		break
@@ -162,13 +157,22 @@ func outside(s *run.State, p event.Payload) bool {
 	case *event.NodeSkipped:
 		return false // who cancels or restores is told by the event that says so
 	case *event.RunPaused:
-		return p.Breakpoint == ""
+		return p.Breakpoint == "" && (s.Over == nil || s.Over.Told)
 	case *event.ToolCalled:
 		return running(p.Node, p.Visit)
 	case *event.ChatTurn:
 		return running(p.Node, p.Visit)
+	case *event.ResultIgnored:
+		return s.Limits != nil && p.Usage != nil
+	case *event.CostReserved:
+		return p.Turn > 0
+	case *event.BudgetExceeded:
+		return p.Turn > 0
+	case *event.CostSettled:
+		h := s.Hold(p.CallID)
+		return h != nil && !h.Due
 	case *event.RunCreated, *event.RunForked, *event.NodeLost, *event.SignalReceived, *event.InputReceived, *event.ChildEnded,
-		*event.TimerFired, *event.RunResumed, *event.RunCancelled, *event.RunRestored:
+		*event.TimerFired, *event.RunResumed, *event.RunCancelled, *event.RunRestored, *event.BudgetRaised:
 		return true
 	}
 	return false
@@ -179,8 +183,17 @@ func outside(s *run.State, p event.Payload) bool {
 func forkOf(p *event.RunForked, rest []entry) machine.Fork {
 	return machine.Fork{
 		From: p.From, At: p.At, Version: p.Version, Input: p.Input, Set: edits(rest), Labels: p.Labels, Env: p.Env, Pause: p.Pause,
-		Breakpoints: p.Breakpoints,
+		Breakpoints: p.Breakpoints, Metered: p.Limits != nil, Limits: p.Limits,
 	}
+}
+
+// reserveOf returns the command that a call was reserved on: that of an attempt under
+// way, or the end of a wait.
+func reserveOf(n event.Need, used *event.Usage) machine.Command {
+	if n.Turn > 0 {
+		return machine.Reserve{Need: n, Used: used}
+	}
+	return machine.Wake{}
 }
 
 // edits returns the state that a person sets with a command, from the events after
@@ -265,7 +278,7 @@ func lossOf(p *event.NodeLost, events []entry) machine.Recover {
 			lost = append(lost, *p)
 			checkpoints[p.Node] = p.Checkpoint
 			continue
-		case *event.RunPaused: // lost too often
+		case *event.RunPaused, *event.CostSettled: // lost too often; what was set aside is free
 			continue
 		}
 		break

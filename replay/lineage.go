@@ -157,6 +157,9 @@ func pastOf(moments []moment) *past {
 			continue
 		}
 		t := p.visits[k]
+		if _, late := m.p.(*event.CostSettled); late && t == nil {
+			continue // of a visit that a restore went back behind
+		}
 		if t == nil {
 			t = &trace{key: k, begin: i}
 			p.visits[k] = t
@@ -180,6 +183,12 @@ func visitKey(p event.Payload) (VisitKey, bool) {
 	case *event.NodeScheduled:
 		k = VisitKey{p.Node, p.Visit}
 	case *event.ToolCalled:
+		k = VisitKey{p.Node, p.Visit}
+	case *event.CostReserved:
+		k = VisitKey{p.Node, p.Visit}
+	case *event.CostSettled:
+		k = VisitKey{p.Node, p.Visit}
+	case *event.BudgetExceeded:
 		k = VisitKey{p.Node, p.Visit}
 	case *event.AgentChosen:
 		k = VisitKey{p.Node, p.Visit}

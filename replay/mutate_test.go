@@ -176,7 +176,7 @@ func facts(t *testing.T, m *sim, id eventlog.RunID) map[int]bool {
 				switch p := e.p.(type) {
 				case *event.NodeLost:
 					out[int(e.Version)-1] = leading
-				case *event.AgentChosen, *event.RunCancelled, *event.RunRestored:
+				case *event.AgentChosen, *event.CostReserved, *event.BudgetExceeded, *event.RunCancelled, *event.RunRestored:
 					out[int(e.Version)-1] = true
 				case *event.StateSet:
 					if p.Node == "" && !p.Merge { // a person sets it

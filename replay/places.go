@@ -29,6 +29,12 @@ func (n namer) name(p event.Payload) string {
 		attempt = p.Attempt
 	case *event.ChatTurn:
 		attempt = p.Attempt
+	case *event.CostReserved:
+		attempt, of = p.Attempt, fmt.Sprint(p.Turn)
+	case *event.CostSettled:
+		attempt, of = p.Attempt, fmt.Sprint(p.Turn)
+	case *event.BudgetExceeded:
+		attempt, of = p.Attempt, fmt.Sprint(p.Turn)
 	case *event.EdgeTaken:
 		of = p.To
 	case *event.StateSet:

@@ -30,14 +30,15 @@ type player struct {
 	namer  namer
 	names  []string
 	named  map[string]eventlog.Version
-	lost   string // why the recording cannot be followed further, "" if it can
+	told   map[event.CallID]int // what budgets said of calls, so far
+	lost   string               // why the recording cannot be followed further, "" if it can
 	last   event.Time
 }
 
 // play plays a recording to its end, or as far as it reaches. An error that is a
 // refusal says that the run could not even have begun.
 func play(w *workflow.Workflow, rec *recording) (*player, error) {
-	p := &player{w: w, rec: rec, s: run.New(rec.s.Run), route: newRoute()}
+	p := &player{w: w, rec: rec, s: run.New(rec.s.Run), route: newRoute(), told: map[event.CallID]int{}}
 	p.s.Past, p.s.Other = p.past, rec.s.Other
 	if p.keep = slices.ContainsFunc(rec.facts, func(f fact) bool { return goesBack(f.cmd) }); p.keep {
 		var err error
@@ -56,7 +57,7 @@ func play(w *workflow.Workflow, rec *recording) (*player, error) {
 		if err := p.pass(f.meta.At); err != nil {
 			return p, err
 		}
-		if p.lost != "" || p.s.Status.Terminal() && !revives(f.cmd) {
+		if p.lost != "" || p.s.Status.Terminal() && !revives(f.cmd) && !f.late {
 			continue
 		}
 		if err := p.take(f); err != nil {
@@ -69,7 +70,7 @@ func play(w *workflow.Workflow, rec *recording) (*player, error) {
 // revives reports whether a command is for a run that has ended.
 func revives(c machine.Command) bool {
 	switch c.(type) {
-	case machine.Retry, machine.Restore, machine.Cancel:
+	case machine.Retry, machine.Restore, machine.Cancel, machine.Settle, machine.Raise:
 		return true
 	}
 	return false
@@ -89,7 +90,7 @@ func (p *player) past(v eventlog.Version) (*run.State, error) {
 // decide gives the run a command and notes where it goes.
 func (p *player) decide(m machine.Meta, c machine.Command) error {
 	at := p.s.Version
-	m.Choose = p.rec.choose
+	m.Choose, m.Meter = p.rec.choose, playedMeter{p, m.At}
 	decided, err := machine.Decide(p.w, p.s, m, p.known(c))
 	if err != nil {
 		return err
@@ -165,11 +166,26 @@ func (p *player) release() error {
 func (p *player) give(f fact) (bool, error) {
 	switch c := f.cmd.(type) {
 	case machine.Result:
+		if f.late {
+			if v := p.s.Live[c.Node]; v != nil && v.Visit == c.Visit && v.Attempt == c.Attempt {
+				return true, nil // here it counts, and what it was is not known
+			}
+			break
+		}
 		if v := p.s.Live[c.Node]; v == nil || v.Visit != c.Visit || v.Status != run.NodeRunning || v.Attempt != c.Attempt {
 			return false, nil
 		}
 	case machine.Note:
 		if v := p.s.Live[c.Call.Node]; v == nil || v.Visit != c.Call.Visit || v.Status != run.NodeRunning || v.Attempt != c.Call.Attempt {
+			return false, nil
+		}
+	case machine.Reserve:
+		if v := p.s.Live[c.Need.Node]; v == nil || v.Visit != c.Need.Visit || v.Status != run.NodeRunning || v.Attempt != c.Need.Attempt {
+			return false, nil
+		}
+	case machine.Settle:
+		v := p.s.Live[c.Call.Node]
+		if p.s.Hold(c.Call) == nil || v != nil && v.Visit == c.Call.Visit && v.Attempt == c.Call.Attempt && v.Status == run.NodeRunning {
 			return false, nil
 		}
 	case machine.Answer:

@@ -22,6 +22,8 @@ type recording struct {
 	retries map[attemptKey]event.Time
 	chosen  map[attemptKey]*event.AgentChosen
 	stops   map[run.Place]bool // where it was paused at a breakpoint
+	calls   calls
+	ready   map[VisitKey]event.Time // when the next attempt of a visit could first begin
 }
 
 // fact is something from outside, as the command it stands for.
@@ -32,6 +34,8 @@ type fact struct {
 	// invalid is set on a result that the definition of the time did not accept, so
 	// that its value is not known.
 	invalid bool
+	// late is set on a result that no longer counted: what it used was charged.
+	late bool
 }
 
 type attemptKey struct {
@@ -46,7 +50,7 @@ var errUnplayable = errors.New("cannot be played")
 func recordingOf(log eventlog.Log, id eventlog.RunID, defs Definitions) (*recording, error) {
 	rec := &recording{
 		log: log, s: newState(log, id), route: newRoute(), timers: map[run.Timer]bool{}, retries: map[attemptKey]event.Time{},
-		chosen: map[attemptKey]*event.AgentChosen{}, stops: map[run.Place]bool{},
+		chosen: map[attemptKey]*event.AgentChosen{}, stops: map[run.Place]bool{}, calls: calls{}, ready: map[VisitKey]event.Time{},
 	}
 	var old *workflow.Workflow
 	var group []entry
@@ -68,7 +72,7 @@ func recordingOf(log eventlog.Log, id eventlog.RunID, defs Definitions) (*record
 					return nil, err
 				}
 			}
-			if err := rec.note(old, group[i:], i > 0 && follows(group[i-1].p, group[i].p)); err != nil {
+			if err := rec.note(old, group[i:], follows(group[:i], group[i].p)); err != nil {
 				return nil, err
 			}
 		}
@@ -86,16 +90,30 @@ func (rec *recording) choose(_ *workflow.Node, v *run.Visit) *event.AgentChosen 
 	return &again
 }
 
-// follows reports whether a run.paused is what a failure or a loss led to.
-func follows(before, p event.Payload) bool {
-	if _, ok := p.(*event.RunPaused); !ok {
+// follows reports whether a run.paused is what a failure, a loss or a budget led to,
+// which the append has before it; or a node.failed what a budget did.
+func follows(before []entry, p event.Payload) bool {
+	switch p.(type) {
+	case *event.NodeFailed:
+		if len(before) == 0 {
+			return false
+		}
+		_, ok := before[len(before)-1].p.(*event.BudgetExceeded)
+		return ok
+	case *event.RunPaused:
+	default:
 		return false
 	}
-	switch b := before.(type) {
-	case *event.NodeLost:
-		return true
-	case *event.NodeFailed:
-		return b.Then == event.ThenPause
+	for i := len(before) - 1; i >= 0; i-- {
+		switch b := before[i].p.(type) {
+		case *event.CostSettled:
+			continue
+		case *event.NodeLost, *event.BudgetExceeded:
+			return true
+		case *event.NodeFailed:
+			return b.Then == event.ThenPause
+		}
+		break
 	}
 	return false
 }
@@ -110,6 +128,7 @@ func (rec *recording) note(old *workflow.Workflow, events []entry, derived bool)
 			return fmt.Errorf("%w: version %d: %w", errUnplayable, e.Version, err)
 		}
 		f := fact{meta: meta, cmd: cmd, at: e.Version}
+		_, f.late = e.p.(*event.ResultIgnored)
 		if p, ok := e.p.(*event.NodeFailed); ok {
 			if r, ok := cmd.(machine.Result); ok {
 				f.cmd = rec.hint(old, r, p)
@@ -118,11 +137,21 @@ func (rec *recording) note(old *workflow.Workflow, events []entry, derived bool)
 		}
 		rec.facts = append(rec.facts, f)
 	}
+	if id, ok := heardOf(e.p); ok && id.Turn == 0 && rec.ready[VisitKey{id.Node, id.Visit}] < event.Time(e.Time) { // it waited
+		rec.facts = append(rec.facts, fact{meta: machine.Meta{At: event.Time(e.Time), Actor: e.Actor}, cmd: machine.Continue{}, at: e.Version})
+	}
 	if err := rec.s.ApplyPayload(e.Event, e.p); err != nil {
 		return fmt.Errorf("%w: %w", errUnplayable, err)
 	}
 	rec.route.note(e.p)
+	rec.calls.note(rec.s, e.p)
 	switch p := e.p.(type) {
+	case *event.NodeScheduled:
+		rec.ready[VisitKey{p.Node, p.Visit}] = event.Time(e.Time)
+	case *event.NodeLost:
+		rec.ready[VisitKey{p.Node, p.Visit}] = event.Time(e.Time)
+	case *event.ChatTurn:
+		rec.ready[VisitKey{p.Node, p.Visit}] = event.Time(e.Time)
 	case *event.TimerSet:
 		rec.timers[run.Timer{Node: p.Node, Visit: p.Visit, For: p.For, At: p.At}] = true
 	case *event.RunPaused:
@@ -131,6 +160,7 @@ func (rec *recording) note(old *workflow.Workflow, events []entry, derived bool)
 		}
 	case *event.NodeRetried:
 		rec.retries[attemptKey{VisitKey{p.Node, p.Visit}, p.Attempt}] = p.At
+		rec.ready[VisitKey{p.Node, p.Visit}] = max(p.At, event.Time(e.Time))
 	case *event.AgentChosen:
 		rec.chosen[attemptKey{VisitKey{p.Node, p.Visit}, p.Attempt}] = p
 	case *event.RunCreated:
@@ -139,6 +169,17 @@ func (rec *recording) note(old *workflow.Workflow, events []entry, derived bool)
 		rec.timers[run.Timer{For: "run", At: p.Deadline}] = true
 	}
 	return nil
+}
+
+// heardOf returns which call an event says of what budgets said.
+func heardOf(p event.Payload) (id event.CallID, ok bool) {
+	switch p := p.(type) {
+	case *event.CostReserved:
+		return p.CallID, true
+	case *event.BudgetExceeded:
+		return p.CallID, true
+	}
+	return id, false
 }
 
 // hint takes from a failure what a runner must have said about a further attempt:

@@ -90,6 +90,7 @@ func (m *sim) id() eventlog.RunID {
 func (m *sim) start(name string, input any) *simRun {
 	c := machine.Start{Version: 1, Input: event.MustValue(input)}
 	if !m.calm {
+		c.Metered = true
 		c.Breakpoints = m.breakpoints(m.names[name])
 	}
 	return m.startAs(m.id(), name, c)
@@ -111,7 +112,7 @@ func (m *sim) breakpoints(w *workflow.Workflow) []string {
 // It returns nil where the other cannot be forked.
 func (m *sim) fork(of *simRun) *simRun {
 	m.t.Helper()
-	c := machine.Fork{From: of.s.Run, At: eventlog.Version(1 + m.rng.IntN(int(of.s.Version))), Pause: m.rng.IntN(4) == 0}
+	c := machine.Fork{From: of.s.Run, At: eventlog.Version(1 + m.rng.IntN(int(of.s.Version))), Pause: m.rng.IntN(4) == 0, Metered: !m.calm}
 	if m.rng.IntN(3) == 0 {
 		c.Input = event.MustValue(map[string]any{"who": "Bob"})
 	}
@@ -150,7 +151,7 @@ func (m *sim) do(r *simRun, actor string, cs ...machine.Command) {
 	var decided []machine.Event
 	for _, c := range cs {
 		m.now += event.Time(1 + m.rng.IntN(1_000_000_000))
-		es, err := machine.Decide(r.wf, r.s, machine.Meta{At: m.now, Actor: actor, Choose: m.choose}, c)
+		es, err := machine.Decide(r.wf, r.s, machine.Meta{At: m.now, Actor: actor, Choose: m.choose, Meter: m}, c)
 		if err != nil {
 			if isRefusal(err) {
 				continue
@@ -181,7 +182,7 @@ func (m *sim) do(r *simRun, actor string, cs ...machine.Command) {
 	for _, e := range decided {
 		switch p := e.Payload.(type) {
 		case *event.ChildStarted:
-			m.startAs(p.Child, p.Workflow, machine.Start{Version: 1, Input: p.Input, Depth: r.s.Depth + 1, Parent: &event.Parent{Run: r.s.Run, Node: p.Node, Visit: p.Visit}})
+			m.startAs(p.Child, p.Workflow, machine.Start{Version: 1, Input: p.Input, Metered: !m.calm, Depth: r.s.Depth + 1, Parent: &event.Parent{Run: r.s.Run, Node: p.Node, Visit: p.Visit}})
 		case *event.NodeSkipped:
 			if child := m.byID(e.Child); child != nil {
 				m.do(child, "system", machine.Cancel{Reason: "given up"})
@@ -204,6 +205,23 @@ func (m *sim) choose(_ *workflow.Node, v *run.Visit) *event.AgentChosen {
 		return nil
 	}
 	return &event.AgentChosen{Agent: fmt.Sprint("agent-", m.next), Provider: "sim", Hash: v.Node}
+}
+
+// Need implements machine.Meter.
+func (m *sim) Need(_ *workflow.Node, v *run.Visit, _ event.CallID) *event.Need {
+	return &event.Need{Model: "m", Input: 40, Output: 10, Micros: 60, Price: &event.Price{Input: 1e6, Output: 2e6}}
+}
+
+// Grant implements machine.Meter: now and then somebody else has spent it all.
+func (m *sim) Grant(n *event.Need) machine.Grant {
+	day := event.BudgetID{Scope: event.ScopeOfDay, Name: "2026-01-31"}
+	switch m.rng.IntN(12) {
+	case 0:
+		return machine.Grant{Wait: &run.Short{Budget: day}}
+	case 1:
+		return machine.Grant{Over: &event.BudgetExceeded{Budget: day, Limits: event.Limits{Tokens: 1000}, Spent: event.Spend{Tokens: 990}}}
+	}
+	return machine.Grant{}
 }
 
 // root returns the run that r is under in the end.
@@ -258,6 +276,16 @@ func (m *sim) step(r *simRun) bool {
 			ready = append(ready, machine.Signal{Name: v.Signal, Value: event.MustValue(m.value(r, v))})
 		}
 	}
+	for _, h := range r.s.Holds { // a call that was given up
+		if v := r.s.Live[h.Node]; v == nil || v.Visit != h.Visit || v.Attempt != h.Attempt || v.Status != run.NodeRunning {
+			ready = append(ready, machine.Settle{Call: h.CallID, Usage: &event.Usage{InputTokens: 3}})
+		}
+	}
+	for _, v := range r.s.Live {
+		if v.Short != nil && len(ready) == 0 {
+			ready = append(ready, machine.Wake{})
+		}
+	}
 	m.rng.Shuffle(len(ready), func(i, j int) { ready[i], ready[j] = ready[j], ready[i] })
 	at, timed := machine.Due(r.s)
 	switch {
@@ -279,6 +307,11 @@ func (m *sim) resume(r *simRun) machine.Command {
 	c := machine.Resume{}
 	if m.calm {
 		return c
+	}
+	if o := r.s.Over; o != nil && m.rng.IntN(4) > 0 {
+		more := r.s.Taken().Tokens + int64(m.rng.IntN(200))
+		micros := r.s.Taken().Micros + event.Micros(m.rng.IntN(200))
+		return machine.Raise{Budget: o.Budget, Tokens: &more, Micros: &micros}
 	}
 	if len(r.wf.Keys) > 0 && m.rng.IntN(3) == 0 {
 		c.Set = m.edit(r.wf)
@@ -339,6 +372,10 @@ func (m *sim) result(of *simRun, v *run.Visit) machine.Command {
 	if v.Calls < 2 && m.rng.IntN(6) == 0 {
 		return machine.Note{Call: event.ToolCalled{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Call: v.Calls + 1, Tool: "search", Arguments: event.MustValue(m.rng.IntN(9)), Took: 5}}
 	}
+	if len(held(of.s, v)) == 1 && m.rng.IntN(8) == 0 {
+		id := event.CallID{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Turn: 1}
+		return machine.Reserve{Need: event.Need{CallID: id, Input: 20, Output: 10, Micros: 30}, Used: &event.Usage{InputTokens: 30, OutputTokens: 2}}
+	}
 	r := machine.Result{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Usage: &event.Usage{InputTokens: int64(m.rng.IntN(99)), OutputTokens: 5}}
 	if !m.calm && m.rng.IntN(6) == 0 {
 		classes := []string{event.ClassTimeout, event.ClassNetwork, event.ClassToolFailed, event.ClassRateLimit, event.ClassAuth}
@@ -378,6 +415,16 @@ func says(n *workflow.Node, v *run.Visit) any {
 	default:
 		return map[string]any{"message": text + ". I agree."}
 	}
+}
+
+// held returns what is set aside for the present attempt of a visit.
+func held(s *run.State, v *run.Visit) (hs []run.Hold) {
+	for _, h := range s.Holds {
+		if h.Node == v.Node && h.Visit == v.Visit && h.Attempt == v.Attempt {
+			hs = append(hs, h)
+		}
+	}
+	return hs
 }
 
 // trouble does something to a run that it did not ask for, now and then.
@@ -450,6 +497,36 @@ edges:
   - {from: draft, to: review}
   - {from: review, to: draft, if: "state.score < 0.6"}
   - {from: review, to: publish, default: true}
+`,
+	"money": `
+name: money
+budget: {usd: 0.000300, tokens: 400}
+state: {score: {type: number, default: 0}}
+nodes:
+  go: {parallel: {}}
+  a: {agent: x, retry: {max: 3, backoff: 1s}}
+  b: {agent: x, on_error: mend}
+  c: {agent: x, retry: {max: 2, then: pause}}
+  d: {exec: {command: [x]}}
+  mend: {agent: y}
+  first: {converge: {agent: z, prompt: sum}, join: {quorum: 2}}
+  each: {foreach: {items: [1, 2, 3], do: {agent: x}, max_parallel: 2}, on_failure: continue}
+  test: {agent: x, set: {score: "${result.score}"}, max_visits: 3}
+  end: {exec: {command: [x]}}
+edges:
+  - {from: go, to: a}
+  - {from: go, to: b}
+  - {from: go, to: c}
+  - {from: go, to: d}
+  - {from: a, to: first}
+  - {from: b, to: first}
+  - {from: mend, to: first}
+  - {from: c, to: first}
+  - {from: d, to: first}
+  - {from: first, to: each}
+  - {from: each, to: test}
+  - {from: test, to: test, if: "state.score < 0.3"}
+  - {from: test, to: end, default: true}
 `,
 	"fan": `
 name: fan

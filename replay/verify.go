@@ -134,7 +134,8 @@ func (v *verifier) decision(events []entry) int {
 		v.differ(fact)
 		return 0
 	}
-	meta.Choose = chosenIn(events)
+	then := ahead{v.s, events}
+	meta.Choose, meta.Meter = then.choose, metered{then}
 	at := v.s.Version
 	decided, err := machine.Decide(v.wf, v.s, meta, cmd)
 	if err != nil {
@@ -242,6 +243,12 @@ func nameOf(c machine.Command) string {
 		return "waking the run"
 	case machine.Recover:
 		return "the loss"
+	case machine.Settle:
+		return "the settlement"
+	case machine.Reserve:
+		return "the reservation"
+	case machine.Raise:
+		return "the raised budget"
 	case machine.ChildEnded:
 		return "the end of the child run"
 	}

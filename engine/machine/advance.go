@@ -14,8 +14,11 @@ func (d *decider) advance() {
 	if d.s.Status == run.Pending {
 		return
 	}
+	d.settleOwed()
 	for d.err == nil && !d.stopped() && !d.full() {
 		switch {
+		case d.exceeds():
+			d.overdrawn()
 		case d.s.Expired:
 			d.failRun(event.Failure{Class: event.ClassTimeout, Message: fmt.Sprintf("the run passed its timeout of %s", d.w.Timeout)}, nil)
 		case len(d.todo) > 0:
@@ -302,7 +305,7 @@ func (d *decider) wait() {
 		switch {
 		case v.Each != nil:
 			continue
-		case v.Status == run.NodeScheduled && v.RetryAt > 0:
+		case v.Status == run.NodeScheduled && v.RetryAt > 0 && v.Short == nil:
 			on = append(on, event.Wait{Node: v.Node, For: "retry", Until: v.RetryAt})
 		case v.Status != run.NodeWaiting:
 			return

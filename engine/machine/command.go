@@ -22,7 +22,11 @@ type Start struct {
 	Env     map[string]string // values of the variables the definition reads
 	Parent  *event.Parent
 	Depth   int
-	Budget  event.Value
+	// Budget takes the place of what the definition says of the same name: usd, tokens
+	// and on_exceed; none: nothing.
+	Budget event.Value
+	// Metered says that calls of models are reserved and charged.
+	Metered bool
 	// Breakpoints are where the run is paused, see workflow.Breakpoint.
 	Breakpoints []string
 }
@@ -45,6 +49,12 @@ func (c Start) decide(d *decider) error {
 		Workflow: d.w.Name, Version: c.Version, Hash: d.w.Hash.String(), Input: input,
 		Labels: c.Labels, Env: c.Env, Parent: c.Parent, Depth: c.Depth, Budget: c.Budget, Key: d.key,
 		Breakpoints: c.Breakpoints,
+	}
+	if c.Metered {
+		var err error
+		if p.Limits, err = limits(d.w.Def.Budget, c.Budget); err != nil {
+			return err
+		}
 	}
 	for _, i := range d.w.Entry {
 		p.Entry = append(p.Entry, d.w.Nodes[i].ID)
@@ -452,6 +462,7 @@ func (c Recover) decide(d *decider) error {
 	if d.s.Status.Terminal() || d.s.Status == run.Pending {
 		return nil
 	}
+	d.settleOwed()
 	ids := slices.SortedFunc(maps.Keys(d.s.Live), d.order)
 	for _, id := range ids {
 		v := d.s.Live[id]
@@ -470,12 +481,13 @@ func (c Recover) decide(d *decider) error {
 
 // Continue decides what is still owed: after a start, nothing; on a prefix of a
 // history, the rest of the decision that was cut, in the same order (but attempts
-// that wait for one of MaxParallel places may start sooner). What a person decided
+// that wait for one of MaxParallel places, or for a budget, may start sooner). What a person decided
 // is known from the event that says so: a cut before a run.cancelled or a
 // run.restored, among the visits given up for it, leaves the run without them.
 type Continue struct{}
 
 func (Continue) decide(d *decider) error {
+	d.settleOwed()
 	if d.s.Status != run.Pending {
 		d.touchAll()
 	}

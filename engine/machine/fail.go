@@ -16,6 +16,7 @@ type failing struct {
 	usage  *event.Usage
 	errors []event.Failure
 	final  bool       // no further attempt makes sense
+	pause  bool       // a person is to look, whatever the definition says
 	again  *bool      // what the runner says about a further attempt
 	after  event.Time // not before then
 
@@ -38,6 +39,8 @@ func (d *decider) fail(v *run.Visit, f event.Failure, how failing) {
 		conv = d.w.ConvergeAfter(n.Index)
 	}
 	switch {
+	case how.pause:
+		p.Then = event.ThenPause
 	case !how.final && v.Tried < n.Retry.Max && retryable(n, f.Class, how.again):
 		p.Then, p.RetryAt = event.ThenRetry, max(d.backoff(n, v), how.after)
 	case v.Item == 0 && edge != nil:

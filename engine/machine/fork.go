@@ -22,6 +22,10 @@ type Fork struct {
 	Labels  map[string]string
 	Env     map[string]string
 	Pause   bool // begin paused, to be looked at first
+	// Metered says that calls of models are reserved and charged, within Limits; none:
+	// those of the definition.
+	Metered bool
+	Limits  *event.Limits
 	// Breakpoints are where the fork is paused, see workflow.Breakpoint.
 	Breakpoints []string
 }
@@ -56,6 +60,11 @@ func (c Fork) decide(d *decider) error {
 	}
 	if d.w.Timeout > 0 {
 		p.Deadline = d.at + event.Time(d.w.Timeout)
+	}
+	if p.Limits = c.Limits; c.Metered && p.Limits == nil {
+		if p.Limits, err = limits(d.w.Def.Budget, nil); err != nil {
+			return err
+		}
 	}
 	d.emit(p)
 	sets := maps.Clone(c.Set)

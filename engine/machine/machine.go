@@ -34,6 +34,9 @@ type Meta struct {
 	// nobody is chosen. It is asked once for every attempt, and its answer is an
 	// event: what is decided again later takes it from there.
 	Choose func(n *workflow.Node, v *run.Visit) *event.AgentChosen
+	// Meter says what calls of models may use, and whether budgets beyond the run allow
+	// it; nil: nothing is reserved.
+	Meter Meter
 }
 
 // Command is something that happens to a run from outside.
@@ -74,7 +77,7 @@ func Decide(w *workflow.Workflow, s *run.State, m Meta, c Command) ([]Event, err
 	if s.HasKey(m.Key) {
 		return nil, nil
 	}
-	d := &decider{w: w, s: s, at: max(m.At, s.Time, 1), actor: m.Actor, key: m.Key, cast: m.Choose, events: make([]Event, 0, fewEvents)}
+	d := &decider{w: w, s: s, at: max(m.At, s.Time, 1), actor: m.Actor, key: m.Key, cast: m.Choose, meter: m.Meter, events: make([]Event, 0, fewEvents)}
 	d.todo = d.few[:0]
 	if err := c.decide(d); err != nil {
 		return nil, err
@@ -118,6 +121,7 @@ type decider struct {
 	actor  string
 	key    string
 	cast   func(*workflow.Node, *run.Visit) *event.AgentChosen
+	meter  Meter
 	events []Event
 	bytes  int   // of the events' payloads
 	err    error // the fold refused an event: a bug, or a broken history
@@ -140,6 +144,9 @@ func (d *decider) emit(p event.Payload) {
 	r := eventlog.Record{Time: e.Time, Kind: e.Kind, Actor: e.Actor, Payload: event.Encode(p)}
 	d.events = append(d.events, Event{Record: r, Payload: p})
 	d.bytes += len(r.Payload)
+	if owed := d.s.Owed(); owed != nil {
+		d.emit(owed) // what ended a call is followed by what it cost
+	}
 }
 
 // touch puts a visit on the list of those to look at.
@@ -218,7 +225,7 @@ func Due(s *run.State) (at event.Time, ok bool) {
 		return at, ok // an attempt that is due is started by the end of another
 	}
 	for _, v := range s.Live {
-		if v.Status == run.NodeScheduled {
+		if v.Status == run.NodeScheduled && v.Short == nil {
 			see(v.RetryAt)
 		}
 	}

@@ -120,6 +120,9 @@ func causes(t *run.Token) []event.Failure {
 func (d *decider) attempt(v *run.Visit) {
 	if v.Status == run.NodeScheduled && v.RetryAt <= d.at && places(d.s) {
 		d.assign(v)
+		if !d.affords(v) {
+			return
+		}
 		d.emit(&event.NodeStarted{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt + 1})
 	}
 }

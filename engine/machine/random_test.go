@@ -26,6 +26,7 @@ type history struct {
 	cmd    Command
 	choose func(*workflow.Node, *run.Visit) *event.AgentChosen
 	asked  int // of choose
+	meter  Meter
 }
 
 func newHistory(t testing.TB, source string) *history {
@@ -58,7 +59,7 @@ func (h *history) do(c Command) []Event {
 	h.t.Helper()
 	h.at += 1e6
 	h.before, h.cmd = snapshot(h.t, h.s), c
-	decided, err := Decide(h.wf, h.s, Meta{At: h.at, Actor: "test", Choose: h.choose}, c)
+	decided, err := Decide(h.wf, h.s, Meta{At: h.at, Actor: "test", Choose: h.choose, Meter: h.meter}, c)
 	if err != nil {
 		h.t.Fatalf("%T %+v: %v", c, c, err)
 	}
@@ -103,8 +104,14 @@ func (h *history) checkFold() {
 func (h *history) checkPrefixes(last []Event) {
 	h.t.Helper()
 	from := len(h.events) - len(last)
-	if was, err := run.Restore(h.before); err != nil || len(was.Live) > MaxParallel {
+	was, err := run.Restore(h.before)
+	if err != nil || len(was.Live) > MaxParallel {
 		return // what is queued may start sooner
+	}
+	for _, v := range was.Live {
+		if was.Limits != nil && v.Status == run.NodeScheduled {
+			return // and so may what waits for a budget
+		}
 	}
 	first := 1
 	switch h.cmd.(type) {
@@ -116,7 +123,7 @@ func (h *history) checkPrefixes(last []Event) {
 				first = i + 1 // what a person sets
 			}
 			switch e.Record.Kind {
-			case event.KindNodeLost, event.KindTimerFired, event.KindRunCancelled, event.KindRunRestored, event.KindRunPaused:
+			case event.KindNodeLost, event.KindTimerFired, event.KindRunCancelled, event.KindRunRestored, event.KindRunPaused, event.KindBudgetRaised:
 				first = i + 1
 			}
 		}
@@ -133,7 +140,7 @@ func (h *history) checkPrefixes(last []Event) {
 			}
 		}
 		want := last[cut:]
-		got, err := Decide(h.wf, s, Meta{At: h.at, Actor: "test", Choose: h.chosen(want)}, Continue{})
+		got, err := Decide(h.wf, s, Meta{At: h.at, Actor: "test", Choose: h.chosen(want), Meter: told(want)}, Continue{})
 		if err != nil {
 			h.t.Fatalf("continuing at version %d: %v", from+cut, err)
 		}

@@ -33,6 +33,11 @@ func (r *trial) deal() ([]Event, bool) {
 			open = append(open, c)
 		}
 	}
+	for _, h := range r.s.Holds { // a call whose visit was given up
+		if v := r.s.Live[h.Node]; v == nil || v.Visit != h.Visit || v.Attempt != h.Attempt || v.Status != run.NodeRunning {
+			open = append(open, Settle{Call: h.CallID, Usage: &event.Usage{InputTokens: 10, Price: unit}})
+		}
+	}
 	if len(open) == 0 {
 		return nil, false
 	}
@@ -52,6 +57,10 @@ func (r *trial) owed(v *run.Visit) Command {
 	}
 	failure := &event.Failure{Class: event.ClassAuth, Message: "test"}
 	value := event.MustValue(map[string]any{"v": r.value(of, r.s.Nodes[of].Counted), "text": "for a chat"})
+	var usage *event.Usage
+	if r.rng.IntN(4) > 0 {
+		usage = &event.Usage{InputTokens: 10, OutputTokens: int64(r.rng.IntN(6)), Price: unit}
+	}
 	switch {
 	case v.Ordered && bad:
 		return ChildEnded{Node: v.Node, Visit: v.Visit, Child: v.Child, Status: run.Failed, Failure: failure}
@@ -64,7 +73,7 @@ func (r *trial) owed(v *run.Visit) Command {
 	case v.Status == run.NodeRunning && v.Each == nil && v.Tried < 3 && r.rng.IntN(8) == 0:
 		return Result{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Failure: &event.Failure{Class: event.ClassTimeout, Message: "test"}}
 	case v.Status == run.NodeRunning && v.Each == nil:
-		return Result{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Value: value}
+		return Result{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Value: value, Usage: usage}
 	case v.Signal != "" && len(r.s.Signals[v.Signal]) == 0:
 		return Signal{Name: v.Signal, Value: value}
 	case v.Asked && v.Status == run.NodeWaiting && len(v.Result) == 0:
@@ -150,7 +159,11 @@ func (r *trial) retry() []Event {
 
 // drive goes on until the run has ended and nothing more is to happen to it.
 func (r *trial) drive(seed uint64, source string) {
-	last := r.do(Start{Breakpoints: r.breakpoints()})
+	start := Start{Breakpoints: r.breakpoints()}
+	if seed%2 == 1 {
+		start.Metered, start.Budget = true, event.MustValue(map[string]any{"tokens": 20 + r.rng.IntN(60)})
+	}
+	last := r.do(start)
 	for steps := 0; ; steps++ {
 		if steps > 20000 {
 			r.t.Fatalf("seed %d: no end\n%s", seed, source)
@@ -170,6 +183,11 @@ func (r *trial) drive(seed uint64, source string) {
 			last = r.retry()
 			continue
 		case run.Paused:
+			if r.s.Over != nil {
+				more := r.s.Taken().Tokens + int64(15+r.rng.IntN(60))
+				last = r.do(Raise{Tokens: &more})
+				continue
+			}
 			if r.rng.IntN(3) > 0 {
 				last = r.resume()
 				continue
@@ -211,7 +229,11 @@ func TestRandomTrouble(t *testing.T) {
 	for seed := range n {
 		p := &program{rng: rand.New(rand.NewPCG(seed, 3)), wide: true, joins: int(seed % 3)}
 		_, source, visits := p.build(1 + int(seed/3%3))
+		if seed%2 == 1 {
+			source = strings.ReplaceAll(source, execSpec, "agent: x")
+		}
 		r := &trial{history: newHistory(t, source), program: p, rng: rand.New(rand.NewPCG(seed, 4)), restores: int(seed / 9 % 4), kept: map[eventlog.Version][]byte{}}
+		r.meter = &tab{}
 		if p.joins > 0 {
 			r.failures = int(seed / 5 % 4)
 		}
@@ -224,6 +246,7 @@ func TestRandomTrouble(t *testing.T) {
 	for _, k := range []eventlog.Kind{
 		event.KindRunRestored, event.KindRunResumed, event.KindRunFailed, event.KindNodeSkipped, event.KindNodeLost, event.KindNodeRetried,
 		event.KindTimerFired, event.KindSignalReceived, event.KindInputReceived, event.KindChildEnded,
+		event.KindCostReserved, event.KindCostSettled, event.KindBudgetExceeded, event.KindBudgetRaised,
 	} {
 		if kinds[k] < 3 {
 			t.Errorf("only %d events %s in %d runs: the trials are too tame", kinds[k], event.KindName(k), n)

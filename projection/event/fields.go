@@ -39,6 +39,7 @@ func (p *RunCreated) code(c *coder) {
 	c.value(&p.Budget)
 	c.later()
 	c.strs(&p.Breakpoints)
+	optional(c, &p.Limits, codeLimits)
 }
 
 // Kind returns KindRunCompleted.
@@ -128,6 +129,7 @@ func (p *RunForked) code(c *coder) {
 	c.later()
 	c.strs(&p.Breakpoints)
 	c.strs(&p.Anew)
+	optional(c, &p.Limits, codeLimits)
 }
 
 // Kind returns KindNodeScheduled.

@@ -45,6 +45,12 @@ const (
 	KindCheckpointCreated eventlog.Kind = 70
 	KindCheckpointPruned  eventlog.Kind = 71
 
+	KindCostReserved eventlog.Kind = 80
+	KindCostSettled  eventlog.Kind = 81
+
+	KindBudgetExceeded eventlog.Kind = 90
+	KindBudgetRaised   eventlog.Kind = 91
+
 	KindAgentChosen eventlog.Kind = 100
 	KindToolCalled  eventlog.Kind = 101
 
@@ -96,6 +102,10 @@ var kinds = map[eventlog.Kind]kindInfo{
 	KindChildEnded:           {"child.ended", func() Payload { return new(ChildEnded) }},
 	KindCheckpointCreated:    {"checkpoint.created", func() Payload { return new(CheckpointCreated) }},
 	KindCheckpointPruned:     {"checkpoint.pruned", func() Payload { return new(CheckpointPruned) }},
+	KindCostReserved:         {"cost.reserved", func() Payload { return new(CostReserved) }},
+	KindCostSettled:          {"cost.settled", func() Payload { return new(CostSettled) }},
+	KindBudgetExceeded:       {"budget.exceeded", func() Payload { return new(BudgetExceeded) }},
+	KindBudgetRaised:         {"budget.raised", func() Payload { return new(BudgetRaised) }},
 	KindAgentChosen:          {"agent.chosen", func() Payload { return new(AgentChosen) }},
 	KindToolCalled:           {"tool.called", func() Payload { return new(ToolCalled) }},
 	KindResultIgnored:        {"result.ignored", func() Payload { return new(ResultIgnored) }},

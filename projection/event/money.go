@@ -61,6 +61,12 @@ func ParseUSD(s string) (Micros, error) {
 	return Micros(n), nil
 }
 
+// USDOf reads an amount in dollars that came as a number, exactly: one that was written
+// in a few decimals has that spelling.
+func USDOf(usd float64) (Micros, error) {
+	return ParseUSD(strconv.FormatFloat(usd, 'f', -1, 64))
+}
+
 func clip(s string) string {
 	if len(s) > 40 {
 		return s[:40] + "…"

@@ -108,6 +108,9 @@ type RunCreated struct {
 	Budget   Value             `json:"budget,omitempty"`
 	// Breakpoints are the places at which the run is paused, as they were written.
 	Breakpoints []string `json:"breakpoints,omitempty"`
+	// Limits are what the run may spend, of its definition and of Budget. nil: it began
+	// before calls were reserved and charged, and goes on without.
+	Limits *Limits `json:"limits,omitempty"`
 }
 
 // RunCompleted: the run ended well.
@@ -194,6 +197,8 @@ type RunForked struct {
 	// Anew names foreach nodes that were under way, and whose items may be others
 	// here: all of them are done again.
 	Anew []string `json:"anew,omitempty"`
+	// Limits are what this run may spend; nil as in RunCreated.
+	Limits *Limits `json:"limits,omitempty"`
 }
 
 // NodeScheduled: a visit of the node begins; it consumes every token that the

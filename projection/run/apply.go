@@ -75,14 +75,24 @@ func (s *State) apply(p event.Payload) error {
 		return s.restored(p)
 	case *event.RunImported:
 		if !s.Status.Terminal() {
-			s.Status, s.Reason = Paused, p.Pause
+			s.Status, s.Reason, s.Over = Paused, p.Pause, nil
 		}
 	case *event.RunForked:
 		return s.forked(p)
 	case *event.CheckpointCreated:
 		s.mark(p)
 		s.key(p.Key)
-	case *event.CheckpointPruned, *event.ResultIgnored:
+	case *event.CheckpointPruned:
+	case *event.ResultIgnored:
+		s.late(p)
+	case *event.CostReserved:
+		s.reserved(p)
+	case *event.CostSettled:
+		s.settled(p)
+	case *event.BudgetExceeded:
+		s.Over = &Over{BudgetExceeded: *p}
+	case *event.BudgetRaised:
+		s.raised(p)
 	default:
 		return s.applyVisit(p)
 	}
@@ -133,6 +143,8 @@ func (s *State) applyVisit(p event.Payload) error {
 		v.Losses++
 		v.left(p.Checkpoint)
 		s.setStatus(v)
+		s.gone(v)
+		s.ended(p.Node, p.Visit, p.Attempt, nil)
 	case *event.NodeSkipped:
 		return s.skipped(p)
 	case *event.EdgeTaken:
@@ -203,7 +215,7 @@ func (s *State) moving() {
 }
 
 func (s *State) end(st Status) {
-	s.Status, s.Ended, s.Break = st, s.Time, nil
+	s.Status, s.Ended, s.Break, s.Over = st, s.Time, nil, nil
 	if st != Failed {
 		clear(s.Live)
 		s.Tokens, s.Done, s.Halted = nil, nil, nil
@@ -220,7 +232,7 @@ func (s *State) created(p *event.RunCreated) error {
 	s.Workflow, s.WFVer, s.Hash = p.Workflow, p.Version, p.Hash
 	s.Input, s.Env, s.Labels, s.Parent, s.Depth = p.Input, p.Env, p.Labels, p.Parent, p.Depth
 	s.Deadline, s.Budget, s.Key = p.Deadline, p.Budget, p.Key
-	s.Last, s.Breaks = p.Input, p.Breakpoints
+	s.Last, s.Breaks, s.Limits = p.Input, p.Breakpoints, p.Limits
 	for _, kv := range p.Defaults {
 		s.Vars[kv.Key] = kv.Value
 	}

@@ -15,6 +15,9 @@ type Place struct {
 
 func (s *State) paused(p *event.RunPaused) {
 	s.Status, s.Reason, s.Break = Paused, p.Reason, nil
+	if s.Over != nil {
+		s.Over.Told = true
+	}
 	if p.Breakpoint != "" {
 		s.Break = &Place{p.Node, p.Visit, p.To}
 	}

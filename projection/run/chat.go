@@ -57,6 +57,7 @@ func (s *State) chatTurn(p *event.ChatTurn) error {
 		return fmt.Errorf("%w: attempt %d of %s is not under way", ErrHistory, p.Attempt, p.Node)
 	}
 	s.use(p.Usage)
+	s.ended(p.Node, p.Visit, p.Attempt, p.Usage)
 	s.moving()
 	c := v.chat()
 	c.Turns = append(c.Turns, p)

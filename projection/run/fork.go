@@ -40,6 +40,7 @@ func (s *State) forked(p *event.RunForked) error {
 	s.Labels, s.Env, s.Key, s.Created = p.Labels, p.Env, p.Key, s.Time
 	s.Breaks, s.Break, s.Passed = p.Breakpoints, nil, nil
 	s.Parent, s.Depth, s.Keys, s.Marks, s.Usage = nil, 0, nil, nil, event.Usage{}
+	s.Limits, s.Spent, s.Holds, s.Gone, s.Over = p.Limits, event.Spend{}, nil, nil, nil
 	s.Output, s.Failure, s.Errors, s.Ended, s.Reason, s.Expired = nil, nil, nil, 0, "", false
 	for _, v := range s.Halted { // p.At lies between the events that ended the other run
 		s.Live[v.Node] = v

@@ -31,6 +31,7 @@ func (s *State) restored(p *event.RunRestored) error {
 	s.Version, s.Seq, s.Time = now.Version, now.Seq, now.Time
 	s.Past, s.Other = now.Past, now.Other
 	s.Keys, s.Marks, s.Signals, s.Usage = now.Keys, now.Marks, now.Signals, now.Usage
+	s.Limits, s.Spent, s.Holds, s.Gone, s.Over = now.Limits, now.Spent, now.Holds, now.Gone, nil
 	s.Breaks, s.Break, s.Passed = now.Breaks, nil, nil
 	s.Reason, s.Expired = "", false
 	for _, v := range s.Halted { // p.To lies between the events that ended the run

@@ -5,18 +5,12 @@ import (
 )
 
 func (s *State) resumed(p *event.RunResumed) {
-	s.Status, s.Reason = Running, ""
 	s.key(p.Key)
 	s.pass()
 	if p.Rebreak {
 		s.Breaks = p.Breakpoints
 	}
-	for _, v := range s.Live {
-		v.Losses = 0
-		if v.Then == event.ThenPause {
-			v.Then, v.Tried, v.DueAt = event.ThenRetry, 0, s.Time
-		}
-	}
+	s.goOn()
 	if !p.Retry {
 		return
 	}
@@ -43,6 +37,17 @@ func (s *State) resumed(p *event.RunResumed) {
 		if o := s.Live[v.Node]; o == nil || o.Visit < v.Visit {
 			s.Live[v.Node] = v
 			s.setStatus(v)
+		}
+	}
+}
+
+// goOn lets a run go on that was paused. What it was paused for is tried again.
+func (s *State) goOn() {
+	s.Status, s.Reason, s.Over = Running, "", nil
+	for _, v := range s.Live {
+		v.Losses = 0
+		if v.Then == event.ThenPause {
+			v.Then, v.Tried, v.DueAt = event.ThenRetry, 0, s.Time
 		}
 	}
 }

@@ -60,7 +60,7 @@ type State struct {
 	Depth    int
 	Key      string // idempotency key of the command that started it
 	Deadline event.Time
-	Budget   event.Value
+	Budget   event.Value // that it was started with, as it was written
 	Created  event.Time
 	Ended    event.Time
 	Output   event.Value // of a completed run
@@ -98,6 +98,13 @@ type State struct {
 	Base    Map[event.Value] // Forked: Vars before the journal began
 	Epoch   int              // journals closed so far
 	Done    []Thread         // branches that ended without meeting the others
+
+	// Money: see cost.go.
+	Limits *event.Limits // nil: its calls are neither reserved nor charged
+	Spent  event.Spend
+	Holds  []Hold // calls not settled, in log order
+	Gone   []event.CallID
+	Over   *Over // a budget that was used up, until the run goes on
 
 	// Past returns the fold of this run's events up to and including version v.
 	// It is needed only to apply a run.restored, and is not part of the state.
@@ -181,6 +188,8 @@ type Visit struct {
 	// Items is the machine's memo of a foreach's items, which follow from what the
 	// visit sees.
 	Items []any `msgpack:"-"`
+	// Short is the machine's memo of what its next attempt waits for.
+	Short *Short `msgpack:"-"`
 	// Item is set on the visit of one item: its number, from 1; 0 otherwise.
 	Item int
 	Of   string // Item: the foreach node

@@ -118,6 +118,7 @@ func (s *State) completed(p *event.NodeCompleted) error {
 		return err
 	}
 	s.use(p.Usage)
+	s.ended(p.Node, p.Visit, p.Attempt, p.Usage)
 	s.moving()
 	s.dropTimers(v)
 	s.consume(p.Signal)
@@ -184,6 +185,10 @@ func (s *State) failed(p *event.NodeFailed) error {
 		return err
 	}
 	s.use(p.Usage)
+	s.ended(p.Node, p.Visit, p.Attempt, p.Usage)
+	if o := s.Over; o != nil && o.Node == p.Node && o.Visit == p.Visit && o.Then == event.OnExceedFail {
+		s.Over = nil
+	}
 	s.moving()
 	f := p.Failure
 	n := s.node(p.Node)
@@ -222,6 +227,7 @@ func (s *State) skipped(p *event.NodeSkipped) error {
 		return err
 	}
 	delete(s.Live, p.Node)
+	s.dropped(v)
 	v.Ordered = false // a child run is cancelled: to go on is to order another
 	v.Chat.reopen()
 	s.node(p.Node).Status = NodeSkipped

@@ -1,0 +1,310 @@
+package machine
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/wfd-dev/wfd/engine/workflow"
+	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/projection/event"
+	"github.com/wfd-dev/wfd/projection/run"
+	"pgregory.net/rapid"
+)
+
+// A purse is several runs that spend from one budget beyond their own, and what the
+// outside world can do to them.
+type purse struct {
+	t      *rapid.T
+	runs   []*history
+	shared event.Limits
+	called map[callKey]*event.Need // every call that was reserved
+	paid   map[callKey]bool        // that was charged
+	beyond map[*history]event.Spend
+	seen   map[*history]int // events looked at
+	counts map[string]int
+	ends   []machineCall // attempts that no longer count, whose usage may be told
+}
+
+type callKey struct {
+	h *history
+	event.CallID
+}
+
+type machineCall struct {
+	h  *history
+	id event.CallID
+}
+
+var scopeOfPurse = event.BudgetID{Scope: event.ScopeOfAgent, Name: "shared"}
+
+func (p *purse) taken() (s event.Spend) {
+	for _, h := range p.runs {
+		s = s.Add(h.s.Taken())
+	}
+	return s
+}
+
+// Need implements Meter: the first call of an attempt may use about 15 tokens.
+func (p *purse) Need(_ *workflow.Node, v *run.Visit, id event.CallID) *event.Need {
+	n := event.Need{Model: "unit", Input: int64(8 + len(id.Node)), Output: int64(3 + id.Attempt%4), Price: unit}
+	n.Micros = event.Micros(n.Input + n.Output)
+	return &n
+}
+
+// Grant implements Meter.
+func (p *purse) Grant(n *event.Need) Grant {
+	taken := p.taken()
+	if p.shared.Allow(taken.Add(n.Spend())) {
+		return Grant{}
+	}
+	for _, h := range p.runs {
+		if len(h.s.Holds) > 0 {
+			return Grant{Wait: &run.Short{Budget: scopeOfPurse, Limits: p.shared, Taken: taken, Need: n.Spend()}}
+		}
+	}
+	return Grant{Over: &event.BudgetExceeded{Budget: scopeOfPurse, Limits: p.shared, Spent: taken}}
+}
+
+// look holds every new event against what must be true of all of them.
+func (p *purse) look(h *history) {
+	for ; p.seen[h] < len(h.events); p.seen[h]++ {
+		e := h.events[p.seen[h]]
+		payload, err := event.Decode(e.Kind, e.Payload)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		p.counts[event.KindName(e.Kind)]++
+		switch q := payload.(type) {
+		case *event.CostReserved:
+			k := callKey{h, q.CallID}
+			if p.called[k] != nil {
+				p.t.Fatalf("%v is reserved twice", k)
+			}
+			p.called[k] = &q.Need
+		case *event.CostSettled:
+			if q.Usage == nil {
+				continue
+			}
+			k := callKey{h, q.CallID}
+			if p.paid[k] {
+				p.t.Fatalf("%v is charged twice", k)
+			}
+			p.paid[k] = true
+			if q.Reserved.IsZero() { // told after it was known to be lost
+				p.beyond[h] = p.beyond[h].Add(q.Charged())
+			}
+		case *event.NodeLost:
+			p.ends = append(p.ends, machineCall{h, event.CallID{Node: q.Node, Visit: q.Visit, Attempt: q.Attempt}})
+		}
+	}
+}
+
+// holds wants every budget to hold, but for what was used by calls that were lost.
+func (p *purse) holds() {
+	var all event.Spend
+	for _, h := range p.runs {
+		b := p.beyond[h]
+		all = all.Add(b)
+		if !h.s.Limits.Allow(h.s.Taken().Sub(b)) {
+			p.t.Fatalf("run %s has spent %v and set aside %v of %v", h.s.Run, h.s.Spent, h.s.Reserved(), *h.s.Limits)
+		}
+	}
+	if taken := p.taken().Sub(all); !p.shared.Allow(taken) {
+		p.t.Fatalf("%v of %v are taken", taken, p.shared)
+	}
+}
+
+// do gives a run a command; a refusal changes nothing.
+func (p *purse) do(h *history, c Command) {
+	h.at += 1e6
+	h.before, h.cmd = snapshot(h.t, h.s), c
+	decided, err := Decide(h.wf, h.s, Meta{At: h.at, Actor: "test", Meter: p}, c)
+	if err != nil {
+		if !errors.Is(err, ErrRefused) && !errors.Is(err, ErrInvalid) {
+			p.t.Fatalf("%T: %v", c, err)
+		}
+		return
+	}
+	p.cut(h, decided)
+	p.look(h)
+	p.holds()
+}
+
+// cut keeps what was decided; now and then the process dies in the middle of it, and
+// the next goes on from what there is.
+func (p *purse) cut(h *history, decided []Event) {
+	if len(decided) < 2 || rapid.IntRange(0, 7).Draw(p.t, "crash") > 0 {
+		h.keep(decided)
+		return
+	}
+	p.counts["crash"]++
+	h.keep(decided[:rapid.IntRange(1, len(decided)-1).Draw(p.t, "at")])
+	s, err := fold(h.events)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	h.s = s
+	h.s.Past = h.past
+	p.look(h)
+	p.holds()
+	for _, c := range []Command{Continue{}, Recover{Reason: "restarted"}} {
+		h.at += 1e6
+		more, err := Decide(h.wf, h.s, Meta{At: h.at, Actor: "test", Meter: p}, c)
+		if err != nil {
+			p.t.Fatalf("%T: %v", c, err)
+		}
+		h.keep(more)
+		p.look(h)
+		p.holds()
+	}
+}
+
+// usage draws what a call used: at most what was reserved for its attempt.
+func (p *purse) usage(h *history, id event.CallID) *event.Usage {
+	need := p.called[callKey{h, id}]
+	if need == nil {
+		return nil
+	}
+	u := &event.Usage{InputTokens: need.Input, OutputTokens: need.Output, Model: "unit", Price: unit}
+	switch rapid.IntRange(0, 3).Draw(p.t, "usage") {
+	case 0:
+		u.OutputTokens = 0
+	case 1:
+		u.InputTokens /= 2
+	}
+	return u
+}
+
+// step makes something happen.
+func (p *purse) step() {
+	h := rapid.SampledFrom(p.runs).Draw(p.t, "run")
+	draw := func(n int, what string) int { return rapid.IntRange(0, n-1).Draw(p.t, what) }
+	switch k := draw(16, "what"); {
+	case h.s.Status == run.Paused && k < 9:
+		if o := h.s.Over; o != nil && k < 7 {
+			if o.Budget == scopeOfPurse {
+				p.shared.Tokens = max(p.shared.Tokens, p.taken().Tokens) + int64(draw(40, "more"))
+				p.do(h, Raise{Budget: scopeOfPurse, Tokens: &p.shared.Tokens})
+				return
+			}
+			more := h.s.Taken().Tokens + int64(draw(60, "more"))
+			micros := event.Micros(more)
+			p.do(h, Raise{Tokens: &more, Micros: &micros})
+			return
+		}
+		p.do(h, Resume{})
+	case h.s.Status == run.Failed && k < 9:
+		if k < 4 {
+			more := h.s.Taken().Tokens + int64(draw(60, "more"))
+			p.do(h, Raise{Tokens: &more})
+		}
+		p.do(h, Retry{})
+	case k < 10:
+		vs := h.running()
+		if len(vs) == 0 {
+			p.do(h, Wake{})
+			return
+		}
+		v := vs[draw(len(vs), "visit")]
+		id := event.CallID{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt}
+		r := Result{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Value: event.Null, Usage: p.usage(h, id)}
+		if draw(3, "fails") == 0 {
+			r.Value, r.Failure = nil, &event.Failure{Class: event.ClassTimeout, Message: "test"}
+		}
+		p.do(h, r)
+		if draw(3, "twice") == 0 { // it is handed in again
+			p.do(h, r)
+			p.counts["twice"]++
+		}
+	case k == 10 && len(p.ends) > 0: // a late result of an attempt that was lost
+		c := p.ends[draw(len(p.ends), "late")]
+		p.do(c.h, Result{Node: c.id.Node, Visit: c.id.Visit, Attempt: c.id.Attempt, Value: event.Null, Usage: p.usage(c.h, c.id)})
+		p.counts["late"]++
+	case k == 11: // a call that was given up tells what it used, or never will
+		for _, hold := range slices.Clone(h.s.Holds) {
+			c := Settle{Call: hold.CallID}
+			if draw(2, "tells") == 0 {
+				c.Usage = p.usage(h, hold.CallID)
+			}
+			p.do(h, c)
+		}
+	case k == 12 && len(h.events) > 2:
+		p.do(h, Restore{To: eventlog.Version(1 + draw(len(h.events)-1, "to")), Pause: draw(2, "pause") == 0})
+	case k == 13:
+		p.do(h, Recover{Reason: "test"})
+	case k == 14:
+		p.do(h, Pause{})
+	default:
+		// A further call of an attempt.
+		if vs := h.running(); len(vs) > 0 {
+			v := vs[draw(len(vs), "visit")]
+			turn := 1
+			for h.s.Hold(event.CallID{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Turn: turn}) != nil {
+				turn++
+			}
+			id := event.CallID{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Turn: turn}
+			p.do(h, Reserve{Need: event.Need{CallID: id, Input: 4, Output: 3, Micros: 7, Price: unit}, Used: p.usage(h, event.CallID{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt})})
+		}
+	}
+}
+
+// Whatever happens to runs that share a budget - branches that end in any order, fail,
+// are tried again, given up, lost; results that come late or twice; crashes at any
+// event; restores; budgets that are raised - no event leaves more spent and set aside
+// than its budgets allow, and no call is charged twice. What a call used that was
+// known to be lost is charged when it is told all the same: by so much, and no more, a
+// budget can be overspent.
+func TestBudgetsHold(tt *testing.T) {
+	counts := map[string]int{}
+	rapid.Check(tt, func(t *rapid.T) {
+		p := &purse{
+			t: t, shared: event.Limits{Tokens: int64(rapid.IntRange(20, 300).Draw(t, "shared"))}, called: map[callKey]*event.Need{},
+			paid: map[callKey]bool{}, beyond: map[*history]event.Spend{}, seen: map[*history]int{}, counts: counts,
+		}
+		for i := range rapid.IntRange(1, 3).Draw(t, "runs") {
+			h := newHistory(tt, spending(rapid.IntRange(0, 1<<20).Draw(t, "graph")))
+			h.s = run.New(eventlog.RunID{1, 2, 3})
+			h.s.Past = h.past
+			p.runs = append(p.runs, h)
+			budget := map[string]any{"tokens": rapid.IntRange(14, 200).Draw(t, "own"), "on_exceed": rapid.SampledFrom([]string{"pause", "fail"}).Draw(t, "on_exceed")}
+			if i == 1 {
+				budget["usd"] = 0.000060
+			}
+			p.do(h, Start{Metered: true, Budget: event.MustValue(budget)})
+		}
+		for range rapid.IntRange(5, 60).Draw(t, "steps") {
+			p.step()
+		}
+		for _, h := range p.runs {
+			h.checkFold()
+		}
+	})
+	for _, what := range []string{
+		"cost.reserved", "cost.settled", "budget.exceeded", "budget.raised", "node.lost", "node.skipped", "run.restored", "result.ignored", "crash", "twice", "late",
+	} {
+		if counts[what] < 10 {
+			tt.Errorf("only %d times %s: the trials are too tame", counts[what], what)
+		}
+	}
+}
+
+// spending returns a definition of some shape in which agents work in parallel.
+func spending(seed int) string {
+	rng := rand.New(rand.NewPCG(uint64(seed), 1))
+	join := []string{"all", "any", "{quorum: 2}"}[rng.IntN(3)]
+	src := "name: spending\nnodes:\n  begin: {parallel: {}}\n"
+	edges := "edges:\n"
+	for i := range 2 + rng.IntN(5) {
+		src += fmt.Sprintf("  b%d: {agent: x, retry: {max: %d, backoff: 1s}}\n", i, 1+rng.IntN(3))
+		edges += fmt.Sprintf("  - {from: begin, to: b%d}\n  - {from: b%d, to: meet}\n", i, i)
+	}
+	src += "  meet: {converge: {prompt: sum, agent: y}, join: " + join + ", on_failure: " + []string{"wait", "continue", "fail_fast"}[rng.IntN(3)] + "}\n"
+	if rng.IntN(2) == 0 {
+		src += "  each: {foreach: {items: [1, 2, 3], do: {agent: z}}}\n"
+		edges += "  - {from: meet, to: each}\n"
+	}
+	return src + edges
+}
