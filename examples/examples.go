@@ -12,3 +12,13 @@ var Files embed.FS
 
 // Replies is the name of the file with the answers.
 const Replies = "replies.yaml"
+
+// Demos are the runs that wfd dev begins with: one that ends by itself, and one that
+// asks a person.
+var Demos = []Demo{
+	{"tour", `{"topic": "tides"}`},
+	{"release-note", `{"product": "wfd"}`},
+}
+
+// Demo is a run to begin with.
+type Demo struct{ Workflow, Input string }

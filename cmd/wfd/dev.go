@@ -3,15 +3,19 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/wfd-dev/wfd/client"
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/host"
 	"github.com/wfd-dev/wfd/engine/agent"
@@ -26,12 +30,18 @@ const lookEvery = 300 * time.Millisecond
 
 func (a *app) dev() *cobra.Command {
 	var breaks []string
+	var noOpen, keys, demo bool
 	cmd := &cobra.Command{
 		Use:   "dev [DIR]",
 		Short: "Run the daemon and register the definitions of a directory as they are saved",
 		Long: `Run the daemon and register every definition of DIR, again each time it is saved;
-what is wrong with one is shown. Without definitions the bundled examples are
-registered. Agents are answered by --replies, else by DIR/replies.yaml, else by the
+what is wrong with one is shown, here and on the page. Without definitions the bundled
+examples are registered and, in a data directory without runs, two of them started.
+
+On a terminal there are keys: to open the page, start a run, and to kill the daemon
+with SIGKILL and see it take up what it did. A browser is opened where there is one.
+
+Agents are answered by --replies, else by DIR/replies.yaml, else by the
 models of --provider, else by a simulation: then nothing leaves this machine. With
 --break every run that is started is paused there, if its workflow has what the
 breakpoint names; child runs too.`,
@@ -44,8 +54,27 @@ breakpoint names; child runs too.`,
 			if len(args) == 1 {
 				dir = args[0]
 			}
+			kept := os.Getenv(devChild) != ""
+			if !cmd.Flags().Changed("keys") {
+				keys = terminal(os.Stdin)
+			}
 			if fi, err := os.Stat(dir); err != nil || !fi.IsDir() {
 				return usagef("%s is not a directory", dir)
+			}
+			if keys && !kept {
+				k := &keeper{a: a, args: os.Args[1:], open: !noOpen && hasBrowser()}
+				defer byKey(os.Stdin)()
+				return k.keep(cmd.Context(), a.stdin)
+			}
+			ctx := cmd.Context()
+			if kept { // by somebody who may be gone
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithCancel(ctx)
+				defer cancel()
+				go func() {
+					io.Copy(io.Discard, a.stdin)
+					cancel()
+				}()
 			}
 			files := os.DirFS(dir)
 			names, err := definitionFiles(files)
@@ -61,16 +90,25 @@ breakpoint names; child runs too.`,
 			if err != nil {
 				return err
 			}
+			shown := dir
+			if abs, err := filepath.Abs(dir); err == nil {
+				shown = abs
+			}
+			state := api.NewDev(shown)
 			change := func(o *host.Options) {
-				o.Breakpoints = breaks
+				o.Breakpoints, o.Dev = breaks, state
 				if o.Replies == nil {
 					o.Replies = replies
 				}
 			}
-			return a.daemon(cmd.Context(), change, func(ctx context.Context, h *host.Host) {
-				r := registrar{a: a, s: &session{Client: inside(h.API)}, seen: map[string]stamp{}, workflows: map[string]*workflow.Workflow{}}
-				if bundled {
+			return a.daemon(ctx, change, func(ctx context.Context, h *host.Host) {
+				r := registrar{
+					a: a, s: &session{Client: inside(h.API)}, state: state,
+					seen: map[string]stamp{}, bad: map[string]api.DevFile{}, workflows: map[string]*workflow.Workflow{},
+				}
+				if bundled || demo {
 					r.look(ctx, examples.Files)
+					a.demos(ctx, r.s)
 				}
 				if len(breaks) > 0 {
 					r.look(ctx, files)
@@ -86,10 +124,32 @@ breakpoint names; child runs too.`,
 			})
 		},
 	}
-	breakFlag(cmd.Flags(), &breaks)
+	f := cmd.Flags()
+	f.BoolVar(&noOpen, "no-open", false, "open no browser")
+	f.BoolVar(&keys, "keys", false, "listen to keys on standard input (default: if it is a terminal)")
+	f.BoolVar(&demo, "demo", false, "register the examples beside definitions of one's own, and start two of them")
+	breakFlag(f, &breaks)
 	a.engine.register(cmd)
 	a.door.register(cmd)
 	return cmd
+}
+
+// demos starts the runs to begin with, where there is none yet.
+func (a *app) demos(ctx context.Context, s *session) {
+	totals := map[string]int{}
+	if err := s.Get(ctx, client.Request{Path: "/v1/totals"}, &totals); err != nil || sum(totals) > 0 {
+		return
+	}
+	for _, d := range examples.Demos {
+		id, err := startDemo(ctx, s.Client, d)
+		if err != nil {
+			if ctx.Err() == nil {
+				a.say(err)
+			}
+			return
+		}
+		a.note("started %s: %s", d.Workflow, id)
+	}
 }
 
 // devReplies reads the scripted answers beside the definitions, if there are any.
@@ -122,9 +182,11 @@ func definitionFiles(files fs.FS) ([]string, error) {
 
 // registrar registers files when they are new and when they have changed.
 type registrar struct {
-	a    *app
-	s    *session
-	seen map[string]stamp
+	a     *app
+	s     *session
+	state *api.Dev // what the page shows of it
+	seen  map[string]stamp
+	bad   map[string]api.DevFile // those that cannot be registered as they are
 	// workflows are the newest of each file that could be registered.
 	workflows map[string]*workflow.Workflow
 }
@@ -154,6 +216,19 @@ func (r *registrar) look(ctx context.Context, files fs.FS) {
 	if err != nil {
 		r.a.say(err)
 	}
+	changed := false
+	for name := range r.bad {
+		if !slices.Contains(names, name) { // it is gone, and its mistakes with it
+			delete(r.bad, name)
+			delete(r.seen, name)
+			changed = true
+		}
+	}
+	defer func() {
+		if changed {
+			r.state.Set(slices.SortedFunc(maps.Values(r.bad), func(a, b api.DevFile) int { return strings.Compare(a.File, b.File) }))
+		}
+	}()
 	for _, name := range names {
 		fi, err := fs.Stat(files, name)
 		if err != nil || r.seen[name] == (stamp{fi.Size(), fi.ModTime()}) {
@@ -164,10 +239,34 @@ func (r *registrar) look(ctx context.Context, files fs.FS) {
 		if err == nil {
 			err = r.register(ctx, name, src)
 		}
-		if err != nil && ctx.Err() == nil {
+		if ctx.Err() != nil {
+			return
+		}
+		if _, was := r.bad[name]; err != nil || was {
+			changed = true
+		}
+		delete(r.bad, name)
+		if err != nil {
 			r.a.say(err) // the next save is the answer
+			r.bad[name] = mistakes(name, err)
 		}
 	}
+}
+
+// mistakes is what the page shows of a file that cannot be registered.
+func mistakes(name string, err error) api.DevFile {
+	f := api.DevFile{File: name}
+	var p *api.Problem
+	if errors.As(err, &p) {
+		f.Problems = p.Problems
+	}
+	if f.Problems == nil {
+		f.Problems = workflow.Problems{}
+	}
+	if len(f.Problems) == 0 {
+		f.Error = err.Error()
+	}
+	return f
 }
 
 func (r *registrar) register(ctx context.Context, name string, src []byte) error {

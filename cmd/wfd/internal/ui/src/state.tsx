@@ -15,7 +15,7 @@ export function StateView({ m }: { m: RunModel }) {
       const keys = [...new Set([...s.state.keys(), ...Object.keys(mine)])].sort()
       if (keys.length === 0) return null
       const parent = m.parents.get(id)
-      return <section key={id}>
+      return <section key={id} data-run={id}>
         {id !== m.id && <h4>{parent?.node ?? ''} <a class="mono" href={`/runs/${id}`}>{id.slice(-8)}</a></h4>}
         {keys.map(k => {
           const change = mine[k]
