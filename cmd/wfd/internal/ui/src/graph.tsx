@@ -154,7 +154,7 @@ class NodeView extends Still<NodeProps> {
     const name = many ? `${b.members[0]} … ${b.members.at(-1)}` : b.id
     const pick = () => this.props.pick(b)
     return <g class={`node s-${status || 'none'}${fresh ? ' fresh' : ''}${chosen ? ' chosen' : ''}`} transform={`translate(${b.x - b.w / 2} ${b.y - b.h / 2})`}
-      role="button" tabIndex={0} data-node={b.id} aria-label={`${name}, ${b.kind}, ${status || 'not reached'}${visits > 1 ? `, ${visits} visits` : ''}${many ? ', show each' : ''}`}
+      role="button" tabindex={0} data-node={b.id} aria-label={`${name}, ${b.kind}, ${status || 'not reached'}${visits > 1 ? `, ${visits} visits` : ''}${many ? ', show each' : ''}`}
       onClick={pick} onKeyDown={e => { if (e.key === 'Enter' || e.key === ' ') { e.preventDefault(); e.stopPropagation(); pick() } }}>
       {many && <rect class="behind" x="5" y="5" width={b.w} height={b.h} rx="8" />}
       <rect class="body" width={b.w} height={b.h} rx="8" />
