@@ -19,11 +19,12 @@ import (
 // running: they are read at start. A paused run is taken up when it is next
 // looked at, a waiting run by its timer.
 
-// recoverPage is how many rows are read at once, recoverWide how many runs are
-// taken up at once.
+// recoverPage is how many rows are read at once, recoverWide how many runs are, and
+// recoverOpen how many are taken up at once: those share commits.
 const (
 	recoverPage = 500
 	recoverWide = 16
+	recoverOpen = 512
 )
 
 // taken returns the seq up to which the log was written before this engine was
@@ -52,17 +53,23 @@ func (e *Engine) recover(ctx context.Context) error {
 	began, n := time.Now(), 0
 	e.adoptAll(ctx)
 	var wg sync.WaitGroup
-	places := make(chan struct{}, recoverWide)
+	reading, open := make(chan struct{}, recoverWide), make(chan struct{}, recoverOpen)
 	for cursor := ""; ; {
 		rows, next, err := e.views.ByStatus(ctx, run.Running, cursor, recoverPage)
 		if err != nil {
 			return err
 		}
 		for _, row := range rows {
-			places <- struct{}{}
+			open <- struct{}{}
 			wg.Go(func() {
-				defer func() { <-places }()
-				if err := e.takeUpRun(ctx, row); err != nil {
+				defer func() { <-open }()
+				reading <- struct{}{}
+				err := e.look(ctx, row.ID, nil)
+				<-reading
+				if err == nil {
+					err = e.takeUpRun(ctx, row)
+				}
+				if err != nil {
 					e.slog.Error("cannot take up a run yet; this is tried again", "run", row.ID.String(), "error", err)
 					e.clock.arm(row.ID, e.now()+event.Time(wakeAgain), true)
 				}
