@@ -2,11 +2,16 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/wfd-dev/wfd/engine/agent"
+	"github.com/wfd-dev/wfd/engine/bus"
 	"github.com/wfd-dev/wfd/engine/machine"
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/eventlog"
@@ -143,5 +148,67 @@ func TestCommitsOfAChain(t *testing.T) {
 	// The start schedules the first node, each result the next.
 	if got := db.Stats().Commits - before; got != nodes+1 {
 		t.Fatalf("%d commits for a chain of %d nodes, want %d", got, nodes, nodes+1)
+	}
+}
+
+// ringing counts the rings of a bus.
+type ringing struct {
+	bus.Bus
+	rings atomic.Int32
+}
+
+func (b *ringing) Ring(topic, message string) {
+	b.rings.Add(1)
+	b.Bus.Ring(topic, message)
+}
+
+// A step goes on where the one before has ended: no bell has to be heard for it, unless
+// its queue is full. Then its turn comes all the same.
+func TestStepsRingNoBell(t *testing.T) {
+	const nodes, runs = 20, 8
+	for _, limit := range []int{runs, 1} {
+		log, views, err := Store(t.TempDir(), nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := &ringing{Bus: bus.New(nil)}
+		var under, most atomic.Int32
+		e := New(log, views, Options{Bus: b, Queues: map[string]int{"worker": limit}, Runners: map[workflow.Kind]agent.Runner{
+			workflow.Worker: agent.RunnerFunc(func(context.Context, *agent.Task) agent.Answer {
+				if n := under.Add(1); n > most.Load() {
+					most.Store(n)
+				}
+				runtime.Gosched()
+				under.Add(-1)
+				return agent.Answer{Result: "ok"}
+			}),
+		}})
+		if err := e.Start(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		register(t, e, chainSource(nodes))
+		var wg sync.WaitGroup
+		for range runs {
+			wg.Go(func() {
+				r, _, err := e.StartRun(t.Context(), StartRequest{Workflow: "chain"}, By{Actor: "t"})
+				if err == nil {
+					r, err = e.Await(t.Context(), r.ID, Settled)
+				}
+				if err != nil || r.Status != run.Completed {
+					t.Error(err, r.Why)
+				}
+			})
+		}
+		wg.Wait()
+		e.Stop()
+		if rings := b.rings.Load(); (rings > 0) != (limit < runs) {
+			t.Errorf("a queue for %d: %d rings for %d runs of %d nodes", limit, rings, runs, nodes)
+		}
+		if int(most.Load()) > limit {
+			t.Errorf("a queue for %d: %d attempts at once", limit, most.Load())
+		}
+		if err := errors.Join(views.Close(), log.Close()); err != nil {
+			t.Error(err)
+		}
 	}
 }

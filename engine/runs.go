@@ -273,11 +273,19 @@ func (r *runs) append(l *loaded, batch []*request) int {
 			return len(taken)
 		}
 	}
+	for i, q := range taken { // their places are free for what follows from them
+		if q.job != nil {
+			q.answer(answers[i])
+		}
+	}
 	r.e.dispatch(l, d.events, fresh)
 	if d.cut {
 		r.e.post(l.id, machine.Meta{Actor: system}, machine.Continue{})
 	}
 	for i, q := range taken {
+		if q.job != nil {
+			continue
+		}
 		if answers[i] == nil {
 			q.show(l.state, l.wf)
 		}
