@@ -38,6 +38,7 @@ var homes = map[string][]string{
 	"code.dny.dev/ssrf":               {"engine/agent"},
 	"github.com/coreos/go-oidc":       {"cmd/wfd/internal/oidc"},
 	"github.com/go-jose":              {"cmd/wfd/internal/oidc"},
+	"github.com/prometheus":           {"cmd/wfd/internal/metrics"},
 	"golang.org/x/mod/sumdb":          {"eventlog"},
 	"github.com/klauspost/compress":   {"eventlog"},
 	"github.com/openai":               {"engine/agent/openai"},

@@ -66,6 +66,9 @@ type Options struct {
 	Leases *lease.Book
 	// Now is the clock.
 	Now func() time.Time
+	// OnAppend is called after each append of a run's events, with how long it took until
+	// they were on disk. It is on the way of every step: it must not wait, nor keep records.
+	OnAppend func(records []eventlog.Record, took time.Duration)
 	// Bus carries doorbells; by default one of this process.
 	Bus bus.Bus
 	// Snapshots are kept of long runs. Without, runs are loaded from their events.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/wfd-dev/wfd/engine/machine"
 	"github.com/wfd-dev/wfd/engine/workflow"
@@ -387,12 +388,16 @@ func (r *runs) commit(l *loaded, from eventlog.Version, events []machine.Event) 
 		defer clear(records)
 	}
 	// The wait is not bound to any caller: the batch is of several.
+	began := time.Now()
 	first, err := r.e.log.Append(context.Background(), eventlog.Append{ID: appendID(), Run: l.id, Expect: from, Records: records})
 	if err != nil {
 		if errors.Is(err, eventlog.ErrUnknown) || errors.Is(err, eventlog.ErrStopped) {
 			r.e.fail(err)
 		}
 		return fmt.Errorf("run %s: %w", l.id, err)
+	}
+	if observe := r.e.opt.OnAppend; observe != nil {
+		observe(records, time.Since(began))
 	}
 	l.state.Seq = first + eventlog.Seq(len(records)) - 1
 	r.e.compact.committed(l.id, from, l.state.Version)

@@ -90,7 +90,7 @@ func (a *app) daemon(ctx context.Context, change func(*host.Options), ready func
 	if err != nil {
 		return err
 	}
-	o.Workers = true
+	o.Workers, o.Metrics = true, true
 	if change != nil {
 		change(&o)
 	}

@@ -51,9 +51,18 @@ type Options struct {
 	// Page are the handlers of the page by pattern. They show no data, so that they are
 	// open without a token.
 	Page map[string]http.Handler
+	// Metrics count requests, and are shown at /metrics; nil: they are not.
+	Metrics Metrics
 	// Dev is what wfd dev has to say; nil: it is no wfd dev.
 	Dev    *Dev
 	Logger *slog.Logger
+}
+
+// Metrics are how the daemon does.
+type Metrics interface {
+	// Answered counts a request.
+	Answered(operation string, status int, took time.Duration)
+	Handler() http.Handler
 }
 
 // API is an http.Handler.
@@ -131,6 +140,7 @@ func newAPI(o Options) (*API, huma.API) {
 		Formats:       map[string]huma.Format{"application/json": strictJSON, "json": strictJSON},
 		DefaultFormat: "application/json",
 	})
+	h.UseMiddleware(a.gate)
 	return a, h
 }
 
@@ -145,6 +155,9 @@ func (a *API) serving(h huma.API) *API {
 		w.Header().Set("Content-Type", "application/openapi+json")
 		w.Write(a.spec)
 	})
+	if a.o.Metrics != nil {
+		a.mux.HandleFunc("GET /metrics", a.metrics)
+	}
 	for pattern, page := range a.o.Page {
 		a.mux.Handle(pattern, page)
 		a.open[pattern] = true
@@ -198,12 +211,13 @@ type operation struct {
 
 // register adds an operation whose errors become problems.
 func register[I, O any](h huma.API, op operation, f func(context.Context, *I) (*O, error)) {
+	needs(op.id) // or there is no such operation
 	if op.body == 0 {
 		op.body = bodyLimit
 	}
 	huma.Register(h, huma.Operation{
 		Method: op.method, Path: op.path, OperationID: op.id, Summary: op.summary, DefaultStatus: op.status,
-		MaxBodyBytes: op.body + 1, BodyReadTimeout: bodyTime, Tags: []string{op.tag}, Middlewares: lets(op.id),
+		MaxBodyBytes: op.body + 1, BodyReadTimeout: bodyTime, Tags: []string{op.tag},
 	}, func(ctx context.Context, in *I) (*O, error) {
 		out, err := f(ctx, in)
 		if err != nil {

@@ -48,7 +48,11 @@ func (a *API) guard(next http.Handler) http.Handler {
 		who, err := a.whoIs(r)
 		if err != nil {
 			a.o.Logger.Debug("a request was not let in", "method", r.Method, "path", r.URL.Path, "from", r.RemoteAddr, "error", err)
-			writeProblem(w, AsProblem(err))
+			p := AsProblem(err)
+			if a.o.Metrics != nil {
+				a.o.Metrics.Answered("none", p.Status, 0) // before it is known what was asked for
+			}
+			writeProblem(w, p)
 			return
 		}
 		if err := a.o.Ready(); err != nil && strings.HasPrefix(r.URL.Path, "/v1/") {

@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -40,28 +42,42 @@ func byOperation(groups map[access.Scope][]string) map[string]access.Scope {
 	return m
 }
 
-// lets returns what lets those on to an operation who may, before anything of the
-// request is read.
-func lets(id string) huma.Middlewares {
-	if public[id] {
-		return nil
-	}
+// needs returns the scope that an operation needs; public ones need none.
+func needs(id string) (need access.Scope, free bool) {
 	need, ok := scopes[id]
-	if !ok {
+	if !ok && !public[id] {
 		panic(fmt.Sprintf("api: operation %s needs a scope: see scopes.go", id))
 	}
-	return huma.Middlewares{func(c huma.Context, next func(huma.Context)) {
-		who, _ := c.Context().Value(principalKey{}).(access.Principal)
-		if who.Scopes.Allow(need) {
-			next(c)
-			return
-		}
+	return need, !ok
+}
+
+// gate lets those on to an operation who may, before anything of the request is read,
+// and counts what became of it.
+func (a *API) gate(c huma.Context, next func(huma.Context)) {
+	began, id := time.Now(), c.Operation().OperationID
+	who, _ := c.Context().Value(principalKey{}).(access.Principal)
+	if need, free := needs(id); free || who.Scopes.Allow(need) {
+		next(c)
+	} else {
 		p := problem("not-allowed", fmt.Sprintf("%s needs the scope %s; %s has %s", id, need, who.Actor, who.Scopes),
 			"an administrator makes tokens: wfd token create NAME --scope "+string(need))
 		c.SetHeader("Content-Type", p.ContentType(""))
 		c.SetStatus(p.Status)
 		strictJSON.Marshal(c.BodyWriter(), p) // a client that has gone needs no answer
-	}}
+	}
+	if a.o.Metrics != nil {
+		a.o.Metrics.Answered(id, c.Status(), time.Since(began))
+	}
+}
+
+// metrics says how the daemon does, to whoever may read.
+func (a *API) metrics(w http.ResponseWriter, r *http.Request) {
+	who, _ := r.Context().Value(principalKey{}).(access.Principal)
+	if !who.Scopes.Allow(access.Read) {
+		writeProblem(w, problem("not-allowed", fmt.Sprintf("metrics need the scope read; %s has %s", who.Actor, who.Scopes), ""))
+		return
+	}
+	a.o.Metrics.Handler().ServeHTTP(w, r)
 }
 
 type principalKey struct{}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
+	"github.com/wfd-dev/wfd/cmd/wfd/internal/metrics"
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/ui"
 	"github.com/wfd-dev/wfd/engine"
 	"github.com/wfd-dev/wfd/engine/access"
@@ -46,6 +47,9 @@ type Options struct {
 	Identify func(ctx context.Context, token string) (access.Principal, error)
 	Hosts    []string
 	Dev      *api.Dev // nil: this is no wfd dev
+
+	// Metrics says that how the daemon does is counted, and shown at /metrics.
+	Metrics bool
 
 	// Of the engine.
 	NoExec   bool
@@ -120,6 +124,12 @@ func (h *Host) on(log *eventlog.DB, views *projection.Views, o Options) {
 		Prices: o.Prices, Leases: h.leases, NoWorkers: h.leases == nil,
 		Breakpoints: o.Breakpoints,
 	}
+	var counted api.Metrics
+	if o.Metrics {
+		m := metrics.New(o.Version)
+		defer func() { m.Begin(metrics.Source{Engine: h.Engine, Log: log, Views: views}) }()
+		opt.OnAppend, counted = m.Appended, m
+	}
 	if o.Replies != nil {
 		opt.Replies = o.Replies.Runner()
 	}
@@ -131,7 +141,7 @@ func (h *Host) on(log *eventlog.DB, views *projection.Views, o Options) {
 	}
 	h.API = api.New(api.Options{
 		Engine: h.Engine, Agents: agents, Log: log, Views: views, Audit: h.audit, Backup: h.audit.backup, Commit: h.commits.next, Version: o.Version,
-		Auth: o.Auth, Token: o.Token, Identify: o.Identify, Hosts: o.Hosts, Page: ui.Routes(), Dev: o.Dev, Logger: o.Logger,
+		Auth: o.Auth, Token: o.Token, Identify: o.Identify, Hosts: o.Hosts, Page: ui.Routes(), Metrics: counted, Dev: o.Dev, Logger: o.Logger,
 		Ready: func() error {
 			if !h.ready.Load() {
 				return errStarting

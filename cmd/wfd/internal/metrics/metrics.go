@@ -1,0 +1,162 @@
+// Package metrics says how the daemon does, in the form of Prometheus.
+//
+// Nothing that there is without bound is a label: no run, no node, no name that
+// somebody made up, but for the queues, which definitions name, and of which the first
+// hundred are told apart. What is counted as it happens is counted without a lock that
+// others wait for; what can be read off is read when somebody asks.
+package metrics
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/wfd-dev/wfd/engine"
+	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/projection"
+	"github.com/wfd-dev/wfd/projection/event"
+)
+
+const (
+	// readTime bounds what is read when somebody asks.
+	readTime = 2 * time.Second
+	// maxQueues bounds the queues that are told apart; the rest is "other".
+	maxQueues = 100
+	maxKinds  = 256 // of events; those of later versions are counted as one
+)
+
+// Source is what is read when somebody asks.
+type Source struct {
+	Engine *engine.Engine
+	Log    *eventlog.DB
+	Views  *projection.Views
+}
+
+// Metrics are those of one daemon.
+type Metrics struct {
+	kinds    [maxKinds]atomic.Uint64
+	appends  prometheus.Histogram
+	requests *prometheus.CounterVec
+	times    *prometheus.HistogramVec
+	registry *prometheus.Registry
+	source   atomic.Pointer[Source]
+}
+
+// New returns the metrics of a daemon of a version that has not begun.
+func New(version string) *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		appends: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "wfd_append_seconds", Help: "How long an append of a run's events took until it was on disk.",
+			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 16),
+		}),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "wfd_http_requests_total", Help: "Requests that were answered, by operation and status.",
+		}, []string{"operation", "status"}),
+		times: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "wfd_http_request_seconds", Help: "How long requests took; those that wait for something by design too.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 4, 9),
+		}, []string{"operation"}),
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "wfd_build_info", Help: "Always 1; its version is a label.", ConstLabels: prometheus.Labels{"version": version},
+	})
+	build.Set(1)
+	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		m.appends, m.requests, m.times, build, m)
+	return m
+}
+
+// Begin says where the rest is read.
+func (m *Metrics) Begin(s Source) { m.source.Store(&s) }
+
+// Appended counts an append; it is for engine.Options.OnAppend.
+func (m *Metrics) Appended(records []eventlog.Record, took time.Duration) {
+	m.appends.Observe(took.Seconds())
+	for i := range records {
+		m.kinds[min(records[i].Kind, maxKinds-1)].Add(1)
+	}
+}
+
+// Answered counts a request.
+func (m *Metrics) Answered(operation string, status int, took time.Duration) {
+	m.requests.WithLabelValues(operation, strconv.Itoa(status)).Inc()
+	m.times.WithLabelValues(operation).Observe(took.Seconds())
+}
+
+// Handler answers with the metrics.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second})
+}
+
+var (
+	eventsDesc  = prometheus.NewDesc("wfd_events_total", "Events of runs that were appended, by kind.", []string{"kind"}, nil)
+	headDesc    = prometheus.NewDesc("wfd_log_head", "The seq of the last event that is on disk.", nil, nil)
+	behindDesc  = prometheus.NewDesc("wfd_views_behind_events", "Events of the log that the views have not seen.", nil, nil)
+	runsDesc    = prometheus.NewDesc("wfd_runs", "Runs that are stored, by status.", []string{"status"}, nil)
+	failedDesc  = prometheus.NewDesc("wfd_failed", "1 once the log has stopped and only a fresh start decides.", nil, nil)
+	limitDesc   = prometheus.NewDesc("wfd_queue_limit", "Attempts that a queue does at once.", []string{"queue"}, nil)
+	runningDesc = prometheus.NewDesc("wfd_queue_running", "Attempts under way, here and by workers.", []string{"queue"}, nil)
+	readyDesc   = prometheus.NewDesc("wfd_queue_ready", "Attempts that wait for a place.", []string{"queue"}, nil)
+	offeredDesc = prometheus.NewDesc("wfd_queue_offered", "Attempts that wait for a worker.", []string{"queue"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{eventsDesc, headDesc, behindDesc, runsDesc, failedDesc, limitDesc, runningDesc, readyDesc, offeredDesc} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
+	for k := range m.kinds {
+		if n := m.kinds[k].Load(); n > 0 {
+			ch <- prometheus.MustNewConstMetric(eventsDesc, prometheus.CounterValue, float64(n), event.KindName(eventlog.Kind(k)))
+		}
+	}
+	s := m.source.Load()
+	if s == nil {
+		return
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	head, applied := s.Log.Head(), s.Views.Applied()
+	gauge(headDesc, float64(head))
+	gauge(behindDesc, float64(head-min(applied, head)))
+	failed := 0.0
+	if s.Engine.Failed() != nil {
+		failed = 1
+	}
+	gauge(failedDesc, failed)
+	ctx, cancel := context.WithTimeout(context.Background(), readTime)
+	defer cancel()
+	if totals, err := s.Views.Totals(ctx); err == nil { // or the views are being built: they are missing, not 0
+		for status, n := range totals {
+			gauge(runsDesc, float64(n), string(status))
+		}
+	}
+	other := engine.Queue{Name: "other"}
+	queues := s.Engine.Queues()
+	for i, q := range queues {
+		if i >= maxQueues {
+			other.Limit, other.Running, other.Ready, other.Offered = other.Limit+q.Limit, other.Running+q.Running, other.Ready+q.Ready, other.Offered+q.Offered
+		}
+	}
+	if len(queues) > maxQueues {
+		queues = append(queues[:maxQueues], other)
+	}
+	for _, q := range queues {
+		gauge(limitDesc, float64(q.Limit), q.Name)
+		gauge(runningDesc, float64(q.Running), q.Name)
+		gauge(readyDesc, float64(q.Ready), q.Name)
+		gauge(offeredDesc, float64(q.Offered), q.Name)
+	}
+}
