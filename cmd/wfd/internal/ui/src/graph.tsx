@@ -153,6 +153,7 @@ class NodeView extends Still<NodeProps> {
     const many = b.members.length > 1
     const name = many ? `${b.members[0]} … ${b.members.at(-1)}` : b.id
     const pick = () => this.props.pick(b)
+    const badge = 16 + 6 * String(visits).length
     return <g class={`node s-${status || 'none'}${fresh ? ' fresh' : ''}${chosen ? ' chosen' : ''}`} transform={`translate(${b.x - b.w / 2} ${b.y - b.h / 2})`}
       role="button" tabindex={0} data-node={b.id} aria-label={`${name}, ${b.kind}, ${status || 'not reached'}${visits > 1 ? `, ${visits} visits` : ''}${many ? ', show each' : ''}`}
       onClick={pick} onKeyDown={e => { if (e.key === 'Enter' || e.key === ' ') { e.preventDefault(); e.stopPropagation(); pick() } }}>
@@ -162,7 +163,7 @@ class NodeView extends Still<NodeProps> {
       <path class="glyph" transform={`translate(12 ${b.h / 2 - 8})`} d={iconPath(b.kind)} />
       <text class="name" x="38" y="20">{clip(name, visits > 1 ? 15 : 19)}</text>
       <text class="under" x="38" y="35">{clip(status && under === b.kind ? `${b.kind} · ${status}` : under, 24)}</text>
-      {visits > 1 && <g transform={`translate(${b.w - 30} 8)`}><rect class="badge" width="22" height="14" rx="7" /><text class="badge-text" x="11" y="10.5" text-anchor="middle">×{visits}</text></g>}
+      {visits > 1 && <g transform={`translate(${b.w - 8 - badge} 8)`}><rect class="badge" width={badge} height="14" rx="7" /><text class="badge-text" x={badge / 2} y="10.5" text-anchor="middle">×{visits}</text></g>}
       {tokens > 0 && <circle class="token" cx="0" cy={b.h / 2} r="4.5" />}
     </g>
   }

@@ -33,7 +33,7 @@ export function groups(g: Graph, open: ReadonlySet<string>): Map<string, string>
 const kept = new Map<string, Layout>()
 
 export function layoutOf(key: string, g: Graph, open: ReadonlySet<string>, dir: 'LR' | 'TB'): Layout {
-  key = `wfd layout 1 ${key} ${dir} ${[...open].sort().join(' ')}`
+  key = `wfd layout 2 ${key} ${dir} ${[...open].sort().join(' ')}`
   let l = kept.get(key)
   if (l) return l
   try {
@@ -59,7 +59,7 @@ export function clip(s: string, n: number): string { return s.length > n ? s.sli
 function make(g: Graph, open: ReadonlySet<string>, dir: 'LR' | 'TB'): Layout {
   const group = groups(g, open)
   const at = (id: string) => group.get(id) ?? id
-  const d = new Dagre({ multigraph: true }).setGraph({ rankdir: dir, nodesep: dir === 'LR' ? 22 : 26, ranksep: dir === 'LR' ? 46 : 38, edgesep: 12, marginx: 16, marginy: 16 }).setDefaultEdgeLabel(() => ({}))
+  const d = new Dagre({ multigraph: true }).setGraph({ rankdir: dir, nodesep: dir === 'LR' ? 22 : 26, ranksep: dir === 'LR' ? 46 : 38, edgesep: 12, marginx: 16, marginy: g.nodes.some(n => n.to?.some(e => at(e.to) === at(n.id))) ? 52 : 16 }).setDefaultEdgeLabel(() => ({}))
   const members = new Map<string, string[]>()
   for (const n of g.nodes) members.set(at(n.id), [...(members.get(at(n.id)) ?? []), n.id])
   const kind = new Map(g.nodes.map(n => [n.id, n.kind]))
@@ -71,6 +71,7 @@ function make(g: Graph, open: ReadonlySet<string>, dir: 'LR' | 'TB'): Layout {
       const name = JSON.stringify([line.from, line.to, line.label, line.on])
       if (drawn.has(name)) continue
       drawn.set(name, line)
+      if (line.from === line.to) continue // drawn over the node
       const text = clip(line.label, 26)
       // A loop is drawn against the flow, and must not turn the ranks round.
       if (line.back) d.setEdge(line.to, line.from, { width: text.length * 5.6, height: text ? 14 : 0, labelpos: 'c', weight: 0, minlen: 1 }, name)
@@ -83,6 +84,12 @@ function make(g: Graph, open: ReadonlySet<string>, dir: 'LR' | 'TB'): Layout {
     return { id, kind: kind.get(id) ?? '', x: n.x!, y: n.y!, w: boxW, h: boxH, members: m }
   })
   const lines: Line[] = [...drawn].map(([name, line]) => {
+    if (line.from === line.to) {
+      const n: any = d.node(line.from)
+      const y = n.y - boxH / 2
+      const points = [{ x: n.x + 34, y }, { x: n.x + 44, y: y - 34 }, { x: n.x - 44, y: y - 34 }, { x: n.x - 34, y: y - 1 }].map(p => ({ x: Math.round(p.x), y: Math.round(p.y) }))
+      return { ...line, points, lx: n.x, ly: y - 37 }
+    }
     const e: any = line.back ? d.edge(line.to, line.from, name) : d.edge(line.from, line.to, name)
     const points = (e.points ?? []).map((p: any) => ({ x: Math.round(p.x), y: Math.round(p.y) }))
     if (line.back) points.reverse()

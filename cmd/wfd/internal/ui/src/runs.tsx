@@ -2,6 +2,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { get, query } from './api'
 import { short } from './film'
+import { Icon } from './icons'
 import { Ago, Empty, now, Pill, RunLink, Text, Trouble } from './parts'
 import { pulse } from './pulse'
 import { go, params, set } from './router'
@@ -84,7 +85,7 @@ export function Runs() {
       <tbody>{shown.map((r, i) => <tr key={r.id} class={i === chosen ? 'chosen' : ''} onClick={e => { if (!(e.target as Element).closest('a,button') && !getSelection()?.toString()) go(`/runs/${r.id}`) }}>
         <td><Pill status={r.status} /></td>
         <td><button class="link" title="Only runs of this workflow" onClick={() => set({ workflow: r.workflow })}>{plainText(r.workflow)}</button></td>
-        <td><RunLink id={r.id}>{short(r.id)}</RunLink>{r.parent && <span class="muted" title="child run"> ↳</span>}{r.forked_from && <span class="muted" title="fork"> ⑂</span>}</td>
+        <td><RunLink id={r.id}>{short(r.id)}</RunLink>{r.parent && <span class="muted" title="child run"> ↳</span>}{r.forked_from && <span class="muted" title="fork"> <Icon of="fork" /></span>}</td>
         <td class="grow ellipsis"><Text of={whatOf(r)} /></td>
         <td class="num">{r.completed}</td>
         <td class={`num${r.failures ? ' bad' : ' muted'}`}>{r.failures}</td>
