@@ -136,6 +136,9 @@ export function lineOf(e: Event): string {
     case 'checkpoint.created': return `v${d.at}${d.name ? ` is ${d.name}` : ''}${d.pinned ? ', pinned' : ''}`
     case 'agent.chosen': return `${visit}: ${d.agent}${d.role ? ` as ${d.role}` : ''}${d.model ? `, ${d.model}` : ''}`
     case 'tool.called': return `${visit}: ${d.server}.${d.tool}`
+    case 'cost.reserved': return `${visit}: up to ${d.tokens ?? 0} tokens`
+    case 'cost.settled': return `${visit}: ${(d.usage?.input_tokens ?? 0) + (d.usage?.output_tokens ?? 0)} tokens${d.micro_usd ? `, $${(d.micro_usd / 1e6).toFixed(6).replace(/0+$/, '')}` : ''}${d.lost ? ', lost' : ''}`
+    case 'budget.exceeded': return `${visit}: the budget is used up`
     case 'result.ignored': return `${visit}${attempt}: ${d.reason}`
   }
   return visit || brief(d)

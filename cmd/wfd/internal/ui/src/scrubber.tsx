@@ -12,7 +12,7 @@ const tones: Record<string, [string, number]> = {
   'run.failed': ['bad', 1], 'node.failed': ['bad', 0.8], 'node.lost': ['bad', 0.7], 'run.completed': ['ok', 1], 'node.completed': ['ok', 0.72],
   'run.created': ['accent', 1], 'run.forked': ['accent', 1], 'run.restored': ['pause', 1], 'run.paused': ['pause', 1], 'run.resumed': ['pause', 0.8],
   'input.requested': ['warn', 0.85], 'input.received': ['warn', 0.85], 'signal.received': ['warn', 0.85], 'run.waiting': ['warn', 0.6],
-  'state.set': ['accent', 0.55], 'run.cancelled': ['idle', 1], 'child.started': ['accent', 0.7], 'child.ended': ['ok', 0.7],
+  'state.set': ['accent', 0.55], 'budget.exceeded': ['bad', 1], 'run.cancelled': ['idle', 1], 'child.started': ['accent', 0.7], 'child.ended': ['ok', 0.7],
 }
 
 export function Scrubber({ m }: { m: RunModel }) {

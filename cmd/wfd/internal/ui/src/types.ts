@@ -13,7 +13,7 @@ export interface Row {
   created: string; updated: string; ended?: string; seq: number; version: number
   labels?: Record<string, string>; parent?: { run: string; node: string; visit: number }; forked_from?: string
   completed: number; failures: number; waits?: Wait[]; reason?: string; failure?: Failure; output?: unknown; output_size?: number
-  erased?: string
+  erased?: string; spent?: { tokens: number; micro_usd: number }
 }
 
 export interface Run {

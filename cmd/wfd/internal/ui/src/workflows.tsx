@@ -7,7 +7,7 @@ import { Ago, Empty, Pill, RunLink, Text, Trouble, useLoad, Value } from './part
 import { pulse } from './pulse'
 import { go, params, set } from './router'
 import { whatOf } from './runs'
-import { count, duration, plainText } from './text'
+import { count, duration, plainText, usd } from './text'
 import type { Definition, List, Row, Schema } from './types'
 
 export function Workflows() {
@@ -19,23 +19,24 @@ export function Workflows() {
     <div class="bar"><h1>Workflows</h1></div>
     <Trouble error={defs.error} />
     {defs.data?.items.length === 0 && <Empty><p>No definition is registered.</p><p><code>wfd workflow apply FILE</code> registers one; <code>wfd dev DIR</code> does whenever a file is saved.</p></Empty>}
-    {(defs.data?.items.length ?? 0) > 0 && <div class="table-wrap"><table class="table"><thead><tr><th>Name</th><th class="num">Version</th><th>Registered</th><th class="num">Runs</th><th class="num">Went well</th><th class="num">p50</th><th class="num">p95</th><th /></tr></thead>
+    {(defs.data?.items.length ?? 0) > 0 && <div class="table-wrap"><table class="table"><thead><tr><th>Name</th><th class="num">Version</th><th>Registered</th><th class="num">Runs</th><th class="num">Went well</th><th class="num">p50</th><th class="num">p95</th><th class="num">Cost of a run</th><th /></tr></thead>
       <tbody>{defs.data!.items.map(d => {
         const s = statsOf(by.get(d.name) ?? [])
         return <tr><td><a href={`/workflows/${encodeURIComponent(d.name)}`}><strong>{plainText(d.name)}</strong></a></td><td class="num">{d.version}</td><td class="nowrap"><Ago at={d.registered!} /></td>
-          <td class="num">{count(s.runs)}</td><td class="num">{s.rate}</td><td class="num nowrap">{s.p50}</td><td class="num nowrap">{s.p95}</td><td class="num"><a href={`/workflows/${encodeURIComponent(d.name)}?start=1`}>Start</a></td></tr>
+          <td class="num">{count(s.runs)}</td><td class="num">{s.rate}</td><td class="num nowrap">{s.p50}</td><td class="num nowrap">{s.p95}</td><td class="num nowrap">{s.cost}</td><td class="num"><a href={`/workflows/${encodeURIComponent(d.name)}?start=1`}>Start</a></td></tr>
       })}</tbody></table></div>}
     <p class="muted">Of the newest 500 runs.</p>
   </main>
 }
 
-interface Stats { runs: number; ended: number; rate: string; p50: string; p95: string }
+interface Stats { runs: number; rate: string; p50: string; p95: string; cost: string }
 
 export function statsOf(rows: Row[]): Stats {
   const ended = rows.filter(r => r.status === 'completed' || r.status === 'failed')
   const took = ended.filter(r => r.status === 'completed' && r.ended).map(r => Date.parse(r.ended!) - Date.parse(r.created)).sort((a, b) => a - b)
   const at = (q: number) => took.length ? duration(took[Math.min(took.length - 1, Math.floor(q * took.length))]) : '–'
-  return { runs: rows.length, ended: ended.length, rate: ended.length ? Math.round(100 * took.length / ended.length) + ' %' : '–', p50: at(0.5), p95: at(0.95) }
+  const spent = rows.reduce((s, r) => s + (r.spent?.micro_usd ?? 0), 0)
+  return { runs: rows.length, cost: spent ? usd(Math.round(spent / rows.length)) : '–', rate: ended.length ? Math.round(100 * took.length / ended.length) + ' %' : '–', p50: at(0.5), p95: at(0.95) }
 }
 
 export function WorkflowPage({ name }: { name: string }) {
@@ -58,7 +59,7 @@ export function WorkflowPage({ name }: { name: string }) {
     </div>
     {d.definition?.description && <p class="muted"><Text of={d.definition.description} /></p>}
     {starting && <Start def={d} />}
-    <dl class="figures"><div><dt>Runs</dt><dd>{count(s.runs)}{runs.data?.next_cursor ? '+' : ''}</dd></div><div><dt>Went well</dt><dd>{s.rate}</dd></div><div><dt>p50</dt><dd>{s.p50}</dd></div><div><dt>p95</dt><dd>{s.p95}</dd></div></dl>
+    <dl class="figures"><div><dt>Runs</dt><dd>{count(s.runs)}{runs.data?.next_cursor ? '+' : ''}</dd></div><div><dt>Went well</dt><dd>{s.rate}</dd></div><div><dt>p50</dt><dd>{s.p50}</dd></div><div><dt>p95</dt><dd>{s.p95}</dd></div><div><dt>Cost of a run</dt><dd>{s.cost}</dd></div></dl>
     {d.graph && <section class="panel graph-box" aria-label="Graph"><GraphView graph={d.graph} layoutKey={JSON.stringify(d.graph)} label={`Graph of ${d.name}`} /></section>}
     <div class="tabs" role="tablist"><button role="tab" aria-selected={tab === 'runs'} onClick={() => setTab('runs')}>Runs</button><button role="tab" aria-selected={tab === 'source'} onClick={() => setTab('source')}>Definition</button></div>
     {tab === 'source' && <Value of={d.source || d.definition} label="definition" />}
