@@ -256,9 +256,9 @@ func (r *registrar) look(ctx context.Context, files fs.FS) {
 // mistakes is what the page shows of a file that cannot be registered.
 func mistakes(name string, err error) api.DevFile {
 	f := api.DevFile{File: name}
-	var p *api.Problem
+	var p *client.Problem
 	if errors.As(err, &p) {
-		f.Problems = p.Problems
+		f.Problems = defectsOf(p)
 	}
 	if f.Problems == nil {
 		f.Problems = workflow.Problems{}

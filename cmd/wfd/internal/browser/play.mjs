@@ -160,24 +160,24 @@ await scene('a step of a long run is short', async () => {
   await settled(id)
   await open(`/runs/${id}`)
   await page.locator('.graph [data-node]').first().waitFor()
-  const r = await page.evaluate(async () => {
+  // What counts is what the page's thread has to do, and not what else this machine does.
+  const cdp = await context.newCDPSession(page)
+  await cdp.send('Performance.enable', { timeDomain: 'threadTicks' })
+  const spent = async () => (await cdp.send('Performance.getMetrics')).metrics.find(m => m.name === 'TaskDuration').value * 1000
+  const before = await spent()
+  const n = await page.evaluate(async () => {
     const el = document.querySelector('.strip input')
-    const n = Number(el.max), took = []
-    for (let i = 0; i < 200; i++) {
-      const to = 1 + (i * 7919) % n
-      el.value = String(to)
-      const from = performance.now()
+    const n = Number(el.max)
+    for (let i = 0; i < 100; i++) {
+      el.value = String(1 + (i * 7919) % n)
       el.dispatchEvent(new Event('input', { bubbles: true }))
-      await Promise.resolve() // Preact draws in a microtask
-      document.body.offsetHeight // and the browser lays out
       await new Promise(r => setTimeout(r))
-      took.push(performance.now() - from)
     }
-    took.sort((a, b) => a - b)
-    return { n, p50: took[100], p95: took[190] }
+    return n
   })
-  assert.ok(r.n > 1000, `${r.n} events`)
-  say({ note: `a step anywhere in ${r.n} events: p50 ${r.p50.toFixed(1)} ms, p95 ${r.p95.toFixed(1)} ms` })
+  const step = (await spent() - before) / 100
+  assert.ok(n > 1000, `${n} events`)
+  say({ note: `a step anywhere in ${n} events takes ${step.toFixed(1)} ms of the page's thread, drawing and all` })
   await shot('long')
 })
 

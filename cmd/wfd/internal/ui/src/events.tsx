@@ -21,9 +21,8 @@ export function Events({ m }: { m: RunModel }) {
     return () => look.disconnect()
   }, [])
   useEffect(() => {
-    const el = box.current!
     const y = (at - 1) * rowH
-    if (y < el.scrollTop + rowH || y > el.scrollTop + el.clientHeight - 3 * rowH) el.scrollTop = Math.max(0, y - el.clientHeight / 2)
+    if (y < top + rowH || y > top + height - 3 * rowH) box.current!.scrollTop = Math.max(0, y - height / 2) // nothing is asked of the layout
   }, [at, height])
 
   const n = film.frames.length

@@ -1,5 +1,6 @@
 // When what happened: a bar for each attempt and each wait. Time in which nothing was at
 // work is pressed together, so that a run that waited a weekend for an answer can be read.
+import { Component } from 'preact'
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import type { Bar, RunModel } from './runmodel'
 import { duration } from './text'
@@ -56,6 +57,24 @@ export function scaleOf(bars: Bar[], times: number[], end: number): Scale {
       const a = cuts[lo], b = cuts[hi]
       return (b.t === a.t ? b.v : a.v + (t - a.t) / (b.t - a.t) * (b.v - a.v)) / total
     },
+  }
+}
+
+// Bars are those of a row. A step of the slider does not change them: what is ahead of it
+// is veiled as a whole.
+class Bars extends Component<{ bars: Bar[]; many: number; scale: Scale; end: number; left: number; track: number }> {
+  shouldComponentUpdate(next: typeof this.props) {
+    const p = this.props
+    return next.many !== p.many || next.scale !== p.scale || next.end !== p.end || next.left !== p.left || next.track !== p.track
+  }
+  render() {
+    const { bars, scale, end, left, track } = this.props
+    return bars.map(b => {
+      const x = scale.x(b.from), w = scale.x(b.to || end) - x
+      const state = b.what === 'run' ? b.end || 'running' : b.what
+      return <div key={`${b.node}${b.first}`} class={`tl-bar b-${state}`} style={{ left: `${left + x * track}px`, width: `${Math.max(2, w * track)}px` }}
+        title={`${b.node}${b.visit > 1 ? ` #${b.visit}` : ''}${b.attempt > 1 ? ` attempt ${b.attempt}` : ''}: ${b.what === 'run' ? b.end || 'at work' : b.what === 'wait' ? 'waits' : 'queued'}, ${duration((b.to || end) - b.from)}`} />
+    })
   }
 }
 
@@ -120,12 +139,7 @@ export function Timeline({ m }: { m: RunModel }) {
         const key = `${r.run}/${r.node}`
         return <div class={`tl-row${m.chosen.value === key ? ' chosen' : ''}`} key={key}>
           <button class="tl-name" style={{ width: `${label - 8}px` }} title={r.node} onClick={() => { m.chosen.value = m.chosen.value === key ? '' : key }}>{r.run !== m.id && <span class="muted">↳ </span>}{r.node}</button>
-          {r.bars.map(b => {
-            const x = scale.x(b.from), w = scale.x(b.to || end) - x
-            const state = b.what === 'run' ? (b.to ? b.end || 'running' : 'running') : b.what
-            return <div key={`${b.node}${b.first}`} class={`tl-bar b-${state}${b.first >= film.at ? ' ahead' : ''}`} style={{ left: `${to(x)}px`, width: `${Math.max(2, w * track)}px` }}
-              title={`${b.node}${b.visit > 1 ? ` #${b.visit}` : ''}${b.attempt > 1 ? ` attempt ${b.attempt}` : ''}: ${b.what === 'run' ? b.end || 'at work' : b.what === 'wait' ? 'waits' : 'queued'}, ${duration((b.to || end) - b.from)}`} />
-          })}
+          <Bars bars={r.bars} many={r.bars.length} scale={scale} end={open ? end : 0} left={label} track={track} />
         </div>
       })}
       <div class="tl-future" style={{ left: `${to(head)}px`, right: '0' }} />
