@@ -55,6 +55,10 @@ func (e *Engine) whoFor(n *workflow.Node, v *run.Visit) (name, role string) {
 	switch {
 	case n.Kind == workflow.Chat:
 		return e.speaker(n, v)
+	case v.Role != "":
+		role = v.Role
+	case name == "" && role == "" && n.Kind == workflow.Plan:
+		role = workflow.PlannerRole
 	case name == "" && role == "" && n.Kind == workflow.Converge && n.Runs:
 		role = roleOfConverge
 	}

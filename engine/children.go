@@ -116,11 +116,8 @@ func waitsFor(s *run.State, p event.Parent, child eventlog.RunID) bool {
 func (e *Engine) startChild(from event.Parent, depth int, p *event.ChildStarted) error {
 	ctx := context.Background()
 	reg, wf, err := e.defs.find(ctx, p.Workflow, p.Version)
-	if err == nil {
-		err = e.supported(wf)
-	}
 	switch {
-	case errors.Is(err, ErrNotFound), errors.Is(err, projection.ErrAmbiguous), errors.Is(err, ErrUnsupported):
+	case errors.Is(err, ErrNotFound), errors.Is(err, projection.ErrAmbiguous):
 		return e.childFailed(from, p, event.ClassNotFound, err)
 	case err != nil:
 		return err

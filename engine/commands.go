@@ -46,9 +46,6 @@ func (e *Engine) StartRun(ctx context.Context, r StartRequest, by By) (view Run,
 	if err != nil {
 		return view, false, err
 	}
-	if err := e.supported(wf); err != nil {
-		return view, false, err
-	}
 	env, err := e.env(wf)
 	if err != nil {
 		return view, false, err
@@ -224,7 +221,7 @@ func (e *Engine) forkDefinition(ctx context.Context, id eventlog.RunID, r ForkRe
 	if err != nil {
 		return nil, 0, err
 	}
-	return wf, version, e.supported(wf)
+	return wf, version, nil
 }
 
 func (e *Engine) newID() eventlog.RunID {

@@ -181,11 +181,3 @@ func (d *definitions) keep(wf *workflow.Workflow) {
 	}
 	d.compiled[wf.Hash.String()] = wf
 }
-
-// supported refuses definitions that need what this engine does not have yet.
-func (e *Engine) supported(wf *workflow.Workflow) error {
-	if problems := wf.Unsupported(); len(problems) > 0 {
-		return fmt.Errorf("%w: %w", ErrUnsupported, problems)
-	}
-	return nil
-}

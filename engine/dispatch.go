@@ -83,10 +83,12 @@ func (e *Engine) task(l *loaded, v *run.Visit) *job {
 	if v.Attempt > 1 {
 		t.Before = v.Failure
 	}
-	switch n.Kind {
-	case workflow.Agent, workflow.Converge:
+	t.Part = partOf(l.state, v)
+	switch {
+	case t.Part != nil:
+	case n.Kind == workflow.Agent, n.Kind == workflow.Converge:
 		t.Asks = l.wf.Asks(n)
-	case workflow.Chat:
+	case n.Kind == workflow.Chat:
 		t.Timeout, t.Turn = n.Chat.TurnTimeout, turnOf(n, v)
 	}
 	j := &job{task: t, priority: n.Def.Priority}

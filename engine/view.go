@@ -145,7 +145,11 @@ func (e *Engine) why(s *run.State, w *workflow.Workflow) (string, []event.Wait) 
 	for _, id := range ids {
 		v := s.Live[id]
 		if v.Each != nil {
-			parts = append(parts, fmt.Sprintf("node %s has %d of %d items done", id, v.Each.Ended, len(v.Each.Results)))
+			what := "items"
+			if v.Each.Plan != nil {
+				what = "tasks"
+			}
+			parts = append(parts, fmt.Sprintf("node %s has %d of %d %s done", id, v.Each.Ended, len(v.Each.Results), what))
 			continue
 		}
 		part, wait, ok := e.whyRemote(s, w, v)

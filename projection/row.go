@@ -159,7 +159,7 @@ func (r *Row) apply(f *fact) error {
 		r.Failures++
 		r.moving()
 	case event.KindNodeScheduled, event.KindNodeStarted, event.KindTimerFired, event.KindSignalReceived,
-		event.KindInputReceived, event.KindChildEnded, event.KindChatTurn:
+		event.KindInputReceived, event.KindChildEnded, event.KindChatTurn, event.KindPlanMade:
 		r.moving()
 	case event.KindNodeRetried, event.KindNodeLost, event.KindNodeSkipped, event.KindEdgeTaken, event.KindStateSet,
 		event.KindTimerSet, event.KindInputRequested, event.KindChildStarted, event.KindCheckpointPruned,

@@ -46,6 +46,8 @@ func commandOf(s *run.State, events []entry, cut bool) (machine.Meta, machine.Co
 		return m, failureOf(p), nil
 	case *event.ChatTurn:
 		return m, turnOf(p), nil
+	case *event.PlanMade:
+		return m, planOf(p), nil
 	case *event.ToolCalled:
 		return m, machine.Note{Call: *p}, nil
 	case *event.ResultIgnored:
@@ -171,6 +173,8 @@ func outside(s *run.State, p event.Payload) bool {
 	case *event.CostSettled:
 		h := s.Hold(p.CallID)
 		return h != nil && !h.Due
+	case *event.PlanMade:
+		return running(p.Node, p.Visit)
 	case *event.RunCreated, *event.RunForked, *event.NodeLost, *event.SignalReceived, *event.InputReceived, *event.ChildEnded,
 		*event.TimerFired, *event.RunResumed, *event.RunCancelled, *event.RunRestored, *event.BudgetRaised:
 		return true
@@ -257,6 +261,26 @@ func turnOf(p *event.ChatTurn) machine.Result {
 	}
 	r.Value = event.MustValue(said)
 	return r
+}
+
+// planOf returns the result that a plan was decided on, as it was understood.
+func planOf(p *event.PlanMade) machine.Result {
+	tasks := make([]any, len(p.Tasks))
+	for i, t := range p.Tasks {
+		m := map[string]any{"role": t.Role}
+		before := make([]any, len(t.Prerequisites))
+		for j, n := range t.Prerequisites {
+			before[j] = int64(n)
+		}
+		m["prerequisites"] = before
+		for k, v := range map[string]event.Value{"description": t.Description, "validation": t.Validation} {
+			if x, err := v.Any(); err == nil && len(v) > 0 {
+				m[k] = x
+			}
+		}
+		tasks[i] = m
+	}
+	return machine.Result{Node: p.Node, Visit: p.Visit, Attempt: p.Attempt, Usage: p.Usage, Value: event.MustValue(map[string]any{"tasks": tasks})}
 }
 
 func failureOf(p *event.NodeFailed) machine.Result {

@@ -194,6 +194,8 @@ func visitKey(p event.Payload) (VisitKey, bool) {
 		k = VisitKey{p.Node, p.Visit}
 	case *event.ChatTurn:
 		k = VisitKey{p.Node, p.Visit}
+	case *event.PlanMade:
+		k = VisitKey{p.Node, p.Visit}
 	case *event.ChatEnded:
 		k = VisitKey{p.Node, p.Visit}
 	case *event.NodeStarted:

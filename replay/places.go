@@ -35,6 +35,8 @@ func (n namer) name(p event.Payload) string {
 		attempt, of = p.Attempt, fmt.Sprint(p.Turn)
 	case *event.BudgetExceeded:
 		attempt, of = p.Attempt, fmt.Sprint(p.Turn)
+	case *event.PlanMade:
+		attempt = p.Attempt
 	case *event.EdgeTaken:
 		of = p.To
 	case *event.StateSet:

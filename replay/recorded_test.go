@@ -187,6 +187,35 @@ nodes:
 		m.drive()
 		return m
 	},
+	"plans": func(t *testing.T) *sim { // one that is refused and repaired, a task that fails and blocks, a retry, a fork amid one
+		m := newSim(t, 14, zoo["work"])
+		m.calm = true
+		r := m.start("work", map[string]any{"who": "Ann"})
+		result := func(node string, c machine.Result) {
+			v := r.s.Live[node]
+			c.Node, c.Visit, c.Attempt = node, v.Visit, v.Attempt
+			m.do(r, "runner", c)
+		}
+		no := func(class string) machine.Result {
+			return machine.Result{Failure: &event.Failure{Class: class, Message: "it broke"}}
+		}
+		result("dig", machine.Result{Value: event.MustValue("a hole")})
+		m.now += 10e9
+		m.do(r, "system", machine.Wake{})
+		result("dig", machine.Result{Value: plans, Usage: &event.Usage{InputTokens: 9, OutputTokens: 3}})
+		result("dig[2]", machine.Result{Value: event.MustValue("water")})
+		at := r.s.Version
+		result("other", no(event.ClassAuth))
+		result("dig[0]", no(event.ClassAuth))
+		m.drive()
+		m.do(r, "ann", machine.Retry{Reason: "the key is there"})
+		m.drive()
+		f := &simRun{wf: r.wf, s: newState(m.log, m.id())}
+		m.runs = append(m.runs, f)
+		m.do(f, "ann", machine.Fork{From: r.s.Run, At: at})
+		m.drive()
+		return m
+	},
 	"trouble": func(t *testing.T) *sim { return zooRun(t, 1012) },
 }
 

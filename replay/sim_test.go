@@ -393,14 +393,28 @@ func (m *sim) result(of *simRun, v *run.Visit) machine.Command {
 		return r
 	}
 	r.Value = event.MustValue(m.value(of, v))
-	if n := machine.NodeOf(of.wf, v); n.Kind == workflow.Chat {
+	switch n := machine.NodeOf(of.wf, v); n.Kind {
+	case workflow.Chat:
 		r.Value = event.MustValue(says(n, v))
+	case workflow.Plan:
+		r.Value = plans
+		if !m.calm && m.rng.IntN(4) == 0 {
+			r.Value = event.MustValue(map[string]any{"tasks": []any{map[string]any{"prerequisites": []any{9}}}})
+		}
 	}
 	if !m.calm && m.rng.IntN(5) == 0 {
 		r.Set = map[string]event.Value{"score": event.MustValue(0.9), "undeclared": event.MustValue("x")}
 	}
 	return r
 }
+
+// plans is what is planned.
+var plans = event.MustValue(map[string]any{"tasks": []any{
+	map[string]any{"description": "dig", "role": "coder"},
+	map[string]any{"description": "fill", "prerequisites": []any{0, 2}, "validation": "it is full"},
+	map[string]any{"description": "fetch"},
+	map[string]any{"description": "rest", "prerequisites": []any{1}},
+}})
 
 // says is what a participant of a chat answers, the same in a fork.
 func says(n *workflow.Node, v *run.Visit) any {
@@ -621,6 +635,16 @@ edges:
   - {from: sorry, to: end}
   - {from: end, to: end, if: "result.outcome == 'timeout'"}
   - {from: end, to: done, default: true}
+`,
+	"work": `
+name: work
+state: {score: {type: number}, done: {type: integer, reduce: sum}}
+nodes:
+  go: {parallel: {}}
+  dig: {plan: {goal: "A hole for ${input.who}", max_parallel: 2, roles: [coder, executor]}, set: {done: "${result.completed}"}, retry: {max: 2, backoff: 1s}, needs: [go]}
+  other: {plan: {goal: "Another"}, on_failure: continue, needs: [go], on_error: mend}
+  mend: {exec: {command: [x]}}
+  end: {exec: {command: [x]}, needs: [dig, other, mend]}
 `,
 	"kinds": `
 name: kinds

@@ -47,7 +47,7 @@ type Step struct {
 	Answer    *Given           `json:"answer,omitempty"`
 	Signal    *Given           `json:"signal,omitempty"`
 	Child     *Child           `json:"child,omitempty"`
-	Items     int              `json:"items,omitempty"` // of a foreach
+	Items     int              `json:"items,omitempty"` // of a foreach, or tasks of a plan
 	Fired     string           `json:"fired,omitempty"` // the purpose of its timer that fired
 	Result    event.Value      `json:"result,omitempty"`
 	Failure   *event.Failure   `json:"error,omitempty"`
@@ -94,7 +94,7 @@ type Attempt struct {
 	Agent   string         `json:"agent,omitempty"` // who did it
 	Began   time.Time      `json:"began"`
 	Ended   time.Time      `json:"ended,omitzero"`
-	Outcome string         `json:"outcome"`           // running, completed, failed, lost; of a turn of a chat spoke, missed
+	Outcome string         `json:"outcome"`           // running, completed, failed, lost; of a turn of a chat spoke, missed; of a plan planned
 	Speaker string         `json:"speaker,omitempty"` // whose turn of a chat it was
 	Failure *event.Failure `json:"error,omitempty"`
 	Reason  string         `json:"reason,omitempty"`

@@ -110,6 +110,11 @@ func (x *explainer) tell(st *Step, i int, m moment) {
 		if p.Signal != "" {
 			st.Signal = x.signal(i, p)
 		}
+	case *event.PlanMade:
+		st.Items = len(p.Tasks)
+		if a := st.attempt(); a != nil {
+			a.Outcome, a.Ended = "planned", m.When()
+		}
 	case *event.ChatTurn:
 		st.Status = run.NodeScheduled
 		if a := st.attempt(); a != nil {

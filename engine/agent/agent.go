@@ -31,6 +31,7 @@ type Task struct {
 	Timeout  time.Duration
 	Asks     *workflow.Asks // what the definition needs to know from the answer; nil: nothing
 	Turn     *Turn          // of a chat: what the attempt is; nil otherwise
+	Part     *Part          // a task of a plan; nil otherwise
 	Before   *event.Failure // of the attempt before; nil: there was none, or it did not fail
 
 	// Show shows pieces of the answer to those who watch, as they come; nil: nobody can.

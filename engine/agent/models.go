@@ -65,8 +65,13 @@ func (m *Models) Run(ctx context.Context, t *Task) Answer {
 // nobody says why there is no agent.
 func (m *Models) nobody(t *Task) Answer {
 	name, role := t.Def.Def.Text("agent"), t.Def.Def.Text("role")
-	if t.Turn != nil {
+	switch {
+	case t.Turn != nil:
 		name, role = t.Turn.Who.Agent, t.Turn.Who.Role
+	case t.Part != nil:
+		role = t.Part.Role
+	case t.Kind == workflow.Plan && name == "" && role == "":
+		role = workflow.PlannerRole
 	}
 	switch {
 	case m.Roster == nil:
@@ -144,14 +149,19 @@ func warmth(v any) (float64, bool) {
 // attempt was refused.
 func prompt(t *Task) string {
 	var parts []string
-	if t.Turn != nil {
+	switch {
+	case t.Turn != nil:
 		parts = append(parts, t.Turn.opening())
+	case t.Part != nil:
+		parts = append(parts, t.Part.prompt())
+	case t.Kind == workflow.Plan:
+		parts = append(parts, planning(expr.Text(t.Settings["goal"]), t.Def.Plan))
 	}
 	if t.Prompt != "" {
 		parts = append(parts, t.Prompt)
 	}
-	if in := inputText(t.Input); in != "" && own(t.Def.Prompt) {
-		if t.Prompt != "" {
+	if in := inputText(t.Input); in != "" && own(told(t)) && t.Part == nil {
+		if len(parts) > 0 {
 			in = "Input: " + in
 		}
 		parts = append(parts, in)
@@ -166,6 +176,14 @@ func prompt(t *Task) string {
 		parts = append(parts, fmt.Sprintf("Your last answer was refused: %s. Give the whole answer again, without this fault.", strings.TrimRight(f.Message, ".")))
 	}
 	return strings.Join(parts, "\n\n")
+}
+
+// told is what the definition tells the agent; nil: nothing.
+func told(t *Task) *expr.Template {
+	if t.Kind == workflow.Plan {
+		return t.Def.Settings["goal"]
+	}
+	return t.Def.Prompt
 }
 
 // own reports whether a prompt is the same for every run.
@@ -360,8 +378,11 @@ func (c *conversation) failed(ctx context.Context, err error) Answer {
 // example returns an answer that the definition has a use for, another one in each
 // visit.
 func (c *conversation) example() map[string]any {
-	if c.t.Turn != nil {
+	switch {
+	case c.t.Turn != nil:
 		return c.t.Turn.example()
+	case c.t.Kind == workflow.Plan:
+		return examplePlan
 	}
 	cases := c.t.asks().Cases
 	if len(cases) == 0 {

@@ -88,9 +88,15 @@ func (r *Replies) For(node string, visit, attempt int) (Reply, bool) {
 	return e.reply(visit, attempt)
 }
 
-// forTask returns the reply to a task. The turns of a chat are those of its
+// forTask returns the reply to a task. A task of a plan has an entry of its own, or the
+// default: that of the plan is a plan. The turns of a chat are those of its
 // participants, as discuss[ada], by round, or else those of the chat, in their order.
 func (r *Replies) forTask(t *Task) (Reply, bool) {
+	if e, ok := r.nodes[t.Node]; t.Part != nil && !ok {
+		return r.fallback.reply(t.Visit, t.Attempt)
+	} else if t.Part != nil {
+		return e.reply(t.Visit, t.Attempt)
+	}
 	if t.Turn == nil {
 		return r.For(t.Node, t.Visit, t.Attempt)
 	}

@@ -33,6 +33,8 @@ func shapeOf(t *Task) shape {
 		s = s.of(t.Turn.schema())
 		s.check, _ = workflow.CompileSchema(s.schema)
 		s.lenient = true
+	case t.Kind == workflow.Plan:
+		return s.of(planSchema) // to which the machine holds it
 	case t.Def.Def.Expect != nil:
 		return s.of(t.Def.Def.Expect) // to which the machine holds it
 	case t.Agent.Expect != nil:

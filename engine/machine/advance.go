@@ -275,6 +275,8 @@ func (d *decider) queued(v *run.Visit) bool {
 	switch each := v.Each; {
 	case v.Status == run.NodeScheduled:
 		return v.RetryAt <= d.at
+	case v.Status == run.NodeRunning && each != nil && each.Plan != nil:
+		return each.Open < d.width(v) && each.Ready(d.s, v.Node) >= 0
 	case v.Status == run.NodeRunning && each != nil && len(each.Failures) == 0:
 		return each.Next < len(each.Results) && each.Open < d.width(v)
 	}

@@ -258,6 +258,12 @@ func (l *line) others(p event.Payload) {
 		if p.Proposal > 0 {
 			l.add("on %d", p.Proposal)
 		}
+	case *event.PlanMade:
+		l.add("%s %s:", visit(p.Node, p.Visit, p.Attempt), value(p.Goal))
+		for i, t := range p.Tasks {
+			l.add("%d %s by %s after %v", i, value(t.Description), t.Role, t.Prerequisites)
+			l.opt("until", strings.TrimPrefix(value(t.Validation), "none"))
+		}
 	case *event.ChatEnded:
 		l.add("%s %s after %d turns, %d rounds: %d of %d, %d%% %v", visit(p.Node, p.Visit, 0), p.Outcome, p.Turns, p.Rounds, p.Approve, p.Of, p.Percent, p.Votes)
 		l.opt("reason", p.Reason)

@@ -105,6 +105,8 @@ func (c Result) decide(d *decider) error {
 		reason = "the visit has ended"
 	case !d.node(v).Runs:
 		reason = "the node has no runner"
+	case v.Each != nil:
+		reason = "the plan is made"
 	case v.Status != run.NodeRunning || v.Attempt != c.Attempt:
 		reason = "another attempt counts"
 	}
@@ -117,6 +119,8 @@ func (c Result) decide(d *decider) error {
 	}
 	if n := d.node(v); n.Kind == workflow.Chat {
 		d.takeTurn(n, v, c)
+	} else if n.Kind == workflow.Plan {
+		d.takePlan(n, v, c)
 	} else if c.Failure != nil {
 		d.fail(v, *c.Failure, failing{usage: c.Usage, again: c.Again, after: c.After, checkpoint: c.Checkpoint})
 	} else {
@@ -132,7 +136,7 @@ type Note struct{ Call event.ToolCalled }
 
 func (c Note) decide(d *decider) error {
 	v := d.s.Live[c.Call.Node]
-	if d.s.Status.Terminal() || v == nil || v.Visit != c.Call.Visit || v.Status != run.NodeRunning || v.Attempt != c.Call.Attempt || !d.node(v).Runs {
+	if d.s.Status.Terminal() || v == nil || v.Visit != c.Call.Visit || v.Status != run.NodeRunning || v.Attempt != c.Call.Attempt || !d.node(v).Runs || v.Each != nil {
 		return fmt.Errorf("%w: attempt %d of visit %d of node %s is not under way", ErrRefused, c.Call.Attempt, c.Call.Visit, c.Call.Node)
 	}
 	d.emit(&c.Call)

@@ -36,7 +36,7 @@ type Grant struct {
 // CallsModel reports whether an attempt of a node begins with a call of a model.
 func CallsModel(n *workflow.Node) bool {
 	switch n.Kind {
-	case workflow.Agent, workflow.Chat:
+	case workflow.Agent, workflow.Chat, workflow.Plan:
 		return true
 	case workflow.Converge:
 		return n.Runs

@@ -52,7 +52,7 @@ func (d *decider) checkItems(set map[string]event.Value) error {
 
 // foreachUnderWay returns the foreach nodes that have results of some items, sorted.
 func foreachUnderWay(s *run.State) []string {
-	return underWay(s, func(v *run.Visit) bool { return v.Each != nil })
+	return underWay(s, func(v *run.Visit) bool { return v.Each != nil && v.Each.Plan == nil })
 }
 
 // underWay returns the nodes that have begun, and not ended, what is done in parts,
@@ -73,13 +73,15 @@ func underWay(s *run.State, parts func(*run.Visit) bool) []string {
 	return ids
 }
 
-// touches returns what the items of a foreach, or what a chat is about, follow from
-// that an edit changes, "" if nothing.
+// touches returns what the items of a foreach, what a chat is about, or the tasks of a
+// plan follow from that an edit changes, "" if nothing.
 func touches(n *workflow.Node, set map[string]event.Value, input bool) string {
 	from := n.Items
 	switch {
-	case n.Kind == workflow.Chat && input:
-		return "input" // which its participants may have been told of
+	case (n.Kind == workflow.Chat || n.Kind == workflow.Plan) && input:
+		return "input" // which the agents may have been told of
+	case n.Kind == workflow.Plan:
+		from = n.Settings["goal"]
 	case n.Kind == workflow.Chat && n.Prompt == nil:
 		return ""
 	case n.Kind == workflow.Chat:

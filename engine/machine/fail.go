@@ -49,7 +49,7 @@ func (d *decider) fail(v *run.Visit, f event.Failure, how failing) {
 		p.Then = event.ThenPause
 	case v.Item > 0:
 		p.Then = event.ThenForeach
-		if d.w.Node(v.Of).OnFailure == workflow.FailContinue {
+		if of := d.w.Node(v.Of); of.Kind == workflow.Foreach && of.OnFailure == workflow.FailContinue {
 			p.Then = event.ThenContinue
 		}
 	case conv >= 0:

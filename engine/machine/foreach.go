@@ -15,6 +15,12 @@ func (d *decider) items(v *run.Visit) ([]any, error) {
 	if v.Items != nil {
 		return v.Items, nil
 	}
+	if p := v.Each; p != nil && p.Plan != nil {
+		for _, t := range p.Plan.Tasks {
+			v.Items = append(v.Items, taskMap(t))
+		}
+		return v.Items, nil
+	}
 	x := d.after(v, nil)
 	x.thread, x.overlay = v.Before()
 	var err error

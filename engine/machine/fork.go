@@ -111,7 +111,7 @@ func (d *decider) standsIn(past *run.State) error {
 }
 
 // anew returns the foreach nodes under way in past whose items may be others in
-// the fork, and the chats that may be about something else. Which results belong to
+// the fork, and the chats and plans that may be about something else. Which results belong to
 // which items is known by their number alone, so that none can be kept.
 func (d *decider) anew(past *run.State, c Fork) []string {
 	var ids []string

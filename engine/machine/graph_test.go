@@ -61,6 +61,7 @@ var specs = []string{
 	"foreach: {items: [1, 2, 3], max_parallel: 2, do: {exec: [x]}}",
 	"foreach: {items: [1, 2], workflow: child}",
 	"chat: {participants: [p, q], rounds: 2}, timeout: 1h",
+	"plan: {goal: x, max_parallel: 2}",
 }
 
 func (a *action) emit(p *program) (string, string) {

@@ -45,6 +45,8 @@ func (d *decider) carry(n *workflow.Node, v *run.Visit) {
 		d.carryForeach(n, v)
 	case workflow.Chat:
 		d.carryChat(n, v)
+	case workflow.Plan:
+		d.carryPlan(n, v)
 	default:
 		d.attempt(v)
 	}
@@ -309,7 +311,7 @@ type outcome struct {
 func (d *decider) complete(v *run.Visit, o outcome) {
 	n := d.node(v)
 	p := &event.NodeCompleted{Node: v.Node, Visit: v.Visit, Result: o.result, Passes: o.passes, Usage: o.usage, Signal: o.signal}
-	tried := n.Runs && n.Kind != workflow.Chat // of a chat each turn was
+	tried := n.Runs && n.Kind != workflow.Chat && n.Kind != workflow.Plan // of those the parts were
 	if tried {
 		p.Attempt = v.Attempt
 	}

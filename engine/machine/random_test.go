@@ -206,6 +206,12 @@ func (h *history) running() []*run.Visit {
 	return vs
 }
 
+// someTasks are what a plan is answered with.
+var someTasks = []any{
+	map[string]any{"description": "a"}, map[string]any{"description": "b", "role": "critic", "prerequisites": []any{0}},
+	map[string]any{"description": "c"}, map[string]any{"description": "d", "prerequisites": []any{1, 2}},
+}
+
 // drive runs a program to its end, with completions in random order, failures,
 // losses, pauses and restores of nothing: none of it may change what is done.
 func drive(t testing.TB, seed uint64, p *program, source string, trouble bool) *history {
@@ -262,7 +268,7 @@ func drive(t testing.TB, seed uint64, p *program, source string, trouble bool) *
 		if trouble && v.Tried < 3 && rng.IntN(6) == 0 {
 			r.Failure = &event.Failure{Class: event.ClassTimeout, Message: "test"}
 		} else {
-			r.Value = event.MustValue(map[string]any{"v": p.value(v.Node, v.Visit), "text": "for a chat"})
+			r.Value = event.MustValue(map[string]any{"v": p.value(v.Node, v.Visit), "text": "for a chat", "tasks": someTasks})
 		}
 		last = h.do(r)
 		if h.s.Status == run.Paused && rng.IntN(2) == 0 {

@@ -56,7 +56,7 @@ func (r *trial) owed(v *run.Visit) Command {
 		r.failures--
 	}
 	failure := &event.Failure{Class: event.ClassAuth, Message: "test"}
-	value := event.MustValue(map[string]any{"v": r.value(of, r.s.Nodes[of].Counted), "text": "for a chat"})
+	value := event.MustValue(map[string]any{"v": r.value(of, r.s.Nodes[of].Counted), "text": "for a chat", "tasks": someTasks})
 	var usage *event.Usage
 	if r.rng.IntN(4) > 0 {
 		usage = &event.Usage{InputTokens: 10, OutputTokens: int64(r.rng.IntN(6)), Price: unit}

@@ -52,5 +52,4 @@ const (
 	CodeKeyIsNode     = "key-is-node"        // a condition reads a key called like a node
 	CodeImport        = "import"             // what importing changed
 	CodeNextNodes     = "next-nodes"         // next_nodes says something else than edges
-	CodeUnsupported   = "unsupported"        // valid, but this version cannot run it
 )

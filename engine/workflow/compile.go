@@ -102,7 +102,7 @@ func (c *compiler) nodes() {
 // attempts fills in what a runner needs.
 func (c *compiler) attempts(n *Node) {
 	_, prompt := n.Def.Fields["prompt"]
-	n.Runs = n.Kind.IsAction() || n.Kind == Converge && prompt || n.Kind == Chat
+	n.Runs = n.Kind.IsAction() || n.Kind == Converge && prompt || n.Kind == Chat || n.Kind == Plan
 	n.Retry = Retry{Max: 1}
 	if !n.Runs {
 		return
@@ -125,6 +125,9 @@ func (c *compiler) attempts(n *Node) {
 		c.chat(n)
 	} else if n.Timeout == 0 {
 		n.Timeout = DefaultTimeout
+	}
+	if n.Kind == Plan {
+		c.plan(n)
 	}
 }
 

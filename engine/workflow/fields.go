@@ -88,7 +88,7 @@ var commonFields = []field{
 	{name: "on_error", form: aNodeID, doc: "The node to go to when this one failed for good."},
 	{name: "on_timeout", form: aNodeID, doc: "The node to go to when the deadline passed."},
 	{name: "join", form: special, doc: "When a converge starts: all, any or {quorum: n}."},
-	{name: "on_failure", form: aChoice, choices: []string{"wait", "fail_fast", "continue"}, doc: "What a converge does about failed branches, and a foreach about failed items (wait or continue)."},
+	{name: "on_failure", form: aChoice, choices: []string{"wait", "fail_fast", "continue"}, doc: "What a converge does about failed branches, a foreach about failed items and a plan about failed tasks (wait or continue)."},
 	{name: "priority", form: aCount, min: -1000, max: 1000, doc: "Higher runs first when there is a queue."},
 	{name: "queue", form: aWord, doc: "The queue its runner takes tasks from."},
 }
@@ -176,8 +176,13 @@ var kinds = []kindSpec{
 		{name: "prompt", form: aText, doc: "What it is about."},
 	}},
 	{kind: Plan, short: "goal", doc: "Breaks a goal into tasks and does them.", fields: []field{
-		{name: "agent", form: aWord, doc: "The agent that plans."},
 		{name: "goal", form: aText, required: true, doc: "What is to be reached."},
+		{name: "agent", form: aWord, doc: "The agent that plans."},
+		{name: "role", form: aWord, doc: "The role that plans; planner if left out."},
+		{name: "roles", form: aWords, doc: "The roles that tasks may be for; any if left out."},
+		{name: "max_parallel", form: aCount, min: 1, max: MaxTasks, doc: "How many tasks at once."},
+		{name: "max_tokens", form: aCount, min: 1, doc: "The longest answer, of the plan and of each task."},
+		{name: "temperature", form: aNumber, min: 0, max: 2, doc: "How free the answers may be."},
 	}},
 	{kind: End, short: "end", doc: "Ends a branch or the run.", fields: []field{
 		{name: "end", form: aChoice, required: true, choices: []string{"completed", "failed"}, doc: "failed ends the run, completed this branch."},

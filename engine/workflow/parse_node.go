@@ -418,7 +418,7 @@ func (p *parser) contradictions(n *NodeDef, given map[string]source.Place, key *
 		both("for", "until", "")
 		both("for", "signal", "a signal's deadline is timeout:")
 		both("until", "signal", "a signal's deadline is timeout:")
-	case Agent, Converge:
+	case Agent, Converge, Plan:
 		both("agent", "role", "an agent has a role already")
 	}
 	if m, ok := given["join"]; ok && n.Kind != Converge {
@@ -426,10 +426,10 @@ func (p *parser) contradictions(n *NodeDef, given map[string]source.Place, key *
 	}
 	if m, ok := given["on_failure"]; ok {
 		switch at := source.Join(path, "on_failure"); {
-		case n.Kind != Converge && n.Kind != Foreach:
-			p.fail(CodeContradiction, m, at, n.ID, "on_failure is for converge and foreach nodes, and this is "+nodeWords(n.Kind), "")
-		case n.Kind == Foreach && n.OnFailure == FailFast:
-			p.fail(CodeContradiction, m, at, n.ID, "a foreach cannot fail_fast", "it waits for the items under way (wait), or goes on with the error as the item's result (continue)")
+		case n.Kind != Converge && n.Kind != Foreach && n.Kind != Plan:
+			p.fail(CodeContradiction, m, at, n.ID, "on_failure is for converge, foreach and plan nodes, and this is "+nodeWords(n.Kind), "")
+		case n.Kind != Converge && n.OnFailure == FailFast:
+			p.fail(CodeContradiction, m, at, n.ID, nodeWords(n.Kind)+" cannot fail_fast", "it waits for the items under way (wait), or goes on with the error as the item's result (continue)")
 		}
 	}
 	runs := n.Kind.IsAction() || n.Kind == Converge || n.Kind == Foreach || n.Kind == Plan || n.Kind == Chat

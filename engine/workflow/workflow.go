@@ -111,7 +111,7 @@ type Node struct {
 	OnFailure OnFailure
 
 	// Runs reports whether the node needs a runner: actions, a chat, whose attempts are
-	// turns, and a converge with a prompt.
+	// turns, a plan, which has to be made, and a converge with a prompt.
 	Runs bool
 
 	Prompt *expr.Template // agent, human, converge
@@ -124,11 +124,12 @@ type Node struct {
 	Form     *Schema        // human
 	Child    *expr.Template // workflow and foreach over a workflow: the child's input
 	Items    *expr.Template // foreach: the list
-	Do       *Node          // foreach: the node done for each item; its Index is -1
+	Do       *Node          // foreach: the node done for each item, plan: for each task; its Index is -1
 	WaitFor  *expr.Template // wait: a duration, as a string of Go's form or a number of seconds
 	WaitTill *expr.Template // wait: a time, RFC 3339
 	Message  *expr.Template // end
 	Chat     *ChatSpec      // chat
+	Plan     *PlanSpec      // plan
 }
 
 // Conditional reports whether the node's routing looks at conditions: it then

@@ -61,8 +61,11 @@ const (
 	KindLogRestored eventlog.Kind = 130
 	KindKeyRotated  eventlog.Kind = 131
 
-	KindChatTurn     eventlog.Kind = 140
-	KindChatEnded    eventlog.Kind = 141
+	KindChatTurn  eventlog.Kind = 140
+	KindChatEnded eventlog.Kind = 141
+
+	KindPlanMade eventlog.Kind = 150
+
 	KindTokenCreated eventlog.Kind = 180
 	KindTokenRevoked eventlog.Kind = 181
 )
@@ -116,6 +119,7 @@ var kinds = map[eventlog.Kind]kindInfo{
 	KindChatEnded:            {"chat.ended", func() Payload { return new(ChatEnded) }},
 	KindTokenCreated:         {"token.created", func() Payload { return new(TokenCreated) }},
 	KindTokenRevoked:         {"token.revoked", func() Payload { return new(TokenRevoked) }},
+	KindPlanMade:             {"plan.made", func() Payload { return new(PlanMade) }},
 }
 
 var kindsByName = func() map[string]eventlog.Kind {

@@ -120,6 +120,8 @@ func (s *State) applyVisit(p event.Payload) error {
 		return s.chatTurn(p)
 	case *event.ChatEnded:
 		return s.chatEnded(p)
+	case *event.PlanMade:
+		return s.planMade(p)
 	case *event.NodeStarted:
 		return s.started(p)
 	case *event.NodeCompleted:

@@ -14,7 +14,9 @@ func (e *Each) open(item int) (attempts int) {
 	e.Open++
 	i := slices.IndexFunc(e.Again, func(r Redo) bool { return r.Item == item })
 	if i < 0 {
-		e.Next = item + 1
+		if e.Next = item + 1; e.Plan != nil {
+			e.Next = e.Ended + e.Open + len(e.Again)
+		}
 		return 0
 	}
 	attempts = e.Again[i].Attempt

@@ -100,6 +100,10 @@ func stale(ts []*Token) {
 // rewind makes the items that were under way, or had failed, to be done again.
 func (e *Each) rewind() {
 	e.Again, e.Failures, e.Open = nil, nil, 0
+	if e.Plan != nil {
+		e.Next = e.Ended // which begins the others is known from the plan
+		return
+	}
 	for i := range e.Next {
 		if len(e.Results[i]) == 0 {
 			e.Again = append(e.Again, Redo{Item: i})

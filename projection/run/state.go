@@ -184,7 +184,7 @@ type Visit struct {
 	Ordered bool // Child is set
 
 	Chat *Chat // chat; nil: nobody has spoken
-	Each *Each // foreach
+	Each *Each // foreach; plan, once it is made
 	// Items is the machine's memo of a foreach's items, which follow from what the
 	// visit sees.
 	Items []any `msgpack:"-"`
@@ -193,17 +193,19 @@ type Visit struct {
 	// Item is set on the visit of one item: its number, from 1; 0 otherwise.
 	Item int
 	Of   string // Item: the foreach node
+	Role string // Item of a plan: the role that does it
 }
 
-// Each is the progress of a foreach.
+// Each is the progress of a foreach, or of a plan, whose tasks are its items.
 type Each struct {
-	Next    int           // items below it were scheduled
+	Plan    *event.PlanMade
+	Next    int           // items below it were scheduled; of a plan, so many were
 	Open    int           // scheduled and not ended
 	Results []event.Value // by item; none: not ended
 	Ended   int
 	Again   []Redo // items below Next to be scheduled again, after a retry or a restore
-	// Failures of the items that fail it; once there is one no further item is
-	// scheduled.
+	// Failures of the items that fail it. Once there is one no further item of a foreach
+	// is scheduled, and of a plan none that builds on it.
 	Failures []event.Failure
 	Answers  []ItemAnswer // state that items' answers set, in log order
 }

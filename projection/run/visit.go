@@ -41,6 +41,9 @@ func (s *State) scheduled(p *event.NodeScheduled) error {
 		}
 		v.Item, v.Of, v.Thread = item+1, of, parent.Thread
 		v.Attempt = parent.Each.open(item)
+		if p := parent.Each.Plan; p != nil {
+			v.Role = p.Tasks[item].Role
+		}
 		s.Live[p.Node] = v
 		return nil
 	}

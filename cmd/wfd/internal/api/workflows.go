@@ -115,9 +115,5 @@ func Compile(file string, text []byte, template bool) (*workflow.Workflow, workf
 	if problems == nil {
 		problems = workflow.Problems{} // [] in JSON
 	}
-	for _, p := range wf.Unsupported() { // it can be registered; a start is refused
-		p.Severity = workflow.Warning
-		problems = append(problems, p)
-	}
 	return wf, problems, nil
 }

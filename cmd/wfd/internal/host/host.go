@@ -161,7 +161,9 @@ func runners(o Options, tools agent.Tools) map[workflow.Kind]agent.Runner {
 		Roster: o.Agents, Accounts: o.Accounts, Secrets: o.Secrets, Tools: tools,
 		Providers: map[string]model.Provider{roster.OpenAI: &openai.Provider{}, roster.Anthropic: &anthropic.Provider{}, roster.Sim: sim.Provider{}},
 	}
-	m[workflow.Agent], m[workflow.Converge], m[workflow.Chat] = models, models, models
+	for _, k := range []workflow.Kind{workflow.Agent, workflow.Converge, workflow.Chat, workflow.Plan} {
+		m[k] = models
+	}
 	return m
 }
 
