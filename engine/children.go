@@ -206,7 +206,7 @@ const (
 func (e *Engine) insist(f func() error) {
 	for wait := insistFirst; ; wait = min(2*wait, insistMost) {
 		err := f()
-		if err == nil || refusal(err) || errors.Is(err, ErrNotFound) {
+		if err == nil || refusal(err) || errors.Is(err, ErrNotFound) || shutOff(err) {
 			return
 		}
 		if e.accepting(false) != nil {

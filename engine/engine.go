@@ -286,11 +286,12 @@ func (e *Engine) accepting(internal bool) error {
 	}
 }
 
-// Store opens the log and the views of a data directory.
+// Store opens the log and the views of a data directory. Where the log is damaged, the
+// runs concerned are shut off.
 func Store(dir string, logger *slog.Logger, onCommit func(eventlog.Seq)) (*eventlog.DB, *projection.Views, error) {
 	var views *projection.Views
 	var ready sync.Mutex
-	db, err := eventlog.Open(dir, eventlog.Options{Logger: logger, OnCommit: func(head eventlog.Seq) {
+	db, err := eventlog.Open(dir, eventlog.Options{Logger: logger, Quarantine: true, OnCommit: func(head eventlog.Seq) {
 		ready.Lock()
 		v := views
 		ready.Unlock()

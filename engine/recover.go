@@ -69,7 +69,9 @@ func (e *Engine) recover(ctx context.Context) error {
 				if err == nil {
 					err = e.takeUpRun(ctx, row)
 				}
-				if err != nil {
+				if shutOff(err) {
+					e.slog.Error("a run is damaged, and is left as it is", "run", row.ID.String(), "error", err)
+				} else if err != nil {
 					e.slog.Error("cannot take up a run yet; this is tried again", "run", row.ID.String(), "error", err)
 					e.clock.arm(row.ID, e.now()+event.Time(wakeAgain), true)
 				}
@@ -90,6 +92,13 @@ func (e *Engine) recover(ctx context.Context) error {
 	e.spawn(func() { e.keepAlarms(ctx) })
 	e.spawn(func() { e.tendResting(ctx) })
 	return nil
+}
+
+// shutOff reports whether err says that a run's events are damaged: nothing moves it
+// until somebody has mended the log.
+func shutOff(err error) bool {
+	var c *eventlog.CorruptError
+	return errors.As(err, &c)
 }
 
 // takeUpRun has a run that was running taken up: any command does.
@@ -178,7 +187,7 @@ func (e *Engine) wake(id eventlog.RunID, awake func()) {
 		view: func(s *run.State, _ *workflow.Workflow) { at, armed = machine.Due(s) },
 	}
 	q.answered = func(err error) {
-		if err != nil && !errors.Is(err, ErrNotFound) {
+		if err != nil && !errors.Is(err, ErrNotFound) && !shutOff(err) {
 			at, armed = event.At(e.opt.Now().Add(wakeAgain)), true
 		}
 		e.clock.arm(id, at, armed)

@@ -70,6 +70,9 @@ func (d *DB) Append(ctx context.Context, a Append) (Seq, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
+	if err := d.quarantined(a.Run); err != nil {
+		return 0, err
+	}
 	blobs := false
 	for i := range a.Records {
 		blobs = blobs || len(a.Records[i].Payload) > BlobOver

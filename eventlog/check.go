@@ -310,6 +310,11 @@ func (c *checker) lost(s *segment) {
 // them.
 func (c *checker) segment(s *segment, e catalogEntry, head Seq) {
 	c.report.Segments++
+	kept, err := damagedFiles(c.dir, s.first)
+	c.problem(err)
+	for _, k := range kept {
+		c.problem(k.damage(s.name))
+	}
 	if c.next == 0 {
 		c.next = s.first
 	}
@@ -384,7 +389,7 @@ func (k *segmentCheck) chunk(key, v []byte) {
 	hasBlob := false
 	for i := range ck.count {
 		if err := parseRecord(ck.record(i), &rec); err != nil {
-			k.bad(c.next, RunID{}, "event", err)
+			k.bad(c.next, ownerOf(ck.record(i), k.fits), "event", err)
 			c.known = false
 		} else {
 			k.record(&rec)
@@ -407,6 +412,12 @@ func (k *segmentCheck) chunk(key, v []byte) {
 		clear(k.runsOfCommit)
 	}
 	c.progress(k.s.name)
+}
+
+// fits reports whether a record is its run's next.
+func (k *segmentCheck) fits(r *record) bool {
+	run := k.c.runs[r.run]
+	return run == nil && r.version == 1 || run != nil && r.version == run.head.version+1
 }
 
 // onlyRun returns the run of the commit's events, zero if they are of several.

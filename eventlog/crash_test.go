@@ -120,13 +120,18 @@ func killed(t *testing.T, dir string, seed uint64, failpoint string, after time.
 	if out.Len() > 0 || err == nil {
 		t.Errorf("the child ended with %v:\n%s", err, out.String())
 	}
-	for line := range strings.Lines(string(lines)) {
+	return acksIn(string(lines)), died
+}
+
+// acksIn returns what a child has said that it acknowledged.
+func acksIn(text string) (acks []ack) {
+	for line := range strings.Lines(text) {
 		var a ack
 		if n, _ := fmt.Sscanf(line, "ack %d %d %d %s", &a.seq, &a.n, &a.id, &a.run); n == 4 && strings.HasSuffix(line, "\n") {
 			acks = append(acks, a)
 		}
 	}
-	return acks, died
+	return acks
 }
 
 // verifyAcks checks the log after a kill, and that it holds what was
@@ -145,17 +150,24 @@ func verifyAcks(t *testing.T, dir string, acks []ack) {
 		t.Error(err)
 	}
 	check(t, dir)
+	if err := missing(events, acks); err != nil {
+		t.Error(err)
+	}
+}
+
+// missing returns an error if what was acknowledged is not among events.
+func missing(events []eventlog.Event, acks []ack) error {
 	for _, a := range acks {
 		if a.seq+a.n-1 > len(events) {
-			t.Errorf("acknowledged and lost: %+v, the log ends at %d", a, len(events))
-			return
+			return fmt.Errorf("acknowledged and lost: %+v, the log ends at %d", a, len(events))
 		}
 		for i := range a.n {
 			if e := events[a.seq-1+i]; e.Append != a.id || e.Run.String() != a.run {
-				t.Errorf("acknowledged %+v, found %v of append %d at %d", a, e.Run, e.Append, e.Seq)
+				return fmt.Errorf("acknowledged %+v, found %v of append %d at %d", a, e.Run, e.Append, e.Seq)
 			}
 		}
 	}
+	return nil
 }
 
 // The child is killed at random moments, and at every failpoint, again and

@@ -29,6 +29,8 @@ type DB struct {
 	archives archives
 	pool     filePool // of the sealed segments
 
+	quarantine quarantine
+
 	// What readers see. A published list is never changed; its last segment is
 	// the open one.
 	segs    atomic.Pointer[[]*segment]
@@ -159,10 +161,7 @@ func (d *DB) load() (err error) {
 		if err := d.fromDisk(s.name); err != nil {
 			return err
 		}
-		if err := s.open(d.opts.ReadOnly, d.mapSize()); err != nil {
-			return err
-		}
-		if err := s.scan(&d.edge); err != nil {
+		if err := d.openUnsealed(s, i == len(list)-1); err != nil {
 			return err
 		}
 		d.lastTime = max(d.lastTime, s.maxTime)
@@ -179,7 +178,35 @@ func (d *DB) load() (err error) {
 	}
 	d.publish()
 	d.lock.unclean = false
+	for _, c := range d.quarantine.found {
+		d.log.Error("the log is damaged; the runs concerned are shut off", "file", c.File, "seq", c.Seq, "run", c.Run.String(), "error", c)
+	}
 	return nil
+}
+
+// openUnsealed opens a segment that is not sealed, and scans it.
+func (d *DB) openUnsealed(s *segment, last bool) error {
+	if !d.opts.Quarantine {
+		if err := s.open(d.opts.ReadOnly, d.mapSize()); err != nil {
+			return err
+		}
+		return s.scan(&d.edge, nil)
+	}
+	d.quarantine.before = (*d.segs.Load())[:len(*d.segs.Load())-1]
+	err := s.open(d.opts.ReadOnly, d.mapSize())
+	var damage *CorruptError
+	if errors.As(err, &damage) && last && !d.opts.ReadOnly {
+		if err = d.salvage(s, damage); err == nil {
+			err = s.open(false, d.mapSize())
+		}
+	}
+	if err == nil {
+		err = s.scan(&d.edge, &d.quarantine)
+	}
+	if err == nil {
+		err = d.salvaged(s)
+	}
+	return err
 }
 
 // fromDisk is fromDisk for a file that the last writer may have written to, if that

@@ -29,6 +29,9 @@ type Options struct {
 	// ReadOnly opens an existing log for reading, together with other readers.
 	// Nothing is created, repaired or sealed.
 	ReadOnly bool
+	// Quarantine opens a log though its open segment is damaged, and shuts off the
+	// runs concerned: see [DB.Damage]. Without, that is an error.
+	Quarantine bool
 	// OnCommit is called after each durable commit with the new head, before
 	// its appends return. It is called on the writer and must not block, nor
 	// call Append or Close.

@@ -101,8 +101,14 @@ func (d *DB) Version(run RunID) (Version, error) {
 	if err != nil {
 		return 0, err
 	}
-	h, err := headIn(segs, run)
-	return h.version, err
+	i, e, n, err := find(segs, run)
+	if err == nil {
+		err = d.quarantine.of(run, n, e.at(segs, i, n))
+	}
+	if err != nil || n == 0 {
+		return 0, err
+	}
+	return e.first + Version(n) - 1, nil
 }
 
 // ReadFrom implements [Log].
@@ -195,8 +201,11 @@ func (d *DB) ReadRun(run RunID, after Version, limit int) ([]Event, error) {
 		return nil, err
 	}
 	i, e, n, err := find(segs, run)
-	if err != nil || n == 0 || after >= e.first+Version(n)-1 {
+	if err != nil {
 		return nil, err
+	}
+	if n == 0 || after >= e.first+Version(n)-1 {
+		return nil, d.quarantine.of(run, n, e.at(segs, i, n))
 	}
 	// Back to the segment where the page begins, then forward from there.
 	path := []int{i}

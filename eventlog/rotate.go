@@ -187,6 +187,9 @@ func (d *DB) sealFull() error {
 		s.mu.RLock()
 		sealed := s.isSealed
 		s.mu.RUnlock()
+		if !sealed && d.quarantine.in(s) {
+			continue // what is lost in it is found by scanning it, at every start
+		}
 		if sealed {
 			if err := d.settleDigest(s); err != nil {
 				d.log.Error("a sealed segment could not be compared with its digest", "file", s.name, "error", err)

@@ -1,7 +1,6 @@
 package eventlog
 
 import (
-	"encoding/binary"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -184,10 +183,11 @@ func (s *segment) note(run RunID, v Version, t int64, seq Seq) error {
 }
 
 // scan reads a segment that is not sealed: it verifies every chunk, builds the
-// index, and carries e, the edge of the tree before the segment, to its end.
-func (s *segment) scan(e *edge) error {
+// index, and carries e, the edge of the tree before the segment, to its end. With a
+// quarantine it goes on after damage, and notes it there.
+func (s *segment) scan(e *edge, q *quarantine) error {
 	s.runs = make(map[RunID]*runEntry)
-	at, run := s.first, RunID{}
+	x := scanner{s: s, edge: e, q: q, at: s.first}
 	err := s.view(func(tx storeTx) error {
 		if err := checkFormat(s.name, tx.get(bucketMeta, keyFormat)); err != nil {
 			return err
@@ -197,49 +197,42 @@ func (s *segment) scan(e *edge) error {
 		if !ok {
 			return nil
 		}
-		var ck chunk
-		var rec record
+		x.tx = tx
 		for k, v := c.First(); k != nil; k, v = c.Next() {
-			var err error
-			if ck, err = parseChunk(v); err != nil {
+			if err := x.chunk(k, v); err != nil {
 				return err
 			}
-			if ck.first != at || len(k) != 8 || binary.BigEndian.Uint64(k) != uint64(ck.last()) {
-				return fmt.Errorf("chunk of the seqs %d to %d under key %x", ck.first, ck.last(), k)
-			}
-			for i := range ck.count {
-				if err := parseRecord(ck.record(i), &rec); err != nil {
-					return err
-				}
-				run = rec.run
-				if err := s.note(rec.run, rec.version, rec.time, at); err != nil {
-					return err
-				}
-				s.hash(tx, e, at, &rec)
-				at, run = at+1, RunID{}
-			}
-			s.chunks++
 		}
-		if ck.count == 0 {
+		if x.at == s.first {
 			return nil
 		}
+		lost := q != nil && len(q.found) > 0
 		info, err := parseSegmentInfo(tx.get(bucketMeta, keyStart))
 		if err != nil || info.start != s.start {
-			return fmt.Errorf("tree before the segment is not as the catalog has it: %w", err)
+			err = fmt.Errorf("tree before the segment is not as the catalog has it: %w", err)
+			if q == nil {
+				return err
+			}
+			// The catalog's is the one that counts.
+			q.found = append(q.found, &CorruptError{File: s.name, Seq: s.first, What: "segment", Err: err})
 		}
-		if ck.flags&flagHead == 0 || ck.head.size != uint64(s.last) || e.size != ck.head.size || e.root() != ck.head.root {
+		if lost {
+			return nil // no tree head after the damage has it in it
+		}
+		if ck := x.last; ck.flags&flagHead == 0 || ck.head.size != uint64(s.last) || e.size != ck.head.size || e.root() != ck.head.root {
 			return fmt.Errorf("tree head of the last commit does not match the events")
 		}
 		return nil
 	})
 	if err != nil {
-		return s.corrupt(at, run, "segment", err)
+		return s.corrupt(x.at, x.run, "segment", err)
 	}
 	return nil
 }
 
-// hash carries e over the event at seq. Where a block begins whose node is
-// stored, that node is taken and the block's events are passed over.
+// hash carries e over the event at seq; rec is nil if that is lost. Where a block
+// begins whose node is stored, that node is taken and the block's events are passed
+// over.
 func (s *segment) hash(tx storeTx, e *edge, seq Seq, rec *record) {
 	if uint64(seq) <= e.size {
 		return
@@ -249,6 +242,10 @@ func (s *segment) hash(tx storeTx, e *edge, seq Seq, rec *record) {
 			e.add(blockLevel, [32]byte(v), nil)
 			return
 		}
+	}
+	if rec == nil {
+		e.add(0, lostLeaf(seq), nil)
+		return
 	}
 	e.add(0, rec.leaf(), nil)
 }

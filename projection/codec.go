@@ -152,6 +152,9 @@ func encodeRow(r *Row) []byte {
 	if !r.From.IsZero() {
 		e = append(e, r.From[:]...)
 	}
+	if r.Damaged > 0 { // rows of sound runs stay as they were
+		e.uint(uint64(r.Damaged))
+	}
 	return e
 }
 
@@ -202,6 +205,9 @@ func decodeRow(id eventlog.RunID, b []byte) (Row, error) {
 	r.Erased = d.str()
 	if d.bool() {
 		r.From = d.run()
+	}
+	if len(d.b) > 0 {
+		r.Damaged = eventlog.Seq(d.uint())
 	}
 	return r, d.done()
 }

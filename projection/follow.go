@@ -2,7 +2,9 @@ package projection
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"runtime"
 
 	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/projection/event"
@@ -107,7 +109,7 @@ func (v *Views) batch() error {
 		}
 		v.clean = false
 	}
-	if err := v.store.fold(events); err != nil {
+	if err := v.store.fold(events, v.holes); err != nil {
 		return err
 	}
 	v.applied.Store(uint64(events[len(events)-1].Seq))
@@ -121,7 +123,9 @@ func (v *Views) gather(after eventlog.Seq) ([]eventlog.Event, error) {
 	bytes := 0
 	for len(events) < batchEvents && bytes < batchBytes {
 		page, err := v.log.ReadFrom(after, pageEvents)
-		if err != nil {
+		if hole, ok := holeAt(err, after+1); ok {
+			page, v.holes = []eventlog.Event{hole}, true
+		} else if err != nil {
 			return nil, err
 		}
 		for _, e := range page {
@@ -146,10 +150,26 @@ func (v *Views) gather(after eventlog.Seq) ([]eventlog.Event, error) {
 	return events, nil
 }
 
+// holeAt returns what stands for the event at seq if err says that it is not as it was
+// written: an event without a kind, of the run that has lost it, if that is known. A
+// file that cannot be read now is not a hole.
+func holeAt(err error, seq eventlog.Seq) (eventlog.Event, bool) {
+	var c *eventlog.CorruptError
+	var fault runtime.Error
+	if !errors.As(err, &c) || c.Seq != seq || errors.As(err, &fault) {
+		return eventlog.Event{}, false
+	}
+	return eventlog.Event{Seq: seq, Run: c.Run}, true
+}
+
+// errCut: an event follows one that is lost, and is no part of any row.
+var errCut = errors.New("an event before it is lost")
+
 // fold applies events, which follow the cursor, and moves the cursor in the same
-// transaction.
-func (s *store) fold(events []eventlog.Event) error {
+// transaction. With holes, events before may be lost.
+func (s *store) fold(events []eventlog.Event, holes bool) error {
 	return s.update(func(w *writer) error {
+		w.holes = holes
 		if first := uint64(events[0].Seq); first != w.meta.cursor+1 {
 			return damaged("its cursor is %d, event %d is next", w.meta.cursor, first)
 		}
@@ -161,7 +181,11 @@ func (s *store) fold(events []eventlog.Event) error {
 		for i := range events {
 			f = fact{Event: events[i]}
 			for _, fold := range folds {
-				if err := fold.apply(&f); err != nil {
+				err := fold.apply(&f)
+				if errors.Is(err, errCut) {
+					break // the runs come first, and say it for all
+				}
+				if err != nil {
 					return fmt.Errorf("event %d, %s of run %s: %w", f.Seq, event.KindName(f.Kind), f.Run, err)
 				}
 			}

@@ -52,6 +52,9 @@ type Row struct {
 	Over            event.BudgetID    `json:"over,omitzero"`    // a budget that is used up, while it is paused for it
 	Bytes           int64             `json:"bytes"`            // of the payloads of its events, archived ones not counted
 	Erased          string            `json:"erased,omitempty"` // what was done with its payloads: one of the Erased constants
+	// Damaged is where the log has lost an event of the run, or is first known to have:
+	// the row is that of the events before.
+	Damaged eventlog.Seq `json:"damaged,omitempty"`
 }
 
 // What was done with the payloads of a run, in the order in which the later takes

@@ -217,7 +217,8 @@ func (r *reader) scan(bucket string, prefix, from []byte, fn func(key, value []b
 // writer changes entries within one transaction.
 type writer struct {
 	reader
-	meta meta
+	meta  meta
+	holes bool // events before may be lost
 }
 
 // set replaces the value at key, which is old, with new; nil is none. It keeps

@@ -59,6 +59,9 @@ func (v *Views) belongs(m meta) error {
 		return fmt.Errorf("%w: they stand at %d, the log ends at %d", errUntrusted, m.cursor, head)
 	}
 	at, err := v.log.ReadFrom(eventlog.Seq(m.cursor-1), 1)
+	if hole, ok := holeAt(err, eventlog.Seq(m.cursor)); ok {
+		at, err = []eventlog.Event{hole}, nil
+	}
 	if err != nil {
 		return err
 	}

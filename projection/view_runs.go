@@ -58,6 +58,9 @@ func (f *runsFold) apply(e *fact) error {
 	if e.Kind == event.KindPayloadErased {
 		return f.erased(e)
 	}
+	if e.Kind == 0 && (e.Run.IsZero() || e.Run.IsSystem()) {
+		return errCut
+	}
 	if e.Run.IsSystem() {
 		return nil
 	}
@@ -65,7 +68,16 @@ func (f *runsFold) apply(e *fact) error {
 	if err != nil {
 		return err
 	}
-	if e.Version != c.row.Version+1 {
+	switch {
+	case e.Kind == 0 && c.row.Version > 0 && c.row.Damaged == 0:
+		c.row.Damaged = e.Seq
+		return errCut
+	case e.Kind == 0, c.row.Damaged > 0, f.w.holes && c.row.Version == 0 && e.Version > 1:
+		return errCut
+	case f.w.holes && e.Version > c.row.Version+1:
+		c.row.Damaged = e.Seq
+		return errCut
+	case e.Version != c.row.Version+1:
 		return damaged("the row of run %s is at version %d, version %d is next", e.Run, c.row.Version, e.Version)
 	}
 	return c.row.apply(e)

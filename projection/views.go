@@ -39,9 +39,10 @@ type Views struct {
 	opt Options
 
 	// turn is held, as its one element, by whoever folds events; it guards
-	// clean.
+	// clean and holes.
 	turn  chan struct{}
 	clean bool // the marker says so: sync was called after the last commit
+	holes bool // events were met that are lost
 
 	// applied is the cursor of the committed rows: applied ≤ the log's head.
 	applied atomic.Uint64
