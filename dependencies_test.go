@@ -43,7 +43,7 @@ var homes = map[string][]string{
 	"github.com/klauspost/compress":   {"eventlog"},
 	"github.com/openai":               {"engine/agent/openai"},
 	"github.com/anthropics":           {"engine/agent/anthropic"},
-	"github.com/modelcontextprotocol": {"engine/agent/mcp"},
+	"github.com/modelcontextprotocol": {"engine/agent/mcp", "cmd/wfd/internal/mcpserver"},
 	"github.com/evanw/esbuild":        {"cmd/wfd/internal/ui/bundle"},
 }
 

@@ -46,6 +46,7 @@ func TestScripts(t *testing.T) {
 				e.Setenv(v, "")
 			}
 			e.Setenv("WFD_DATA", filepath.Join(e.WorkDir, "data"))
+			e.Setenv("NPM", filepath.Join(testDir, npmDir))
 			e.Setenv("GORACE", "atexit_sleep_ms=0") // else each command takes a second longer
 			e.Values[daemonKey{}] = map[string]*daemon{}
 			return os.MkdirAll(home, 0o755)
@@ -54,11 +55,14 @@ func TestScripts(t *testing.T) {
 			"code": code, "capture": capture, "daemon": startDaemon, "end": killDaemon,
 			"await": await, "size": size, "raw": raw, "flip": flip, "forge": forge, "forge-archive": forgeArchive, "sleep": sleep,
 			"echo-server": echoServer, "leaks": leaks, "model-server": modelServer, "tinyllm": tinyllm,
+			"serving": serving,
 		},
 		Condition: func(cond string) (bool, error) {
 			switch cond {
 			case "tinyllm":
 				return hasTinyllm(), nil
+			case "npm":
+				return hasNpm(), nil
 			case "root":
 				return os.Getuid() == 0, nil
 			case "daemonless":
@@ -151,6 +155,37 @@ func startDaemon(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Value(daemonKey{}).(map[string]*daemon)[args[0]] = d
 	ts.Setenv(args[0], url)
 	ts.Setenv("PID", strconv.Itoa(d.cmd.Process.Pid))
+}
+
+// serving NAME command... starts a program that prints its URL on its first line, and
+// ends it with the script; NAME is set to the URL.
+func serving(ts *testscript.TestScript, neg bool, args []string) {
+	path, err := exec.LookPath(args[1])
+	ts.Check(err)
+	log := &bytes.Buffer{}
+	cmd := exec.Command(path, args[2:]...)
+	cmd.Dir, cmd.Stderr = ts.Getenv("WORK"), log
+	cmd.Env = []string{"HOME=" + ts.Getenv("HOME"), "PATH=" + ts.Getenv("PATH"), "GORACE=" + ts.Getenv("GORACE")}
+	out, err := cmd.StdoutPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	ts.Defer(func() {
+		cmd.Process.Signal(syscall.SIGTERM)
+		cmd.Wait()
+		ts.Logf("%s: %s", args[0], log)
+	})
+	url, err := bufio.NewReader(out).ReadString('\n')
+	ts.Check(err)
+	ts.Setenv(args[0], strings.TrimSpace(url))
+}
+
+// npmDir is where foreign programs are, if they are installed.
+const npmDir = "../../testdata/npm"
+
+func hasNpm() bool {
+	_, err := exec.LookPath("node")
+	_, missing := os.Stat(filepath.Join(testDir, npmDir, "node_modules", "@modelcontextprotocol", "sdk"))
+	return err == nil && missing == nil
 }
 
 // end NAME KILL|TERM [code] signals a daemon and waits for its end.

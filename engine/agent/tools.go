@@ -206,6 +206,23 @@ func toolsetOf(ctx context.Context, tools Tools, t *Task) (toolset, error) {
 // maxName is how long a tool's name may be for a model.
 const maxName = 64
 
+// PlainName returns a name for a tool that every model takes, made of text, and that
+// is not taken.
+func PlainName(text string, taken func(string) bool) string {
+	plain := strings.Map(func(r rune) rune {
+		if r == '_' || r == '-' || r >= '0' && r <= '9' || r|0x20 >= 'a' && r|0x20 <= 'z' {
+			return r
+		}
+		return '_'
+	}, text)
+	name := plain[max(0, len(plain)-maxName):]
+	for i := 2; taken(name); i++ {
+		suffix := fmt.Sprint("_", i)
+		name = plain[max(0, len(plain)-maxName+len(suffix)):] + suffix
+	}
+	return name
+}
+
 // add adds a tool, once, under a name that every provider takes.
 func (s *toolset) add(info ToolInfo) {
 	for _, known := range s.by {
@@ -213,17 +230,7 @@ func (s *toolset) add(info ToolInfo) {
 			return
 		}
 	}
-	plain := strings.Map(func(r rune) rune {
-		if r == '_' || r == '-' || r >= '0' && r <= '9' || r|0x20 >= 'a' && r|0x20 <= 'z' {
-			return r
-		}
-		return '_'
-	}, info.Server+"__"+info.Name)
-	name := plain[max(0, len(plain)-maxName):]
-	for i := 2; s.has(name); i++ {
-		suffix := fmt.Sprint("_", i)
-		name = plain[max(0, len(plain)-maxName+len(suffix)):] + suffix
-	}
+	name := PlainName(info.Server+"__"+info.Name, s.has)
 	s.by[name] = info
 	s.tools = append(s.tools, model.Tool{Name: name, Description: info.Description, Schema: info.Schema})
 }

@@ -1,0 +1,216 @@
+package mcpserver
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/wfd-dev/wfd/client"
+)
+
+const (
+	// DefaultWait is how long a call waits for a run: less than the minute after
+	// which many clients give up.
+	DefaultWait = 45 * time.Second
+	// MaxWait is the longest that a client may ask to wait.
+	MaxWait = 10 * time.Minute
+
+	// maxSessions bounds the clients over HTTP at once.
+	maxSessions = 256
+	// sessionTime is how long a client over HTTP may be silent.
+	sessionTime = time.Hour
+	// maxBody is how large a request may be: the largest input, and its envelope.
+	maxBody = 17 << 20
+)
+
+// Options of a Server.
+type Options struct {
+	Client  *client.Client
+	Wait    time.Duration // of a call for a run; 0: DefaultWait
+	Version string
+	Logger  *slog.Logger
+}
+
+// Server is wfd as a server of tools. Its methods may be called at the same time.
+type Server struct {
+	o   Options
+	sdk *sdk.Server
+
+	commands map[string]bool // by name
+
+	ctx  context.Context // of the follower
+	end  context.CancelFunc
+	done sync.WaitGroup
+
+	// Of the follower alone.
+	offered map[string]offer // by name of workflow
+}
+
+// New returns a server of the workflows that are registered. It follows what is
+// registered until Close. It fails if the API does not answer.
+func New(ctx context.Context, o Options) (*Server, error) {
+	if o.Wait == 0 {
+		o.Wait = DefaultWait
+	}
+	s := &Server{o: o, commands: map[string]bool{}, offered: map[string]offer{}}
+	s.sdk = sdk.NewServer(&sdk.Implementation{Name: "wfd", Title: "wfd workflows", Version: o.Version}, &sdk.ServerOptions{
+		Instructions: instructions,
+		Capabilities: &sdk.ServerCapabilities{Tools: &sdk.ToolCapabilities{ListChanged: true}, Resources: &sdk.ResourceCapabilities{}},
+		Logger:       slog.New(slog.DiscardHandler), // it tells of every request
+		SetCacheable: func(_ context.Context, _ sdk.Request, c *sdk.Cacheable) { c.CacheScope = "private" },
+	})
+	s.addCommands()
+	s.addResources()
+	head, err := s.head(ctx)
+	if err == nil {
+		err = s.offer(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.ctx, s.end = context.WithCancel(context.Background())
+	s.done.Go(func() { s.follow(head) })
+	return s, nil
+}
+
+const instructions = `Each workflow of this wfd is a tool: calling it starts a durable run and waits for the result.
+A run that takes longer is answered with its ID; wait for it with wfd_await. A run that asks a question waits for wfd_answer.
+Runs survive everything: do not start one again because a call took long or broke off; look with wfd_runs.`
+
+// Close ends the following. Sessions end with their connections.
+func (s *Server) Close() {
+	s.end()
+	s.done.Wait()
+}
+
+// Stdio serves one client over a pair of streams until it closes them, or ctx ends.
+func (s *Server) Stdio(ctx context.Context, in io.Reader, out io.Writer) error {
+	w := &closing{Writer: out}
+	err := s.sdk.Run(ctx, &sdk.IOTransport{Reader: io.NopCloser(in), Writer: w, MaxLineLength: maxBody})
+	if errors.Is(err, io.EOF) || ctx.Err() == nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// closing is a writer that is not closed.
+type closing struct{ io.Writer }
+
+func (*closing) Close() error { return nil }
+
+// Door says who is let in over HTTP.
+type Door struct {
+	Token string   // "": none is asked for
+	Hosts []string // names that requests may be addressed to
+}
+
+// Handler serves clients over HTTP, each in a session of its own. Requests for another
+// host, and from pages of other sites, are refused, as is who lacks the token.
+func (s *Server) Handler(d Door) http.Handler {
+	sites := http.NewCrossOriginProtection()
+	h := sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server {
+		if len(slices.Collect(s.sdk.Sessions())) >= maxSessions {
+			return nil
+		}
+		return s.sdk
+	}, &sdk.StreamableHTTPOptions{SessionTimeout: sessionTime, MaxRequestBodyBytes: maxBody})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !d.knows(r.Host) {
+			http.Error(w, fmt.Sprintf("the request is addressed to %q, which is not this server", r.Host), http.StatusForbidden)
+			return
+		}
+		// The protocol asks for the origin of every request to be looked at, also of
+		// those that only read.
+		asPost := *r
+		asPost.Method = http.MethodPost
+		if err := sites.Check(&asPost); err != nil {
+			http.Error(w, err.Error(), http.StatusForbidden)
+			return
+		}
+		if !d.lets(r) {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="wfd"`)
+			http.Error(w, "the request has no token, or a wrong one", http.StatusUnauthorized)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// knows keeps pages out that have their own name point to this address.
+func (d *Door) knows(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	return slices.Contains(d.Hosts, strings.ToLower(strings.Trim(host, "[]")))
+}
+
+func (d *Door) lets(r *http.Request) bool {
+	if d.Token == "" {
+		return true
+	}
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	// Of equal length, so that the comparison tells nothing.
+	have, want := sha256.Sum256([]byte(strings.TrimSpace(token))), sha256.Sum256([]byte(d.Token))
+	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(have[:], want[:]) == 1
+}
+
+// head returns the last event of the log.
+func (s *Server) head(ctx context.Context) (uint64, error) {
+	var h struct{ Head uint64 }
+	err := s.o.Client.Get(ctx, client.Request{Path: "/livez"}, &h)
+	return h.Head, err
+}
+
+// retryTime is how long the follower waits for an API that does not answer.
+const retryTime = 2 * time.Second
+
+// follow changes the list of tools with what is registered after an event.
+func (s *Server) follow(after uint64) {
+	for s.ctx.Err() == nil {
+		seq, err := s.registered(after)
+		if err == nil {
+			after = seq
+			err = s.offer(s.ctx)
+		}
+		if err == nil || s.ctx.Err() != nil {
+			continue
+		}
+		s.o.Logger.Info("the workflows cannot be followed; trying again", "error", err)
+		select {
+		case <-time.After(retryTime):
+		case <-s.ctx.Done():
+		}
+	}
+}
+
+// registered waits until a definition is registered after an event, and returns its
+// event's seq.
+func (s *Server) registered(after uint64) (uint64, error) {
+	q := url.Values{"follow": {"always"}, "cursor": {strconv.FormatUint(after, 10)}, "kind": {"definition.registered"}}
+	for raw, err := range s.o.Client.Lines(s.ctx, client.Request{Path: "/v1/events", Query: q}) {
+		if err != nil {
+			return 0, err
+		}
+		var e client.Event
+		if err := json.Unmarshal(raw, &e); err != nil {
+			return 0, err
+		}
+		return e.Seq, nil
+	}
+	return 0, fmt.Errorf("%w: the stream of events ended", client.ErrUnreachable)
+}
