@@ -64,6 +64,11 @@ func (d *decider) stopsBefore(n *workflow.Node, tokens []*run.Token) bool {
 				what += " (" + strings.Join(words, ", ") + ")"
 			}
 			return what, o.Met
+		case b.Micros > 0:
+			return what + " ($" + d.s.Spent.Micros.String() + " spent)", int64(d.s.Spent.Micros) >= b.Micros
+		case b.Tokens > 0:
+			used := d.s.Usage.InputTokens + d.s.Usage.OutputTokens
+			return fmt.Sprintf("%s (%d tokens used)", what, used), used >= b.Tokens
 		}
 		return "", false
 	})

@@ -3,6 +3,7 @@ package workflow
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,15 +22,19 @@ const MaxBreakpoints = 64
 //	node=review#2           before its second
 //	edge=review->draft      before the edge is taken
 //	if=state.score < 0.5    before any visit begins while the condition is met
+//	cost=0.10               before any visit begins once the run has spent 0.10 dollars
+//	tokens=5000             before any visit begins once it has used 5,000 tokens
 type Breakpoint struct {
 	Spec     string          // as written
 	Node     string          // "": not at a node
 	Visit    int             // of Node; 0: any
 	From, To string          // "": not at an edge
 	If       *expr.Condition // nil: no condition
+	Micros   int64           // spent, in millionths of a dollar; 0: not at an amount
+	Tokens   int64           // used; 0: not at a number
 }
 
-var errBreakpoint = errors.New("want node=NODE, node=NODE#VISIT, edge=FROM->TO or if=CONDITION")
+var errBreakpoint = errors.New("want node=NODE, node=NODE#VISIT, edge=FROM->TO, if=CONDITION, cost=DOLLARS or tokens=NUMBER")
 
 var breakpointScope = expr.Scope{Vars: []string{"input", "state", "nodes", "run"}, Refused: map[string]string{
 	"result":  "a breakpoint is before a node, which has no result yet: nodes.<id>.result is that of another",
@@ -54,6 +59,15 @@ func (w *Workflow) Breakpoint(spec string) (*Breakpoint, error) {
 		err = w.breakAtEdge(b, rest)
 	case kind == "if":
 		err = w.breakIf(b, rest)
+	case kind == "cost":
+		usd, e := strconv.ParseFloat(strings.TrimPrefix(rest, "$"), 64)
+		if b.Micros = int64(math.Round(min(usd, 1e9) * 1e6)); e != nil || !(usd > 0) || b.Micros == 0 {
+			err = errors.New("an amount is a number of dollars, at least a millionth: cost=0.10")
+		}
+	case kind == "tokens":
+		if b.Tokens, err = strconv.ParseInt(rest, 10, 64); err != nil || b.Tokens < 1 {
+			err = errors.New("want a number of tokens, from 1: tokens=5000")
+		}
 	default:
 		err = errBreakpoint
 	}
