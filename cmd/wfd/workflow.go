@@ -26,7 +26,7 @@ func (a *app) workflow() *cobra.Command {
 	cmd.AddCommand(
 		a.workflowApply("apply FILE...", "Register definitions as the next versions of their names", false),
 		a.workflowApply("import FILE...", "Register JSON templates of the original engine", true),
-		a.workflowLs(), a.workflowShow(), a.workflowValidate(), a.workflowGraph(), a.workflowPattern(), a.workflowCompose(),
+		a.workflowLs(), a.workflowShow(), a.workflowValidate(), a.workflowGraph(), a.workflowPattern(), a.workflowCompose(), a.workflowPlan(), a.workflowFromPlan(),
 	)
 	return cmd
 }

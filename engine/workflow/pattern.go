@@ -277,33 +277,24 @@ func consensus(b *builder) {
 		b.fail("participants must name at least one agent")
 		return
 	}
-	threshold := b.number("threshold", 0.75, 0, 1)
-	rounds := b.count("rounds", 10, 1000)
+	threshold := b.number("threshold", DefaultThreshold, 0, 1)
+	rounds := b.count("rounds", DefaultRounds, MaxRounds)
 	b.key("round_count", "integer", int64(0))
 	b.key("consensus_reached", "boolean", false)
-	b.key("votes", "array", []any{})
+	b.key("votes", "object", map[string]any{})
 	b.def.Entry = "discuss"
-	b.node("discuss", Parallel)
-	var votes []string
+	who := make([]any, len(people))
 	for i, p := range people {
-		id := fmt.Sprintf("participant_%d", i+1)
-		n := b.agent(id, p, "", "Round ${state.round_count + 1} on: ${input.task}\n\nThe votes so far: ${state.votes}\n\nSay what you think, and whether you approve.")
-		n.Expect = map[string]any{"type": "object", "required": []any{"approve"}, "properties": map[string]any{"approve": map[string]any{"type": "boolean"}}}
-		b.edge("discuss", id, "")
-		votes = append(votes, "result."+id+".approve")
+		who[i] = p
 	}
-	all := "[" + strings.Join(votes, ", ") + "]"
-	tally := b.node("tally", Converge, SetDef{"votes", "${" + all + "}"}, SetDef{"round_count", "${state.round_count + 1}"},
-		// Two decimals: 2 of 3 is 0.67.
-		SetDef{"consensus_reached", fmt.Sprintf("${(size(%s.filter(v, v)) * 100 + %d) / %d >= %s * 100}", all, len(people)/2, len(people), expr.Text(threshold))})
-	tally.MaxVisits = int(rounds)
-	for i := range people {
-		b.edge(fmt.Sprintf("participant_%d", i+1), "tally", "")
+	discuss := b.node("discuss", Chat, SetDef{"votes", "${result.votes}"}, SetDef{"round_count", "${result.rounds}"}, SetDef{"consensus_reached", "${result.consensus}"})
+	for k, v := range map[string]any{"participants": who, "mode": string(Consensus), "rounds": rounds, "threshold": threshold, "prompt": "${input.task}"} {
+		discuss.Fields[k] = v
 	}
 	b.node("check", Decision)
-	b.edge("tally", "check", "")
+	b.edge("discuss", "check", "")
 	b.edge("check", "act", "consensus_reached")
-	b.edge("check", "discuss", fmt.Sprintf("round_count < %d", rounds))
-	b.edge("check", "act", "default")
-	b.agent("act", b.text("actor", ""), "executor", "Task: ${input.task}\n\nConsensus reached: ${state.consensus_reached}, votes: ${state.votes}. Do what was agreed.")
+	b.edge("check", "undecided", "default")
+	b.agent("act", b.text("actor", ""), "executor", "Task: ${input.task}\n\nWhat was said:\n\n${nodes.discuss.result.text}\n\nThe votes: ${state.votes}. Do what was agreed.")
+	b.agent("undecided", b.text("actor", ""), "executor", "Task: ${input.task}\n\nWhat was said:\n\n${nodes.discuss.result.text}\n\nThe votes: ${state.votes}. There is no agreement: decide, and say why.")
 }

@@ -15,7 +15,7 @@ func TestPatterns(t *testing.T) {
 		{"Review_Refine", Params{"generator": "ada", "validator": "vera", "iterations": "5", "score": 0.9}, "generate review check refine validate done"},
 		{"parallel-analysis", Params{"analysts": "a, b,c"}, "start agent_1 agent_2 agent_3 synthesis"},
 		{"sequential-plan", Params{"planners": []any{"p", "q"}}, "plan_1 plan_2"},
-		{"consensus-building", Params{"participants": "a,b,c", "threshold": 0.67}, "discuss participant_1 participant_2 participant_3 tally check act"},
+		{"consensus-building", Params{"participants": "a,b,c", "threshold": 0.67}, "discuss check act undecided"},
 	} {
 		d, err := Pattern(c.name, c.params)
 		if err != nil {
