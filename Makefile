@@ -3,6 +3,9 @@
 
 GO        ?= go
 KILLS     ?= 200
+CUTS      ?= 50
+FAULTS    ?= 8
+TICKS     ?= 1000000
 FUZZTIME  ?= 20s
 BENCHTIME ?= 1s
 EVENTS    ?= 300000
@@ -40,9 +43,10 @@ bench: build ## every workload of wfd bench beside the raw disk, then the packag
 	$(GO) test -run '^$$' -bench Large -benchtime $(BENCHTIME) -timeout 4h ./eventlog/audit -events $(EVENTS)
 	$(GO) test -run '^$$' -bench . -skip Large -benchtime $(BENCHTIME) ./eventlog/... ./projection/... ./engine/... ./replay/...
 
-crash: ## kill the daemon KILLS times and look whether it kept its word
+crash: ## kill the daemon KILLS times, cut the power CUTS times, fail system calls, simulate TICKS, and look whether the word was kept
 	$(GO) test -count=1 -timeout 60m -v -run 'TestKill|TestNoticesLoss' ./cmd/wfd/internal/crash -kills $(KILLS)
-	$(GO) test -count=1 -timeout 10m -v -run 'TestCrash$$' ./eventlog
+	$(GO) test -count=1 -timeout 60m -v -run 'TestCrash$$|TestPowerCut|TestEverySystemCall|TestSwallowedWrites' ./eventlog -cuts $(CUTS) -faults $(FAULTS)
+	$(GO) run ./cmd/wfd sim --seed 1 --ticks $(TICKS)
 
 fuzz: ## every fuzz target for FUZZTIME
 	@set -e; for pkg in $$($(GO) list ./...); do \
