@@ -4,11 +4,12 @@ import (
 	"io/fs"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 )
 
-// Every test that docs/guarantees.md names exists, and every numbered promise
+// Every test that docs/guarantees.md names exists, and every promise, numbered in order,
 // names one.
 func TestGuaranteesNameTheirTests(t *testing.T) {
 	doc, err := os.ReadFile("docs/guarantees.md")
@@ -31,7 +32,13 @@ func TestGuaranteesNameTheirTests(t *testing.T) {
 		t.Fatal(err)
 	}
 	named := regexp.MustCompile("`(Test\\w+)`")
-	promises := regexp.MustCompile(`(?m)^\d+\. `).Split(string(doc), -1)[1:]
+	numbers := regexp.MustCompile(`(?m)^\d+\. `)
+	for i, n := range numbers.FindAllString(string(doc), -1) {
+		if n != strconv.Itoa(i+1)+". " {
+			t.Errorf("promise %d has the number %s", i+1, n)
+		}
+	}
+	promises := numbers.Split(string(doc), -1)[1:]
 	if len(promises) < 20 {
 		t.Fatalf("found %d promises: is the document still a numbered list?", len(promises))
 	}
