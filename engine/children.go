@@ -128,7 +128,7 @@ func (e *Engine) startChild(from event.Parent, depth int, p *event.ChildStarted)
 	}
 	err = e.runs.do(ctx, p.Child, &request{
 		meta: machine.Meta{At: e.now(), Actor: system}, internal: true, wf: wf,
-		cmd: machine.Start{Version: reg.Version, Input: p.Input, Parent: &from, Depth: depth, Env: env, Breakpoints: e.breakpoints(wf, nil)},
+		cmd: machine.Start{Version: reg.Version, Input: p.Input, Metered: true, Parent: &from, Depth: depth, Env: env, Breakpoints: e.breakpoints(wf, nil)},
 	})
 	if errors.Is(err, machine.ErrInvalid) {
 		return e.childFailed(from, p, event.ClassInvalidOutput, err)

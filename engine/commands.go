@@ -60,7 +60,7 @@ func (e *Engine) StartRun(ctx context.Context, r StartRequest, by By) (view Run,
 	}
 	err = e.runs.do(ctx, id, &request{
 		meta: machine.Meta{At: e.now(), Actor: by.Actor, Key: by.Key},
-		cmd:  machine.Start{Version: reg.Version, Input: r.Input, Labels: r.Labels, Env: env, Budget: r.Budget, Breakpoints: e.breakpoints(wf, r.Breakpoints)},
+		cmd:  machine.Start{Version: reg.Version, Input: r.Input, Labels: r.Labels, Env: env, Budget: r.Budget, Metered: true, Breakpoints: e.breakpoints(wf, r.Breakpoints)},
 		wf:   wf,
 		view: func(s *run.State, w *workflow.Workflow) { view = e.viewOf(s, w) },
 	})
@@ -196,7 +196,7 @@ func (e *Engine) ForkRun(ctx context.Context, id eventlog.RunID, r ForkRequest, 
 		meta: machine.Meta{At: e.now(), Actor: by.Actor, Key: by.Key},
 		cmd: machine.Fork{
 			From: id, At: r.At, Version: version, Input: r.Input, Set: r.Set, Labels: r.Labels, Env: env, Pause: r.Pause,
-			Breakpoints: r.Breakpoints,
+			Breakpoints: r.Breakpoints, Metered: true,
 		},
 		wf:   wf,
 		view: func(s *run.State, w *workflow.Workflow) { view = e.viewOf(s, w) },

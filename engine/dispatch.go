@@ -35,9 +35,13 @@ func (e *Engine) dispatch(l *loaded, events []machine.Event, fresh bool) {
 				}
 			}
 		case *event.ChatEnded:
-			e.sched.cancel(s.Run, p.Node, p.Visit) // a turn may be under way
+			if !e.sched.cancel(s.Run, p.Node, p.Visit) { // a turn may be under way
+				e.settleGivenUp(s, p.Node, p.Visit)
+			}
 		case *event.NodeSkipped:
-			e.sched.cancel(s.Run, p.Node, p.Visit)
+			if !e.sched.cancel(s.Run, p.Node, p.Visit) {
+				e.settleGivenUp(s, p.Node, p.Visit)
+			}
 			if child := events[i].Child; !child.IsZero() {
 				e.tend(event.Parent{Run: s.Run, Node: p.Node, Visit: p.Visit}, child)
 			}
@@ -46,6 +50,12 @@ func (e *Engine) dispatch(l *loaded, events []machine.Event, fresh bool) {
 		case *event.RunPaused, *event.RunResumed:
 			e.sched.paused(s, s.Status == run.Paused)
 			e.tendChildren(s)
+		case *event.BudgetRaised:
+			e.sched.paused(s, s.Status == run.Paused)
+			e.tendChildren(s)
+			if p.Budget == s.OwnBudget() && hasChildren(l.wf) {
+				e.spawn(func() { e.resumeOver(p.Budget, p.Limits) })
+			}
 		case *event.RunCompleted, *event.RunFailed, *event.RunCancelled:
 			if s.Parent != nil {
 				e.tend(*s.Parent, s.Run)
@@ -80,21 +90,26 @@ func (e *Engine) task(l *loaded, v *run.Visit) *job {
 	}
 	t := bare(l.state, l.wf, v)
 	t.Agent = e.chosen(v)
-	if v.Attempt > 1 {
-		t.Before = v.Failure
-	}
-	t.Part = partOf(l.state, v)
-	switch {
-	case t.Part != nil:
-	case n.Kind == workflow.Agent, n.Kind == workflow.Converge:
-		t.Asks = l.wf.Asks(n)
-	case n.Kind == workflow.Chat:
-		t.Timeout, t.Turn = n.Chat.TurnTimeout, turnOf(n, v)
-	}
+	e.describe(t, l.state, l.wf, v)
 	j := &job{task: t, priority: n.Def.Priority}
 	j.queue, j.limit = agentQueue(t.Agent, n)
 	j.answer = e.evaluate(t, l.state, l.wf, v)
 	return j
+}
+
+// describe fills in what a model is told besides the settings.
+func (e *Engine) describe(t *agent.Task, s *run.State, w *workflow.Workflow, v *run.Visit) {
+	if t.Attempt > 1 {
+		t.Before = v.Failure
+	}
+	t.Part = partOf(s, v)
+	switch n := t.Def; {
+	case t.Part != nil:
+	case n.Kind == workflow.Agent, n.Kind == workflow.Converge:
+		t.Asks = w.Asks(n)
+	case n.Kind == workflow.Chat:
+		t.Timeout, t.Turn = n.Chat.TurnTimeout, turnOf(n, v)
+	}
 }
 
 // evaluate evaluates the settings of a visit's task. It returns the answer of a task

@@ -94,6 +94,7 @@ type Engine struct {
 	runs      *runs
 	clock     *alarms
 	sched     *scheduler
+	ledger    *ledger
 	crew      *crew
 	watchers  watchers
 	tokens    tokens
@@ -159,6 +160,7 @@ func New(log eventlog.Log, views *projection.Views, opt Options) *Engine {
 	e.runs = newRuns(e)
 	e.clock = newAlarms(opt.Now, e.wake)
 	e.sched = newScheduler(e)
+	e.ledger = newLedger(e)
 	if opt.Agents != nil {
 		opt.Agents.Announce(e.announce)
 	}

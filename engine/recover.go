@@ -38,8 +38,10 @@ func (e *Engine) running() bool { return e.started.Load() }
 
 // lost decides that the attempts a former process had under way are lost, in a run
 // that has not moved since.
-func (e *Engine) lost(l *loaded, choose func(*workflow.Node, *run.Visit) *event.AgentChosen) ([]machine.Event, error) {
-	return machine.Decide(l.wf, l.state, machine.Meta{At: e.now(), Actor: system, Choose: choose}, machine.Recover{
+func (e *Engine) lost(l *loaded, d *decided) ([]machine.Event, error) {
+	meta := machine.Meta{At: e.now(), Actor: system, Choose: d.choose, Meter: d.meter}
+	d.meter.at = meta.At
+	return machine.Decide(l.wf, l.state, meta, machine.Recover{
 		Reason: "the engine was restarted",
 		Keep: func(v *run.Visit) bool {
 			return e.sched.has(l.id, v.Node, v.Visit, v.Attempt) || e.remote(machine.NodeOf(l.wf, v))
@@ -86,10 +88,14 @@ func (e *Engine) recover(ctx context.Context) error {
 	if n > 0 {
 		e.slog.Info("took up the runs of the former process", "runs", n, "took", time.Since(began).Round(time.Millisecond))
 	}
+	if err := e.releaseDead(ctx); err != nil {
+		return err
+	}
 	if err := e.fetchAlarms(ctx); err != nil {
 		return err
 	}
 	e.spawn(func() { e.keepAlarms(ctx) })
+	e.spawn(func() { e.keepDays(ctx) })
 	e.spawn(func() { e.tendResting(ctx) })
 	return nil
 }

@@ -280,6 +280,7 @@ func (e *Engine) handIn(ctx context.Context, ref TaskRef, a agent.Answer, checkp
 	}
 	a.Redact(e.opt.Secrets.Redactor())
 	a.Set = agent.Settable(a.Set)
+	a.Usage = e.priced(a.Usage, nil)
 	r, err := result(&agent.Task{Node: c.id.Node, Visit: c.id.Visit, Attempt: c.Attempt}, &a)
 	if err != nil {
 		return Outcome{}, fmt.Errorf("%w: %w", machine.ErrInvalid, err)

@@ -244,12 +244,12 @@ func (r *runs) append(l *loaded, batch []*request) int {
 	from := l.state.Version
 	choose, done := r.e.choosing()
 	defer done()
-	d := decided{choose: choose}
+	d := decided{choose: choose, meter: &meter{e: r.e, l: l}}
 	fresh := r.fresh(l, batch)
 	if fresh {
-		lost, err := r.e.lost(l, choose)
+		lost, err := r.e.lost(l, &d)
 		if err != nil {
-			return r.broken(l, batch, err)
+			return r.broken(l, batch, &d, err)
 		}
 		d.add(lost)
 	}
@@ -260,7 +260,7 @@ func (r *runs) append(l *loaded, batch []*request) int {
 		}
 		err := r.decide(l, q, &d)
 		if err != nil && q.cmd != nil && !refusal(err) && !errors.Is(err, ErrStopped) && !errors.Is(err, ErrNotFound) {
-			return r.broken(l, batch, err)
+			return r.broken(l, batch, &d, err)
 		}
 		answers = append(answers, err)
 	}
@@ -268,12 +268,14 @@ func (r *runs) append(l *loaded, batch []*request) int {
 	if len(d.events) > 0 {
 		if err := r.commit(l, from, d.events); err != nil {
 			l.state = nil
+			r.e.ledger.giveBack(d.meter.grants)
 			for _, q := range taken {
 				q.answer(err)
 			}
 			return len(taken)
 		}
 	}
+	r.e.ledger.committed(l.state, d.events, l.state.Seq)
 	for i, q := range taken { // their places are free for what follows from them
 		if q.job != nil {
 			q.answer(answers[i])
@@ -298,6 +300,7 @@ func (r *runs) append(l *loaded, batch []*request) int {
 // decided is what a batch has decided so far.
 type decided struct {
 	choose func(*workflow.Node, *run.Visit) *event.AgentChosen
+	meter  *meter
 	events []machine.Event
 	bytes  int
 	cut    bool // a decision was so large that the rest of it is left to Continue
@@ -337,7 +340,8 @@ func (r *runs) decide(l *loaded, q *request, d *decided) error {
 		}
 	}
 	meta := q.meta
-	meta.Choose = d.choose
+	meta.Choose, meta.Meter = d.choose, d.meter
+	d.meter.at = meta.At
 	events, err := machine.Decide(l.wf, l.state, meta, q.cmd)
 	if err == nil {
 		d.add(events)
@@ -361,8 +365,9 @@ func (r *runs) fresh(l *loaded, batch []*request) bool {
 
 // broken answers a batch whose run's state cannot be decided on: what the batch
 // has decided so far rests on it and goes with it.
-func (r *runs) broken(l *loaded, batch []*request, err error) int {
+func (r *runs) broken(l *loaded, batch []*request, d *decided, err error) int {
 	l.state = nil
+	r.e.ledger.giveBack(d.meter.grants)
 	err = fmt.Errorf("run %s: %w", l.id, err)
 	r.e.slog.Error("a decision failed", "run", l.id.String(), "error", err)
 	for _, q := range batch {

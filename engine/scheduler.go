@@ -17,6 +17,7 @@ import (
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/projection/event"
+	"github.com/wfd-dev/wfd/projection/run"
 )
 
 // DefaultQueues bounds the attempts under way at once, by queue. A node's queue
@@ -302,6 +303,7 @@ func (s *scheduler) attempt(j *job) *request {
 	t := j.task
 	t.Redact, t.Show = s.e.opt.Secrets.Redactor(), s.e.tokens.show(t)
 	t.Doing, t.Note = func(what string) { j.assigned.Now(what, s.e.opt.Now()) }, s.note(t)
+	t.Reserve = s.reserve(t)
 	answer := j.answer
 	if answer == nil {
 		a := s.run(j.ctx, t)
@@ -310,8 +312,9 @@ func (s *scheduler) attempt(j *job) *request {
 	// From here on the answer is on its way into the log, and to whoever looks. The
 	// redactor is a new one: secrets may have become known meanwhile.
 	answer.Redact(s.e.opt.Secrets.Redactor())
+	answer.Usage = s.e.priced(answer.Usage, t.Agent)
 	if answer.Failure != nil && errors.Is(j.ctx.Err(), context.Canceled) {
-		return nil
+		return s.givenUp(t, answer.Usage)
 	}
 	j.assigned.Result(answer.Failure != nil)
 	c, err := result(t, answer)
@@ -324,24 +327,58 @@ func (s *scheduler) attempt(j *job) *request {
 	return &request{meta: machine.Meta{Actor: "runner:" + string(t.Kind)}, cmd: c, internal: true, job: j}
 }
 
+// givenUp tells what an attempt used that was called off. If the engine stops there is
+// nothing to tell: the attempt is still under way in the log, and lost.
+func (s *scheduler) givenUp(t *agent.Task, u *event.Usage) *request {
+	if s.ctx.Err() != nil || !machine.CallsModel(t.Def) {
+		return nil
+	}
+	id := event.CallID{Node: t.Node, Visit: t.Visit, Attempt: t.Attempt}
+	s.e.post(t.Run, machine.Meta{Actor: "runner:" + string(t.Kind)}, machine.Settle{Call: id, Usage: u})
+	return nil
+}
+
+// reserve returns what has a further call of a task's model reserved: one that sends so
+// many characters, after so much was used. ErrNotCurrent says that it cannot be made, and
+// that the attempt has ended.
+func (s *scheduler) reserve(t *agent.Task) func(ctx context.Context, turn int, chars, output int64, used *event.Usage) error {
+	if !machine.CallsModel(t.Def) {
+		return nil
+	}
+	return func(ctx context.Context, turn int, chars, output int64, used *event.Usage) error {
+		need := s.e.need(t.Agent, chars, output)
+		need.CallID = event.CallID{Node: t.Node, Visit: t.Visit, Attempt: t.Attempt, Turn: turn}
+		return s.hand(ctx, t, machine.Reserve{Need: need, Used: s.e.priced(used, t.Agent)})
+	}
+}
+
 // note returns what has a call of a tool recorded for a task.
 func (s *scheduler) note(t *agent.Task) func(context.Context, *event.ToolCalled) error {
+	return func(ctx context.Context, p *event.ToolCalled) error { return s.hand(ctx, t, machine.Note{Call: *p}) }
+}
+
+// hand gives the run of an attempt that is under way a command of the attempt's, and
+// returns once it is on disk. ErrNotCurrent says that the attempt is not under way, or
+// is not any more.
+func (s *scheduler) hand(ctx context.Context, t *agent.Task, c machine.Command) error {
 	m := machine.Meta{Actor: "runner:" + string(t.Kind)}
-	return func(ctx context.Context, p *event.ToolCalled) error {
-		for wait := insistFirst; ; wait = min(2*wait, insistMost) {
-			m.At = s.e.now()
-			err := s.e.runs.do(ctx, t.Run, &request{meta: m, cmd: machine.Note{Call: *p}, internal: true})
-			switch {
-			case err == nil:
-				return nil
-			case refusal(err), errors.Is(err, ErrNotFound):
-				return agent.ErrNotCurrent
-			}
-			select { // the disk is full, say: the attempt waits for it as its result would
-			case <-time.After(wait):
-			case <-ctx.Done():
-				return ctx.Err()
-			}
+	for wait := insistFirst; ; wait = min(2*wait, insistMost) {
+		m.At = s.e.now()
+		current := false
+		err := s.e.runs.do(ctx, t.Run, &request{meta: m, cmd: c, internal: true, view: func(st *run.State, _ *workflow.Workflow) {
+			v := st.Live[t.Node]
+			current = v != nil && v.Visit == t.Visit && v.Attempt == t.Attempt && v.Status == run.NodeRunning
+		}})
+		switch {
+		case err == nil && current:
+			return nil
+		case err == nil, refusal(err), errors.Is(err, ErrNotFound):
+			return agent.ErrNotCurrent
+		}
+		select { // the disk is full, say: the attempt waits for it as its result would
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 }
@@ -395,28 +432,31 @@ func result(t *agent.Task, a *agent.Answer) (machine.Result, error) {
 	return c, nil
 }
 
-// cancel gives up the attempt of a visit; an unknown one is none.
-func (s *scheduler) cancel(id eventlog.RunID, node string, visit int) {
+// cancel gives up the attempt of a visit; an unknown one is none. It reports whether the
+// attempt has begun: what it used until it ends is told.
+func (s *scheduler) cancel(id eventlog.RunID, node string, visit int) (told bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k := attempt{id, node, visit}
 	j := s.jobs[k]
 	switch {
 	case j == nil:
-		return
+		return false
 	case j.hold != nil: // the worker is told when it next says something
 		j.hold.over = true
-		return
+		return true
 	case j.handler != "":
 		s.withdraw(j)
 	case j.cancel != nil:
 		j.gone = true
 		j.cancel()
+		told = true
 	default:
 		j.gone = true
 		j.assigned.End() // nobody will begin it
 	}
 	delete(s.jobs, k)
+	return told
 }
 
 // has reports whether an attempt is ready or under way here.

@@ -38,6 +38,7 @@ type Run struct {
 	Errors   []event.Failure   `json:"errors,omitempty"`
 	Waits    []event.Wait      `json:"waits,omitempty"`
 	Usage    event.Usage       `json:"usage"`
+	Cost     *Cost             `json:"cost,omitempty" doc:"of its own calls; those of its child runs are with them"`
 	// Breakpoints are those of the run, and Breakpoint what it was about to do at the
 	// one that it is paused at.
 	Breakpoints []string    `json:"breakpoints,omitempty"`
@@ -75,7 +76,7 @@ func (e *Engine) briefOf(s *run.State, w *workflow.Workflow) Run {
 		ID: s.Run, Workflow: s.Workflow, WFVer: s.WFVer, Hash: s.Hash, Status: s.Status,
 		Created: s.Created, Updated: s.Time, Ended: s.Ended, Deadline: s.Deadline, Seq: s.Seq, Version: s.Version,
 		Labels: maps.Clone(s.Labels), Parent: s.Parent, Input: s.Input, Output: s.Output,
-		Error: s.Failure, Errors: s.Errors, Usage: s.Usage,
+		Error: s.Failure, Errors: s.Errors, Usage: s.Usage, Cost: costOf(s),
 	}
 	if len(r.Output) == 0 {
 		r.Output = event.Null
@@ -197,6 +198,8 @@ func whyVisit(s *run.State, w *workflow.Workflow, v *run.Visit) (string, event.W
 	switch {
 	case v.Ordered:
 		return fmt.Sprintf("node %s waits for its child run %s", v.Node, v.Child), event.Wait{}
+	case v.Status == run.NodeScheduled && v.Short != nil:
+		return fmt.Sprintf("node %s %s", v.Node, v.Short.Why()), event.Wait{}
 	case v.Status == run.NodeScheduled && v.RetryAt > 0:
 		wait.For, wait.Until = "retry", v.RetryAt
 		msg := ""

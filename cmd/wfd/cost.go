@@ -1,23 +1,217 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
+	"net/url"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/wfd-dev/wfd/client"
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
+	"github.com/wfd-dev/wfd/engine"
+	"github.com/wfd-dev/wfd/projection"
 	"github.com/wfd-dev/wfd/projection/event"
 )
 
 func (a *app) cost() *cobra.Command {
+	var by, since string
 	cmd := &cobra.Command{
 		Use:   "cost",
-		Short: "Show what models cost",
+		Short: "Show what calls of models have cost",
+		Example: `  wfd cost --by agent
+  wfd cost --by day --since 168h
+  wfd cost --by run --since 2026-11-01 -o json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			q := url.Values{"by": {by}}
+			if since != "" {
+				t, err := sinceTime(since)
+				if err != nil {
+					return err
+				}
+				q.Set("since", t.UTC().Format(time.DateOnly))
+			}
+			s, err := a.connect(cmd.Context(), reads)
+			if err != nil {
+				return err
+			}
+			defer closeInto(s, &err)
+			raw, _, err := s.Do(cmd.Context(), client.Request{Path: "/v1/cost", Query: q})
+			if err != nil || a.output != "table" {
+				return firstOf(err, func() error { return a.printJSON(raw) })
+			}
+			var r engine.CostReport
+			if err := json.Unmarshal(raw, &r); err != nil {
+				return err
+			}
+			t := a.text()
+			t.row(strings.ToUpper(r.By), "CALLS", "INPUT", "OUTPUT", "USD")
+			for _, l := range r.Items {
+				t.row(cmp.Or(l.Name, "(none)"), strconv.FormatInt(l.Calls, 10), strconv.FormatInt(l.Input, 10), strconv.FormatInt(l.Output, 10), l.Micros.String())
+			}
+			t.row("total", strconv.FormatInt(r.Total.Calls, 10), strconv.FormatInt(r.Total.Input, 10), strconv.FormatInt(r.Total.Output, 10), r.Total.Micros.String())
+			if r.Total.Unpriced > 0 {
+				a.note("%d tokens are of models without a known price: see wfd cost prices", r.Total.Unpriced)
+			}
+			return t.flush()
+		},
 	}
+	cmd.Flags().StringVar(&by, "by", "workflow", "run, workflow, agent, model, node or day")
+	cmd.Flags().StringVar(&since, "since", "", "from that day on, UTC: 2026-01-31, or how long ago: 168h")
 	cmd.AddCommand(a.costPrices())
+	a.engine.register(cmd)
 	return cmd
+}
+
+func (a *app) budget() *cobra.Command {
+	var usd, reason string
+	var tokens int64
+	var c changing
+	cmd := &cobra.Command{
+		Use:   "budget [RUN | day | workflow:NAME | agent:NAME]",
+		Short: "Show budgets, or give one other limits: what is paused because it was used up goes on",
+		Long: `Without an argument, the budgets of workflows, agents and days are shown; with one and
+no limit, that one. A run's budget is its own; those of workflows, agents and days are of
+all runs together. 0 is no limit.`,
+		Example: `  wfd budget RUN --usd 2.50
+  wfd budget RUN --tokens 500000
+  wfd budget day --usd 20
+  wfd budget agent:writer --usd 0`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			body := map[string]any{}
+			if cmd.Flags().Changed("usd") {
+				body["usd"] = usd
+			}
+			if cmd.Flags().Changed("tokens") {
+				body["tokens"] = tokens
+			}
+			if len(args) == 0 && len(body) > 0 {
+				return usagef("name a run, day, workflow:NAME or agent:NAME")
+			}
+			if reason != "" {
+				body["reason"] = reason
+			}
+			beyond := len(args) == 0
+			if len(args) == 1 {
+				_, notBeyond := projection.ParseBudget(args[0])
+				beyond = notBeyond == nil
+			}
+			limited := body["usd"] != nil || body["tokens"] != nil
+			if !beyond && limited {
+				return a.give(cmd.Context(), args[0], "budget", body, &c)
+			}
+			s, err := a.connect(cmd.Context(), writes)
+			if err != nil {
+				return err
+			}
+			defer closeInto(s, &err)
+			switch {
+			case !beyond:
+				raw, _, err := s.Do(cmd.Context(), client.Request{Path: runPath(args[0])})
+				if err != nil {
+					return err
+				}
+				var r struct {
+					Cost *engine.Cost `json:"cost"`
+				}
+				if err := json.Unmarshal(raw, &r); err != nil {
+					return err
+				}
+				raw, err = json.Marshal(r.Cost)
+				return firstOf(err, func() error { return a.printJSON(raw) })
+			case limited:
+				raw, _, err := s.Do(cmd.Context(), client.Request{Path: "/v1/budgets/" + url.PathEscape(args[0]), In: body})
+				return firstOf(err, func() error { return a.printJSON(raw) })
+			}
+			raw, _, err := s.Do(cmd.Context(), client.Request{Path: "/v1/budgets"})
+			if err != nil {
+				return err
+			}
+			return a.printList(raw, func(t *text) {
+				var list api.Budgets
+				if t.err = json.Unmarshal(raw, &list); t.err != nil {
+					return
+				}
+				t.row("BUDGET", "LIMIT", "SPENT", "RESERVED")
+				for _, b := range list.Items {
+					t.row(b.Budget, amounts(b.Limits, event.Spend{Tokens: b.Limits.Tokens, Micros: b.Limits.Micros}), amounts(b.Limits, b.Spent), amounts(b.Limits, b.Reserved))
+				}
+			})
+		},
+	}
+	cmd.Flags().StringVar(&usd, "usd", "", "US dollars, at most six decimals; 0 = no limit")
+	cmd.Flags().Int64Var(&tokens, "tokens", 0, "tokens, in and out; 0 = no limit")
+	cmd.Flags().StringVar(&reason, "reason", "", "why")
+	c.register(cmd)
+	a.engine.register(cmd)
+	return cmd
+}
+
+// amounts names the parts of an amount that limits bound.
+func amounts(l event.Limits, s event.Spend) string {
+	var parts []string
+	if l.Micros > 0 {
+		parts = append(parts, s.Micros.String()+" USD")
+	}
+	if l.Tokens > 0 {
+		parts = append(parts, strconv.FormatInt(s.Tokens, 10)+" tokens")
+	}
+	return strings.Join(parts, ", ")
+}
+
+// showCost shows what a run has spent, and what its budget leaves.
+func showCost(t *text, raw []byte) {
+	var r struct {
+		Cost *engine.Cost `json:"cost"`
+	}
+	if t.err = json.Unmarshal(raw, &r); t.err != nil || r.Cost == nil {
+		return
+	}
+	c, both := r.Cost, event.Limits{Micros: 1, Tokens: 1}
+	if !c.Spent.IsZero() || c.Limits != nil {
+		t.row("spent", amounts(both, c.Spent))
+	}
+	if l := c.Limits; l != nil {
+		t.row("budget", amounts(*l, event.Spend{Tokens: l.Tokens, Micros: l.Micros})+", of which are left "+amounts(*l, *c.Left))
+	}
+}
+
+// showEstimate shows what a run may cost.
+func (a *app) showEstimate(raw []byte) error {
+	if a.output != "table" {
+		return a.printJSON(raw)
+	}
+	var e engine.Estimate
+	if err := json.Unmarshal(raw, &e); err != nil {
+		return err
+	}
+	both := event.Limits{Micros: 1, Tokens: 1}
+	t := a.text()
+	t.row("workflow", e.Workflow+" v"+strconv.Itoa(e.Version))
+	if !e.Limits.None() {
+		t.row("budget", amounts(e.Limits, event.Spend{Tokens: e.Limits.Tokens, Micros: e.Limits.Micros}))
+	}
+	t.row("once", amounts(both, e.Once))
+	t.row("worst", amounts(both, e.Worst))
+	if r := e.Recorded; r != nil {
+		t.row("recorded", fmt.Sprintf("%s, at most %s (%d runs)", amounts(both, r.Median), amounts(both, r.Most), r.Runs))
+	}
+	for _, n := range e.Nodes {
+		t.row("node "+n.Node, fmt.Sprintf("%s a call, at most %d calls", amounts(both, n.One), n.Calls))
+	}
+	if len(e.Unpriced) > 0 {
+		a.note("models without a known price are counted in tokens alone: see wfd cost prices")
+	}
+	if len(e.Partly) > 0 {
+		a.note("counted in part, without child runs and further items: %s", strings.Join(e.Partly, ", "))
+	}
+	return t.flush()
 }
 
 func (a *app) costPrices() *cobra.Command {

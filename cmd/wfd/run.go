@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/url"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -15,7 +16,8 @@ import (
 
 func (a *app) runCommand() *cobra.Command {
 	var c changing
-	var input, id string
+	var input, id, budget string
+	var estimate bool
 	var labels, breaks []string
 	var version int
 	cmd := &cobra.Command{
@@ -38,6 +40,11 @@ FILE is what has a / or ends in .yaml, .yml or .json.`,
 			if v != nil {
 				if body.Input, err = event.ParseJSON(v); err != nil {
 					return usagef("--input: %w", err)
+				}
+			}
+			if budget != "" {
+				if body.Budget, err = event.ParseJSON([]byte(budget)); err != nil {
+					return usagef("--budget: %w", err)
 				}
 			}
 			if body.Labels, err = pairs("label", labels); err != nil {
@@ -68,6 +75,11 @@ FILE is what has a / or ends in .yaml, .yml or .json.`,
 				}
 				name, body.Version = reg.Name, reg.Version
 			}
+			if estimate {
+				q := url.Values{"version": {strconv.Itoa(body.Version)}}
+				raw, _, err := s.Do(ctx, client.Request{Path: "/v1/workflows/" + url.PathEscape(name) + "/estimate", Query: q})
+				return firstOf(err, func() error { return a.showEstimate(raw) })
+			}
 			raw, _, err := s.Do(ctx, client.Request{Path: "/v1/workflows/" + url.PathEscape(name) + "/runs", In: startBody(body), Key: c.key})
 			if err != nil {
 				return err
@@ -80,6 +92,8 @@ FILE is what has a / or ends in .yaml, .yml or .json.`,
 	f.StringVar(&id, "id", "", "the run's ID, a ULID; made if absent")
 	f.StringArrayVar(&labels, "label", nil, "key=value, to find the run by; may be repeated")
 	f.IntVar(&version, "version", 0, "version of the registered workflow; 0 is the newest")
+	f.StringVar(&budget, "budget", "", `what the run may spend, instead of what its definition says: {"usd": 0.5, "tokens": 20000, "on_exceed": "fail"}`)
+	f.BoolVar(&estimate, "estimate", false, "say what the run may cost, and start nothing")
 	breakFlag(f, &breaks)
 	c.register(cmd)
 	a.engine.register(cmd)
@@ -100,6 +114,9 @@ func startBody(b api.StartBody) map[string]any {
 	}
 	if len(b.Labels) > 0 {
 		m["labels"] = b.Labels
+	}
+	if len(b.Budget) > 0 {
+		m["budget"] = b.Budget
 	}
 	if len(b.Breakpoints) > 0 {
 		m["breakpoints"] = b.Breakpoints

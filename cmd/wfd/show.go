@@ -38,6 +38,7 @@ func (a *app) show() *cobra.Command {
 			}
 			t := a.text()
 			showRun(t, &r)
+			showCost(t, raw)
 			showState(t, &st)
 			return t.flush()
 		},

@@ -42,6 +42,10 @@ type Task struct {
 	// Note has a call of a tool recorded, and returns once that is on disk. ErrNotCurrent
 	// says that the attempt no longer counts. nil: nothing is recorded.
 	Note func(ctx context.Context, p *event.ToolCalled) error
+	// Reserve has a further call of the model reserved, of so many characters and at most
+	// so many tokens in answer; turn counts them, from 1. ErrNotCurrent says that it cannot
+	// be made. nil: nothing is reserved.
+	Reserve func(ctx context.Context, turn int, chars, output int64, used *event.Usage) error
 	// Redact takes secrets out of texts. The engine takes them out of an Answer by
 	// itself; a runner needs it for what it cuts, or tells others.
 	Redact *secret.Redactor

@@ -100,8 +100,8 @@ func (m *Models) request(t *Task) (*model.Request, *Answer) {
 	account := m.Accounts[a.Provider]
 	r := &model.Request{
 		BaseURL: account.BaseURL, APIKey: account.Key, Model: a.Model, System: a.System,
-		MaxTokens: DefaultMaxTokens, Temperature: a.Temperature,
-		Messages: []model.Message{{From: model.User, Text: prompt(t)}},
+		Temperature: a.Temperature,
+		Messages:    []model.Message{{From: model.User, Text: prompt(t)}},
 	}
 	if a.BaseURL != "" {
 		r.BaseURL = a.BaseURL
@@ -119,11 +119,7 @@ func (m *Models) request(t *Task) (*model.Request, *Answer) {
 		no := final(event.ClassAuth, "agent %s: there is no API key for %s: set %s, or api_key in the agent's file", a.ID, a.Provider, account.KeyName)
 		return nil, &no
 	}
-	for _, n := range []int{a.MaxTokens, t.Def.Def.Int("max_tokens")} { // the nearer counts
-		if n > 0 {
-			r.MaxTokens = n
-		}
-	}
+	r.MaxTokens = maxTokens(t)
 	if x, ok := warmth(t.Def.Def.Fields["temperature"]); ok {
 		r.Temperature = &x
 	}
@@ -265,6 +261,11 @@ func (c *conversation) hold(ctx context.Context) Answer {
 	c.request.Tools = set.tools
 	w := &worker{t: c.t, tools: c.tools}
 	for round := 1; ; round++ {
+		if round > 1 && c.t.Reserve != nil {
+			if err := c.t.Reserve(ctx, round-1, int64(c.size()), int64(c.request.MaxTokens), c.used()); err != nil {
+				return c.done(toolError(ctx, c.t, c.name, err))
+			}
+		}
 		c.doing(roster.Thinking)
 		a, err := c.ask(ctx)
 		switch {
@@ -352,12 +353,18 @@ func (c *conversation) count(a *model.Answer, err error) {
 // tokens is about how many tokens a text of n bytes has.
 func tokens(n int) int64 { return int64(n)/3 + 1 }
 
+// used is what was used so far, nil if nothing was.
+func (c *conversation) used() *event.Usage {
+	if !c.spent {
+		return nil
+	}
+	u := c.usage
+	return &u
+}
+
 // done returns an answer with what was used.
 func (c *conversation) done(a Answer) Answer {
-	if c.spent {
-		u := c.usage
-		a.Usage = &u
-	}
+	a.Usage = c.used()
 	return a
 }
 

@@ -52,7 +52,7 @@ func (c Start) decide(d *decider) error {
 	}
 	if c.Metered {
 		var err error
-		if p.Limits, err = limits(d.w.Def.Budget, c.Budget); err != nil {
+		if p.Limits, err = Limits(d.w, c.Budget); err != nil {
 			return err
 		}
 	}

@@ -228,11 +228,11 @@ func (c Raise) decide(d *decider) error {
 	return nil
 }
 
-// limits returns what a run may spend: what the definition says, and in its place what
+// Limits returns what a run may spend: what the definition says, and in its place what
 // the run was started with, where it says something.
-func limits(def *workflow.Budget, asked event.Value) (*event.Limits, error) {
+func Limits(w *workflow.Workflow, asked event.Value) (*event.Limits, error) {
 	l := &event.Limits{OnExceed: event.OnExceedPause}
-	if def != nil {
+	if def := w.Def.Budget; def != nil {
 		l.Micros, l.Tokens = event.Micros(def.Micros), def.Tokens
 		if def.OnExceed != "" {
 			l.OnExceed = def.OnExceed
@@ -258,7 +258,7 @@ func limits(def *workflow.Budget, asked event.Value) (*event.Limits, error) {
 		v := m[k]
 		switch k {
 		case "usd":
-			if l.Micros, err = amount(v); err != nil {
+			if l.Micros, err = event.AmountOf(v); err != nil {
 				return bad(".usd: %w", err)
 			}
 		case "tokens":
@@ -274,16 +274,4 @@ func limits(def *workflow.Budget, asked event.Value) (*event.Limits, error) {
 		}
 	}
 	return l, nil
-}
-
-func amount(v any) (event.Micros, error) {
-	switch v := v.(type) {
-	case int64:
-		return event.USDOf(float64(v))
-	case float64:
-		return event.USDOf(v)
-	case string:
-		return event.ParseUSD(v)
-	}
-	return 0, fmt.Errorf("%w; write it as 2.50", event.ErrAmount)
 }

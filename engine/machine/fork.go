@@ -62,7 +62,7 @@ func (c Fork) decide(d *decider) error {
 		p.Deadline = d.at + event.Time(d.w.Timeout)
 	}
 	if p.Limits = c.Limits; c.Metered && p.Limits == nil {
-		if p.Limits, err = limits(d.w.Def.Budget, nil); err != nil {
+		if p.Limits, err = Limits(d.w, nil); err != nil {
 			return err
 		}
 	}

@@ -56,6 +56,16 @@ func (w *Workflow) Blocks(from, to int) bool { return from != to && w.graph.bloc
 // reaches, -1 if there is none. Failures that nobody handles go there.
 func (w *Workflow) ConvergeAfter(n int) int { return w.graph.convergeAfter[n] }
 
+// Loops reports whether node n is in a loop.
+func (w *Workflow) Loops(n int) bool {
+	for _, loop := range w.graph.loops {
+		if loop.has(n) {
+			return true
+		}
+	}
+	return false
+}
+
 // Kind is what a node does.
 type Kind string
 

@@ -61,10 +61,18 @@ func ParseUSD(s string) (Micros, error) {
 	return Micros(n), nil
 }
 
-// USDOf reads an amount in dollars that came as a number, exactly: one that was written
-// in a few decimals has that spelling.
-func USDOf(usd float64) (Micros, error) {
-	return ParseUSD(strconv.FormatFloat(usd, 'f', -1, 64))
+// AmountOf reads an amount in dollars as JSON has it, exactly: a text, or a number that
+// was written in a few decimals, which is its shortest spelling.
+func AmountOf(v any) (Micros, error) {
+	switch v := v.(type) {
+	case int64:
+		return ParseUSD(strconv.FormatInt(v, 10))
+	case float64:
+		return ParseUSD(strconv.FormatFloat(v, 'f', -1, 64))
+	case string:
+		return ParseUSD(v)
+	}
+	return 0, fmt.Errorf("%w; write it as 2.50", ErrAmount)
 }
 
 func clip(s string) string {

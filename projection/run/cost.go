@@ -36,6 +36,9 @@ type Short struct {
 	Need   event.Spend
 }
 
+// Why says in words what the call waits for.
+func (s *Short) Why() string { return s.Budget.Waits(s.Limits, s.Taken, s.Need) }
+
 // maxGone is how many attempts are remembered whose usage may come late.
 const maxGone = 1024
 
