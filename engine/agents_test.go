@@ -142,7 +142,7 @@ func TestAgentsShareTheWork(t *testing.T) {
 }
 
 // chosenIn returns the choices in a run's history, each of which stands right before
-// the start of its attempt.
+// the start of its attempt, but for what is reserved for it.
 func chosenIn(t *testing.T, log eventlog.Log, id eventlog.RunID) []*event.AgentChosen {
 	t.Helper()
 	events, err := log.ReadRun(id, 0, 1000)
@@ -156,7 +156,11 @@ func chosenIn(t *testing.T, log eventlog.Log, id eventlog.RunID) []*event.AgentC
 			t.Fatal(err)
 		}
 		if c, ok := p.(*event.AgentChosen); ok {
-			next, err := event.Decode(events[i+1].Kind, events[i+1].Payload)
+			at := i + 1
+			if events[at].Kind == event.KindCostReserved {
+				at++
+			}
+			next, err := event.Decode(events[at].Kind, events[at].Payload)
 			s, ok := next.(*event.NodeStarted)
 			if err != nil || !ok || s.Node != c.Node || s.Visit != c.Visit || s.Attempt != c.Attempt {
 				t.Errorf("%+v is followed by %+v", c, next)

@@ -398,8 +398,22 @@ func (l *ledger) wake() {
 		woken[k.run] = true
 	}
 	for id := range woken {
-		l.e.spawn(func() { l.e.post(id, machine.Meta{Actor: system}, machine.Wake{}) })
+		l.e.spawn(func() {
+			l.e.insist(func() error {
+				return l.e.runs.do(context.Background(), id, &request{meta: machine.Meta{At: l.e.now(), Actor: system}, cmd: machine.Wake{}})
+			})
+			l.woke(id)
+		})
 	}
+}
+
+// woke notes that a run was woken. Calls of it that did not ask again no longer wait:
+// the run was paused, say. Others may have what was promised to them.
+func (l *ledger) woke(id eventlog.RunID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	maps.DeleteFunc(l.waits, func(k callKey, w *waitingCall) bool { return k.run == id && w.woken })
+	l.wake()
 }
 
 // mayGo reports whether a call would fit by now, or never will. Called with mu held.

@@ -21,9 +21,10 @@
 //
 // # The views
 //
-// There are three: runs (a [Row] per run, with indexes by status, workflow,
+// There are four: runs (a [Row] per run, with indexes by status, workflow,
 // both, label and parent), what is open (a [Timer] or [Input] each, with one
-// index by time and one for the inbox) and definitions (names, versions and
+// index by time and one for the inbox), cost (what was spent by day, what is set
+// aside, limits) and definitions (names, versions and
 // hashes; the text stays in the log). A further view is a type in a file of its
 // own and a line in the list views. All share one cursor and one transaction. A
 // view whose rows would come out differently raises its version, and everything

@@ -20,13 +20,13 @@ var scopes = byOperation(map[access.Scope][]string{
 	access.Read: {
 		"get-run", "list-runs", "list-children", "get-state", "get-tree", "run-events", "all-events", "list-checkpoints",
 		"list-questions", "list-timers", "get-totals", "list-workflows", "get-workflow", "list-versions", "get-schema",
-		"replay-run", "why", "verify-run", "diff-runs", "what-if", "get-capsule", "usage", "list-prices",
+		"replay-run", "why", "verify-run", "diff-runs", "what-if", "get-capsule", "usage", "list-prices", "cost", "estimate-run", "list-budgets",
 		"list-agents", "get-agent", "list-workers", "dev-state",
 		"audit-head", "audit-proof", "audit-consistency", "audit-keys", "audit-export", "audit-log",
 	},
 	access.Run: {"start-run", "signal-run", "answer-run"},
 	access.Operate: {
-		"register-workflow", "pause-run", "resume-run", "cancel-run", "retry-run", "fork-run", "create-checkpoint", "restore-run", "compact",
+		"register-workflow", "pause-run", "resume-run", "cancel-run", "retry-run", "budget-run", "fork-run", "create-checkpoint", "restore-run", "compact",
 	},
 	access.Worker: {"poll-tasks", "heartbeat-task", "complete-task", "fail-task", "release-task"},
 	access.Admin:  {"list-tokens", "create-token", "revoke-token", "audit-rotate", "backup", "import-capsule", "erase"},
