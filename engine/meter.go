@@ -14,8 +14,8 @@ import (
 type meter struct {
 	e      *Engine
 	l      *loaded
-	at     event.Time // of the decision
-	grants []*allotment   // of the batch
+	at     event.Time   // of the decision
+	grants []*allotment // of the batch
 }
 
 // Need implements machine.Meter. An attempt whose settings cannot be evaluated fails
