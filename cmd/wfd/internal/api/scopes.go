@@ -26,7 +26,7 @@ var scopes = byOperation(map[access.Scope][]string{
 	},
 	access.Run: {"start-run", "signal-run", "answer-run"},
 	access.Operate: {
-		"register-workflow", "pause-run", "resume-run", "cancel-run", "retry-run", "budget-run", "fork-run", "create-checkpoint", "restore-run", "compact",
+		"register-workflow", "pause-run", "resume-run", "cancel-run", "retry-run", "budget-run", "set-budget", "fork-run", "create-checkpoint", "restore-run", "compact",
 	},
 	access.Worker: {"poll-tasks", "heartbeat-task", "complete-task", "fail-task", "release-task"},
 	access.Admin:  {"list-tokens", "create-token", "revoke-token", "audit-rotate", "backup", "import-capsule", "erase"},
