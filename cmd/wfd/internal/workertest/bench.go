@@ -172,8 +172,8 @@ func (b *bench) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	} else {
 		h.API.ServeHTTP(answer, r)
 	}
-	b.answered(c, answer)
 	if v.drop {
+		b.answered(c, answer)
 		panic(http.ErrAbortHandler)
 	}
 	for k, v := range answer.header {
@@ -181,6 +181,8 @@ func (b *bench) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.WriteHeader(answer.status)
 	w.Write(answer.body.Bytes())
+	http.NewResponseController(w).Flush() // a worker that has gone needs no answer
+	b.answered(c, answer)                 // what a check sees as said is on its way
 }
 
 // callOf returns what a request is about tasks, if it is.
