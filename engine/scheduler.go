@@ -132,9 +132,10 @@ func (s *scheduler) start(ctx context.Context) error {
 
 // wait waits for the attempts under way, which must have been told to end.
 func (s *scheduler) wait() {
-	s.mu.Lock() // whoever has seen the engine open has begun
+	s.mu.Lock()
+	under := &s.wg // whoever has seen the engine open has begun by now
 	s.mu.Unlock()
-	s.wg.Wait()
+	under.Wait()
 }
 
 // add makes an attempt ready. It returns the attempt if it may begin at once: the

@@ -1,7 +1,6 @@
 package eventlogtest
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -81,7 +80,7 @@ func (d *Disk) Cut() {
 	defer f.Close()
 	how := uint32(noLogFlush)
 	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, f.Fd(), ioctlShutdown, uintptr(unsafe.Pointer(&how))); errno != 0 {
-		d.t.Skip(fmt.Sprintf("power cuts are skipped: the file system cannot be shut down: %v", errno))
+		d.t.Skipf("power cuts are skipped: the file system cannot be shut down: %v", errno)
 	}
 }
 
