@@ -71,6 +71,7 @@ func endOf(log eventlog.Log, id eventlog.RunID, node string, visit int) (eventlo
 			switch {
 			case mine && what == visitEnds:
 				end = e.Version
+			case end != 0 && mine && what == visitCosts:
 			case end != 0 && !(mine && what == visitSets):
 				return end, nil
 			case end != 0:
@@ -96,12 +97,13 @@ func endOf(log eventlog.Log, id eventlog.RunID, node string, visit int) (eventlo
 const (
 	visitGoesOn = iota
 	visitSets
+	visitCosts // stands between the end and what is set
 	visitEnds
 )
 
 func visitOf(e eventlog.Event) (node string, visit, what int, err error) {
 	switch e.Kind {
-	case event.KindNodeScheduled, event.KindNodeCompleted, event.KindNodeFailed, event.KindNodeSkipped, event.KindStateSet:
+	case event.KindNodeScheduled, event.KindNodeCompleted, event.KindNodeFailed, event.KindNodeSkipped, event.KindStateSet, event.KindCostSettled:
 	default:
 		return "", 0, visitGoesOn, nil
 	}
@@ -126,6 +128,8 @@ func visitOf(e eventlog.Event) (node string, visit, what int, err error) {
 		return p.Node, p.Visit, visitEnds, nil
 	case *event.StateSet:
 		return p.Node, p.Visit, visitSets, nil
+	case *event.CostSettled:
+		return p.Node, p.Visit, visitCosts, nil
 	}
 	return "", 0, visitGoesOn, nil
 }

@@ -285,7 +285,7 @@ func TestBudgetsHold(tt *testing.T) {
 	for _, what := range []string{
 		"cost.reserved", "cost.settled", "budget.exceeded", "budget.raised", "node.lost", "node.skipped", "run.restored", "result.ignored", "crash", "twice", "late",
 	} {
-		if counts[what] < 10 {
+		if counts[what] < 10 && !testing.Short() {
 			tt.Errorf("only %d times %s: the trials are too tame", counts[what], what)
 		}
 	}

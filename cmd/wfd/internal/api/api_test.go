@@ -560,7 +560,7 @@ func TestTokens(t *testing.T) {
 		if want := fmt.Sprintf(want, id); !strings.Contains(got, want) || strings.Index(got, want) > strings.Index(got, "node.completed") {
 			t.Errorf("%s: %s\nwant %s", accept, got, want)
 		}
-		if got := strings.Join(readToEnd(t, without), "\n"); strings.Contains(got, "token") || !strings.Contains(got, "run.completed") {
+		if got := strings.Join(readToEnd(t, without), "\n"); strings.Contains(got, "upon") || !strings.Contains(got, "run.completed") {
 			t.Errorf("%s, not asked for: %s", accept, got)
 		}
 		cancel()
