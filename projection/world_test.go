@@ -154,17 +154,24 @@ func (w *world) register() {
 	w.defs = append(w.defs, d)
 }
 
-// keep has something become of the log itself, which is in no view.
+// keep has something become of the log itself, or of who may come in, which is in no
+// view.
 func (w *world) keep() {
-	at, err := w.log.Version(event.Custody)
+	facts := []struct {
+		stream eventlog.RunID
+		p      event.Payload
+	}{
+		{event.Custody, &event.KeyRotated{Number: 1}},
+		{event.Custody, &event.LogRestored{At: w.log.Head()}},
+		{event.Access, &event.TokenCreated{ID: "a", Name: "ci", Scopes: []string{"read"}}},
+		{event.Access, &event.TokenRevoked{ID: "a", Name: "ci"}},
+	}
+	f := facts[w.rng.IntN(len(facts))]
+	at, err := w.log.Version(f.stream)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if w.chance(2) {
-		w.write(event.Custody, at, &event.KeyRotated{Number: 1})
-	} else {
-		w.write(event.Custody, at, &event.LogRestored{At: w.log.Head()})
-	}
+	w.write(f.stream, at, f.p)
 }
 
 // append stores events that the fold of the run accepts, and none otherwise.
@@ -274,6 +281,9 @@ func (w *world) act(l *life) {
 			do(&event.NodeFailed{Failure: fail, Then: event.ThenRetry}, &event.NodeRetried{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt + 1, At: w.soon()}, w.waiting(v.Node, "retry"))
 			do(&event.NodeFailed{Failure: fail, Then: event.ThenPause}, &event.RunPaused{Reason: "no model"})
 			do(&event.NodeLost{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt})
+			turn := &event.ChatTurn{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Turn: 1, Round: 1, Speaker: "ann", Message: event.MustValue("yes"), Vote: event.VoteApprove}
+			do(turn, &event.ChatEnded{Node: v.Node, Visit: v.Visit, Outcome: event.ChatConsensus, Turns: 1, Approve: 1, Of: 1, Percent: 100})
+			do(turn)
 			do(&event.NodeFailed{Failure: fail, Then: event.ThenOnError, To: "b"}, &event.EdgeTaken{From: v.Node, Visit: v.Visit, To: "b", Outcome: "error", Of: 1, Failure: &fail})
 			if w.chance(4) {
 				end := []event.Payload{&event.NodeFailed{Failure: fail, Then: event.ThenRun}}

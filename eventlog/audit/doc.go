@@ -21,6 +21,9 @@
 //  6. [VerifyDir] computes everything anew from the payloads: leaves, nodes, tree
 //     heads, versions of runs, and the root at every signed checkpoint.
 //     [Auditor.VerifyNew] does so for what came after a signed checkpoint.
+//  7. A rotation of the key that was announced in the log is carried out, whatever
+//     it was interrupted by; one that the log tells of and that is not signed is a
+//     problem ([Auditor.Rotate]).
 //
 // # How to call it
 //
@@ -47,8 +50,8 @@
 //
 // Files of the package by concept: tree.go is the Merkle tree, note.go are
 // signatures; checkpoint.go and keys.go are what is signed and whose word
-// counts; keyfile.go and journal.go keep both on disk; auditor.go signs;
-// proof.go, export.go and cloudevents.go speak to others, in the JSON of
+// counts; keyfile.go and journal.go keep both on disk; auditor.go signs,
+// rotate.go changes the key; proof.go, export.go and cloudevents.go speak to others, in the JSON of
 // entry.go; verify.go, incremental.go and verify_export.go listen.
 //
 // # What it assumes
