@@ -284,6 +284,9 @@ func (w *world) act(l *life) {
 			turn := &event.ChatTurn{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Turn: 1, Round: 1, Speaker: "ann", Message: event.MustValue("yes"), Vote: event.VoteApprove}
 			do(turn, &event.ChatEnded{Node: v.Node, Visit: v.Visit, Outcome: event.ChatConsensus, Turns: 1, Approve: 1, Of: 1, Percent: 100})
 			do(turn)
+			if w.chance(4) {
+				do(&event.PlanMade{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Goal: event.MustValue("ship"), Tasks: []event.PlanTask{{Description: event.MustValue("do it"), Role: "coder"}}})
+			}
 			do(&event.NodeFailed{Failure: fail, Then: event.ThenOnError, To: "b"}, &event.EdgeTaken{From: v.Node, Visit: v.Visit, To: "b", Outcome: "error", Of: 1, Failure: &fail})
 			if w.chance(4) {
 				end := []event.Payload{&event.NodeFailed{Failure: fail, Then: event.ThenRun}}
