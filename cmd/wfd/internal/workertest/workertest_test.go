@@ -11,6 +11,17 @@ import (
 )
 
 // The main program is a worker where it is told to be: see worker_test.go.
+// raced is set under the race detector.
+var raced bool
+
+// notRaced skips what takes the daemon minutes under the race detector, so that checks
+// run out of time: make race runs it without, too.
+func notRaced(t *testing.T) {
+	if raced {
+		t.Skip("workers are tested without the race detector: go test ./cmd/wfd/internal/workertest")
+	}
+}
+
 func TestMain(m *testing.M) {
 	if wrong, ok := os.LookupEnv("TEST_WORKER"); ok {
 		os.Exit(beWorker(wrong))
@@ -32,6 +43,7 @@ func testWorker(wrong string) string { return fmt.Sprintf("TEST_WORKER=%s exec %
 // A right worker passes: that of the Go package, and the reference workers, which need
 // nothing but their language.
 func TestRightWorkers(t *testing.T) {
+	notRaced(t)
 	for name, c := range map[string]struct{ command, tools string }{
 		"go":     {testWorker("go"), ""},
 		"python": {"exec python3 ../../../../examples/workers/worker.py", "python3"},
@@ -60,6 +72,7 @@ func TestRightWorkers(t *testing.T) {
 // For each check there are workers that are wrong in that: they do not pass, and the
 // report says why.
 func TestWrongWorkers(t *testing.T) {
+	notRaced(t)
 	for _, c := range []struct{ check, wrong, why string }{
 		{"poll", "silent", "has not asked for tasks"},
 		{"poll", "ended", "ended before it asked"},
