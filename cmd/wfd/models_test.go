@@ -54,7 +54,7 @@ func (m *models) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "echo":
 		a.say(strings.SplitAfter("You said: "+last, " ")...)
 	case "slow":
-		a.pause = 250 * time.Millisecond
+		a.pause = time.Second // for a watcher to be there before the last line
 		a.say("Once ", "upon ", "a time.\n", "The ", "end.")
 	case "leak":
 		a.say("The key is ", r.Header.Get("Authorization"), " and the prompt ", last)
