@@ -97,8 +97,11 @@ type ack struct {
 }
 
 // killed runs the child on dir until it dies, by itself at a failpoint or
-// after a while, and returns what it acknowledged.
-func killed(t *testing.T, dir string, seed uint64, failpoint string, after time.Duration) (acks []ack, died bool) {
+// after a while, and returns what it acknowledged. The while begins with the
+// process, or where awaited with its first acknowledgement: one that begins
+// with the process may end while the log is still being opened, and on a slow
+// machine always does.
+func killed(t *testing.T, dir string, seed uint64, failpoint string, after time.Duration, awaited bool) (acks []ack, died bool) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -113,14 +116,23 @@ func killed(t *testing.T, dir string, seed uint64, failpoint string, after time.
 		t.Fatal(err)
 	}
 	w.Close()
+	var said bytes.Buffer
+	from := bufio.NewReader(r)
+	for awaited && !strings.Contains(said.String(), "ack ") {
+		line, err := from.ReadString('\n')
+		said.WriteString(line)
+		if err != nil {
+			break // it died before
+		}
+	}
 	timer := time.AfterFunc(after, func() { cmd.Process.Kill() })
-	lines, _ := io.ReadAll(bufio.NewReader(r))
+	io.Copy(&said, from)
 	err = cmd.Wait()
 	died = timer.Stop()
 	if out.Len() > 0 || err == nil {
 		t.Errorf("the child ended with %v:\n%s", err, out.String())
 	}
-	return acksIn(string(lines)), died
+	return acksIn(said.String()), died
 }
 
 // acksIn returns what a child has said that it acknowledged.
@@ -187,16 +199,18 @@ func TestCrash(t *testing.T) {
 		dir := t.TempDir()
 		var acks []ack
 		for i := range *kills {
-			new, _ := killed(t, dir, s+uint64(i), "", time.Duration(30+rng.IntN(170))*time.Millisecond)
+			awaited := i%2 == 1
+			new, _ := killed(t, dir, s+uint64(i), "", time.Duration(rng.IntN(200))*time.Millisecond, awaited)
+			if awaited && len(new) == 0 {
+				t.Errorf("life %d ended by itself before it acknowledged anything", i)
+			}
 			acks = append(acks, new...)
 			verifyAcks(t, dir, acks)
 			if t.Failed() {
 				t.Fatalf("kill %d", i)
 			}
 		}
-		if len(acks) < *kills {
-			t.Errorf("only %d acknowledgements in %d lives: the test proves nothing", len(acks), *kills)
-		}
+		t.Logf("%d acknowledgements in %d lives", len(acks), *kills)
 	})
 	t.Run("failpoints", func(t *testing.T) {
 		for _, point := range eventlog.Failpoints {
@@ -208,7 +222,7 @@ func TestCrash(t *testing.T) {
 			var acks []ack
 			for life := range 2 {
 				spec := fmt.Sprintf("%s:%d", point, 1+rng.IntN(2)+life)
-				new, died := killed(t, dir, s+uint64(life), spec, 20*time.Second)
+				new, died := killed(t, dir, s+uint64(life), spec, 20*time.Second, false)
 				if !died {
 					t.Errorf("%s was not reached", spec)
 				}

@@ -300,6 +300,12 @@ func TestIdempotency(t *testing.T) {
 	if n := strings.Count(s.want(200, "GET", "/v1/runs/"+id+"/events?kind=run.paused", ""), `"run.paused"`); n != 1 {
 		t.Errorf("%d pauses in the log", n)
 	}
+	s.want(200, "POST", "/v1/runs/"+id+"/resume", "")
+	for range 2 { // the second time the run is completed, and its key is still known
+		s.want(200, "POST", "/v1/runs/"+id+"/answer", `{"node":"q","value":true}`, "Idempotency-Key: k3")
+		s.want(200, "GET", "/v1/runs/"+id+"?wait=10s", "")
+	}
+	s.want(409, "POST", "/v1/runs/"+id+"/answer", `{"node":"q","value":true}`)
 }
 
 // A long poll answers once the run is settled, or when its time is up, or when
