@@ -10,8 +10,15 @@ FUZZTIME  ?= 20s
 BENCHTIME ?= 1s
 EVENTS    ?= 300000
 BENCHLIMIT ?= 5s
+SOAK_RUNS    ?= 200000
+SOAK_WAITING ?= 20000
+SOAK_EVENTS  ?= 200000
+SOAK_ITEMS   ?= 20000
+SOAK_LIMIT   ?= 15m
+SOAK_WATCH   ?= 60s
+SOAK_DIR     ?=
 
-.PHONY: help build demo test lint race bench crash fuzz ui
+.PHONY: help build demo test lint race bench soak crash fuzz ui
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +50,10 @@ bench: build ## every workload of wfd bench beside the raw disk, then the packag
 		bin/wfd bench $$w --limit $(BENCHLIMIT) || exit 1; echo; done
 	$(GO) test -run '^$$' -bench Large -benchtime $(BENCHTIME) -timeout 4h ./eventlog/audit -events $(EVENTS)
 	$(GO) test -run '^$$' -bench . -skip Large -benchtime $(BENCHTIME) ./eventlog/... ./projection/... ./engine/... ./replay/...
+
+soak: build ## build a large store of SOAK_RUNS runs (SOAK_DIR keeps it) and measure it beside a small one
+	bin/wfd bench soak --runs $(SOAK_RUNS) --waiting $(SOAK_WAITING) --events $(SOAK_EVENTS) --items $(SOAK_ITEMS) \
+		--limit $(SOAK_LIMIT) --watch $(SOAK_WATCH) $(if $(SOAK_DIR),--dir $(SOAK_DIR))
 
 crash: ## kill the daemon KILLS times, cut the power CUTS times, fail system calls, simulate TICKS, and look whether the word was kept
 	$(GO) test -count=1 -timeout 60m -v -run 'TestKill|TestNoticesLoss' ./cmd/wfd/internal/crash -kills $(KILLS)

@@ -71,6 +71,7 @@ Workloads, and what --steps, --clients and --runs are unless they are given:
 	f.IntVar(&o.Runs, "runs", 0, "how many runs; of log, appends")
 	f.DurationVar(&o.Limit, "limit", 20*time.Second, "begin nothing after this")
 	f.StringVar(&o.Dir, "dir", "", "measure the disk of this directory (default: that of temporary files)")
+	cmd.AddCommand(a.benchSoak())
 	return cmd
 }
 

@@ -96,7 +96,7 @@ else the directory ` + "$XDG_DATA_HOME/wfd" + `.`,
 		a.verify(), a.whatif(), a.diff(), a.replay(), a.why(), a.export(), a.importCommand(),
 		a.workflow(), a.agent(), a.worker(), a.workerTest(), a.tokens(), a.cost(), a.budget(), a.audit(), a.schema(), a.erase(), a.compact(), a.du(),
 		a.backup(), a.restore(),
-		a.check(), a.checkLog(), a.sim(), a.bench(), a.benchChild(), a.version(),
+		a.check(), a.checkLog(), a.sim(), a.bench(), a.benchChild(), a.soakChild(), a.version(),
 	)
 	for _, c := range root.Commands() {
 		a.harden(c)

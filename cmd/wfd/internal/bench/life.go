@@ -35,14 +35,18 @@ func noop(context.Context, *agent.Task) agent.Answer { return agent.Answer{Resul
 
 // begin opens a directory and starts an engine there whose worker nodes run does, as
 // many at once as a daemon does, or queue.
-func begin(ctx context.Context, dir string, run agent.RunnerFunc, queue int) (_ *life, err error) {
+func begin(ctx context.Context, dir string, run agent.RunnerFunc, queue int) (*life, error) {
+	return beginAs(ctx, dir, run, engine.Options{Queues: map[string]int{string(workflow.Worker): queue}})
+}
+
+// beginAs is begin with other options of the engine.
+func beginAs(ctx context.Context, dir string, run agent.RunnerFunc, opt engine.Options) (_ *life, err error) {
 	l := &life{}
 	if l.log, l.views, err = engine.Store(dir, nil, l.noted.note); err != nil {
 		return nil, err
 	}
-	l.e = engine.New(l.log, l.views, engine.Options{
-		Runners: map[workflow.Kind]agent.Runner{workflow.Worker: run}, Queues: map[string]int{string(workflow.Worker): queue},
-	})
+	opt.Runners = map[workflow.Kind]agent.Runner{workflow.Worker: run}
+	l.e = engine.New(l.log, l.views, opt)
 	if err := l.e.Start(ctx); err != nil {
 		return nil, errors.Join(err, l.end())
 	}
