@@ -154,7 +154,7 @@ func (m *measurer) all(ctx context.Context, watch time.Duration) error {
 	cursors := make([]string, len(filters))
 	defs := replay.Registered(m.l.log)
 	asleep := rand.Perm(m.s.Waiting)
-	asleep = asleep[:min(len(asleep), figureTimes/4)]
+	asleep = asleep[:min(len(asleep), figureTimes/4, m.s.Runs)]
 	for _, f := range []struct {
 		name  string
 		to    *Quantiles
@@ -185,7 +185,7 @@ func (m *measurer) all(ctx context.Context, watch time.Duration) error {
 			}
 			return err
 		}},
-		{"append", &m.s.Append, figureTimes / 4, func(int) error {
+		{"append", &m.s.Append, min(figureTimes/4, m.s.Runs), func(int) error {
 			_, _, err := m.l.e.StartRun(ctx, engine.StartRequest{Workflow: "nap"}, by)
 			return err
 		}},
