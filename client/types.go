@@ -98,6 +98,8 @@ type Row struct {
 	Reason    string            `json:"reason"`
 	Failure   *Failure          `json:"failure"`
 	Erased    string            `json:"erased"`
+	Damaged   uint64            `json:"damaged"` // seq at which the log has lost an event of it
+	Why       string            `json:"why"`
 }
 
 // State is a run's state.

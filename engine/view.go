@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -155,6 +156,9 @@ func (e *Engine) why(s *run.State, w *workflow.Workflow) (string, []event.Wait) 
 		}
 		part, wait, ok := e.whyRemote(s, w, v)
 		if !ok {
+			part, wait, ok = e.whyHere(s, w, v)
+		}
+		if !ok {
 			part, wait = whyVisit(s, w, v)
 		}
 		parts = append(parts, part)
@@ -164,11 +168,8 @@ func (e *Engine) why(s *run.State, w *workflow.Workflow) (string, []event.Wait) 
 			working++
 		}
 	}
-	more := ""
-	if len(parts) > maxNamed {
-		more = fmt.Sprintf(", and %d more", len(parts)-maxNamed)
-		parts = parts[:maxNamed]
-	}
+	rest := more(len(parts))
+	parts = parts[:min(len(parts), maxNamed)]
 	if len(parts) == 0 {
 		return "It is about to go on.", nil
 	}
@@ -176,7 +177,78 @@ func (e *Engine) why(s *run.State, w *workflow.Workflow) (string, []event.Wait) 
 	if working > 0 {
 		verb = "It is at work: "
 	}
-	return verb + strings.Join(parts, "; ") + more + ".", waits
+	return verb + strings.Join(parts, "; ") + rest + ".", waits
+}
+
+// whyHere says why an attempt that the log has as begun does not run: it waits for its
+// turn in its queue, or nobody works on the directory. ok is false of any other.
+func (e *Engine) whyHere(s *run.State, w *workflow.Workflow, v *run.Visit) (why string, wait event.Wait, ok bool) {
+	if e.sched == nil || v.Status != run.NodeRunning {
+		return "", wait, false
+	}
+	wait = event.Wait{Node: v.Node, For: "queue", Name: queueOf(machine.NodeOf(w, v))}
+	if !e.started.Load() {
+		return fmt.Sprintf("node %s is to be done (attempt %d), and no daemon works on this directory: run wfd serve on it", v.Node, v.Attempt), wait, true
+	}
+	e.sched.mu.Lock()
+	defer e.sched.mu.Unlock()
+	j := e.sched.jobs[attempt{s.Run, v.Node, v.Visit}]
+	if j == nil || j.ctx != nil || j.task.Attempt != v.Attempt {
+		return "", event.Wait{}, false
+	}
+	q := e.sched.queues[j.queue]
+	wait.Name = q.name
+	return fmt.Sprintf("node %s waits for a place in queue %s, all %d of which are taken", v.Node, q.name, q.limit), wait, true
+}
+
+// WhyOf says in one sentence why a run stands where its row has it. A run that is at work,
+// or will try something again, is asked itself.
+func (e *Engine) WhyOf(ctx context.Context, r *projection.Row) string {
+	switch {
+	case r.Damaged > 0:
+		return fmt.Sprintf("The log has lost what it did at event %d or after, and it takes no commands: wfd check names the place.", r.Damaged)
+	case r.Status == run.Waiting && len(r.Waits) > 0 && !slices.ContainsFunc(r.Waits, retries):
+		var parts []string
+		for _, w := range r.Waits[:min(len(r.Waits), maxNamed)] {
+			parts = append(parts, waitText(w))
+		}
+		return "It waits: " + strings.Join(parts, "; ") + more(len(r.Waits)) + "."
+	case r.Status == run.Running || r.Status == run.Waiting:
+		why := ""
+		// Whoever lists runs is not to wait for one that is busy.
+		_ = e.look(ctx, r.ID, func(s *run.State, w *workflow.Workflow) { why, _ = e.why(s, w) })
+		return why
+	}
+	// The rest is said by what the row has.
+	why, _ := e.why(&run.State{Status: r.Status, Reason: r.Reason, Failure: r.Failure}, nil)
+	return why
+}
+
+// waitText says what a run waits for, as its row has it.
+func waitText(w event.Wait) string {
+	until := ""
+	if w.Until > 0 {
+		until = " until " + clock(w.Until)
+	}
+	switch w.For {
+	case "signal":
+		return fmt.Sprintf("node %s waits for the signal %q%s", w.Node, w.Name, until)
+	case "input":
+		return fmt.Sprintf("node %s waits for the answer%s", w.Node, until)
+	}
+	return fmt.Sprintf("node %s waits%s", w.Node, until)
+}
+
+// retries reports whether a run waits for its next attempt: its row does not have what
+// became of the one before.
+func retries(w event.Wait) bool { return w.For == "retry" }
+
+// more counts what a sentence does not name.
+func more(n int) string {
+	if n <= maxNamed {
+		return ""
+	}
+	return fmt.Sprintf(", and %d more", n-maxNamed)
 }
 
 func sentence(what, why string) string {

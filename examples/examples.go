@@ -10,6 +10,14 @@ import "embed"
 //go:embed *.yaml
 var Files embed.FS
 
+// Start is the project that wfd init writes, in the folder StartDir.
+//
+//go:embed start
+var Start embed.FS
+
+// StartDir is where the project is in Start.
+const StartDir = "start"
+
 // Replies is the name of the file with the answers.
 const Replies = "replies.yaml"
 

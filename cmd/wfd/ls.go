@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -68,10 +69,14 @@ func rowNote(r *client.Row) string {
 		return strings.TrimSuffix(r.Erased+"; "+rowNote(&kept), "; ")
 	}
 	switch {
+	case r.Damaged > 0:
+		return r.Why
 	case r.Failure != nil:
 		return r.Failure.Class + ": " + r.Failure.Message
 	case r.Reason != "":
 		return r.Reason
+	case r.Status == "running", slices.ContainsFunc(r.Waits, func(w client.Wait) bool { return w.For == "retry" }):
+		return r.Why
 	case len(r.Waits) > 0:
 		w := r.Waits[0]
 		s := fmt.Sprintf("%s waits for %s %s", w.Node, w.For, w.Name)

@@ -89,7 +89,7 @@ else the directory ` + "$XDG_DATA_HOME/wfd" + `.`,
 	f.StringVar(&a.logFormat, "log-format", "text", "text or json")
 	f.StringVar(&a.logLevel, "log-level", "", "debug, info, warn or error (default info for serve and dev, else error)")
 	root.AddCommand(
-		a.serve(), a.dev(),
+		a.serve(), a.dev(), a.initCommand(), a.doctor(), a.explain(),
 		a.runCommand(), a.ls(), a.show(), a.events(), a.watch(), a.state(), a.inbox(),
 		a.signal(), a.answer(), a.pause(), a.resume(), a.cancel(), a.retry(), a.checkpoint(), a.fork(),
 		a.mcp(),

@@ -59,7 +59,7 @@ func showRun(t *text, r *client.Run) {
 	t.row("run", r.ID)
 	t.row("workflow", r.Workflow+" v"+strconv.Itoa(r.Version))
 	t.row("status", r.Status)
-	t.row("why", r.Why)
+	t.said("why", r.Why)
 	t.row("created", when(r.Created))
 	if !r.Ended.IsZero() {
 		t.row("ended", when(r.Ended)+" (after "+took(r.Ended.Sub(r.Created))+")")
@@ -85,7 +85,7 @@ func showRun(t *text, r *client.Run) {
 		t.row("output", out)
 	}
 	if r.Error != nil {
-		t.row("error", r.Error.Class+": "+r.Error.Message)
+		t.said("error", r.Error.Class+": "+r.Error.Message)
 	}
 	if r.Usage.Input+r.Usage.Output > 0 {
 		t.row("tokens", strconv.FormatInt(r.Usage.Input, 10)+" in, "+strconv.FormatInt(r.Usage.Output, 10)+" out")

@@ -78,13 +78,21 @@ func (t *text) printf(format string, args ...any) {
 	}
 }
 
-const cellWidth = 100
+const (
+	cellWidth     = 100
+	sentenceWidth = 1000
+)
 
 // row adds a row to the table that flush writes.
-func (t *text) row(cells ...string) {
+func (t *text) row(cells ...string) { t.rowOf(cellWidth, cells) }
+
+// said is row for a sentence that is to be read to its end.
+func (t *text) said(cells ...string) { t.rowOf(sentenceWidth, cells) }
+
+func (t *text) rowOf(width int, cells []string) {
 	r := make([]cell, len(cells))
 	for i, c := range cells {
-		r[i] = cell{text: line(c, cellWidth), paint: statusPaint[c]}
+		r[i] = cell{text: line(c, width), paint: statusPaint[c]}
 	}
 	t.rows = append(t.rows, r)
 }

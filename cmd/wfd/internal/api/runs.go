@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -77,12 +78,13 @@ func (a *API) runs(h huma.API) {
 		func(ctx context.Context, in *struct {
 			OfRun
 			Paged
-		}) (*answer[List[projection.Row]], error) {
+		}) (*answer[List[Row]], error) {
 			id, err := in.id()
 			if err != nil {
 				return nil, err
 			}
-			return listOf(a.o.Views.Children(ctx, id, in.Cursor, in.Limit))
+			rows, next, err := a.o.Views.Children(ctx, id, in.Cursor, in.Limit)
+			return a.rows(ctx, rows, next, err)
 		})
 }
 
@@ -110,7 +112,46 @@ func (a *API) start(ctx context.Context, in *startInput) (*startOutput, error) {
 	return out, nil
 }
 
-func (a *API) listRuns(ctx context.Context, in *listRunsInput) (*answer[List[projection.Row]], error) {
+// Row is a run as lists show it.
+type Row struct {
+	projection.Row
+	Why string `json:"why,omitempty" doc:"why it stands where it does, in one sentence; absent if it was too busy to say"`
+}
+
+const (
+	// askTime is how long a list waits for runs to say what they do, and askWide how many
+	// are asked at once.
+	askTime = 200 * time.Millisecond
+	askWide = 16
+)
+
+// rows puts into words why runs stand where they do.
+func (a *API) rows(ctx context.Context, rows []projection.Row, next string, err error) (*answer[List[Row]], error) {
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	list := make([]Row, len(rows))
+	var busy sync.WaitGroup
+	places := make(chan struct{}, askWide)
+	for i := range rows {
+		list[i].Row = rows[i]
+		if s := rows[i].Status; s != run.Running && s != run.Waiting {
+			list[i].Why = a.o.Engine.WhyOf(ctx, &rows[i])
+			continue
+		}
+		places <- struct{}{}
+		busy.Go(func() {
+			defer func() { <-places }()
+			list[i].Why = a.o.Engine.WhyOf(ctx, &rows[i])
+		})
+	}
+	busy.Wait()
+	return listOf(list, next, nil)
+}
+
+func (a *API) listRuns(ctx context.Context, in *listRunsInput) (*answer[List[Row]], error) {
 	f := projection.Filter{Status: run.Status(in.Status), Workflow: in.Workflow}
 	for _, l := range in.Label {
 		k, v, ok := strings.Cut(l, "=")
@@ -122,7 +163,8 @@ func (a *API) listRuns(ctx context.Context, in *listRunsInput) (*answer[List[pro
 		}
 		f.Labels[k] = v
 	}
-	return listOf(a.o.Views.Runs(ctx, f, in.Cursor, in.Limit))
+	rows, next, err := a.o.Views.Runs(ctx, f, in.Cursor, in.Limit)
+	return a.rows(ctx, rows, next, err)
 }
 
 func (a *API) getRun(ctx context.Context, in *getRunInput) (*answer[engine.Run], error) {

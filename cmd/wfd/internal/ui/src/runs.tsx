@@ -103,11 +103,13 @@ function matches(r: Row, text: string): boolean {
 
 // whatOf says in a line how a run stands.
 export function whatOf(r: Row): string {
+  if (r.damaged) return r.why ?? ''
   switch (r.status) {
+    case 'running': return r.why ?? ''
     case 'failed': return r.failure ? `${r.failure.node ? r.failure.node + ': ' : ''}${r.failure.message}` : ''
     case 'paused': case 'cancelled': return r.reason ?? ''
     case 'completed': return r.output !== undefined ? (typeof r.output === 'string' ? r.output : JSON.stringify(r.output)) : ''
-    case 'waiting': return 'waits for ' + (r.waits ?? []).map(w => `${w.for === 'input' ? 'an answer' : w.for === 'signal' ? `signal ${w.name}` : w.for === 'timer' ? 'its time' : w.for} at ${w.node}`).join(', ')
+    case 'waiting': return r.waits?.some(w => w.for === 'retry') && r.why ? r.why : 'waits for ' + (r.waits ?? []).map(w => `${w.for === 'input' ? 'an answer' : w.for === 'signal' ? `signal ${w.name}` : w.for === 'timer' ? 'its time' : w.for} at ${w.node}`).join(', ')
   }
   return ''
 }

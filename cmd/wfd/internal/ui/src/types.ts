@@ -14,6 +14,7 @@ export interface Row {
   labels?: Record<string, string>; parent?: { run: string; node: string; visit: number }; forked_from?: string
   completed: number; failures: number; waits?: Wait[]; reason?: string; failure?: Failure; output?: unknown; output_size?: number
   erased?: string; spent?: { tokens: number; micro_usd: number }
+  damaged?: number; why?: string
 }
 
 export interface Run {
