@@ -5,6 +5,7 @@ GO        ?= go
 KILLS     ?= 200
 CUTS      ?= 50
 FAULTS    ?= 8
+STATES    ?= 100000
 TICKS     ?= 1000000
 FUZZTIME  ?= 20s
 BENCHTIME ?= 1s
@@ -18,7 +19,7 @@ SOAK_LIMIT   ?= 15m
 SOAK_WATCH   ?= 60s
 SOAK_DIR     ?=
 
-.PHONY: help build demo test lint race bench soak crash fuzz ui
+.PHONY: help build demo test lint race bench soak crash mutants fuzz ui
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +45,7 @@ ui: ## bundle the page anew (needs npm for the packages, and no Node to build wf
 race: build ## all tests with the race detector, and a short round of kills
 	WFD_TEST_BINARY=$(CURDIR)/bin/wfd $(GO) test -race -timeout 15m ./...
 	WFD_TEST_BINARY=$(CURDIR)/bin/wfd $(GO) test -timeout 10m ./cmd/wfd/internal/workertest
+	$(GO) test -timeout 10m -run TestCrashStates ./eventlog -states 20000
 
 bench: build ## every workload of wfd bench beside the raw disk, then the packages' benchmarks
 	for w in chain "chain --clients 1" "chain --clients 16" fanout recover idle replay list targets "log --steps 1" "log --steps 10" "log --steps 100" "log --steps 1000 --runs 500"; do \
@@ -57,8 +59,11 @@ soak: build ## build a large store of SOAK_RUNS runs (SOAK_DIR keeps it) and mea
 
 crash: ## kill the daemon KILLS times, cut the power CUTS times, fail system calls, simulate TICKS, and look whether the word was kept
 	$(GO) test -count=1 -timeout 60m -v -run 'TestKill|TestNoticesLoss' ./cmd/wfd/internal/crash -kills $(KILLS)
-	$(GO) test -count=1 -timeout 60m -v -run 'TestCrash$$|TestPowerCut|TestEverySystemCall|TestSwallowedWrites' ./eventlog -cuts $(CUTS) -faults $(FAULTS)
+	$(GO) test -count=1 -timeout 60m -v -run 'TestCrash$$|TestPowerCut|TestEverySystemCall|TestSwallowedWrites|TestCrashStates' ./eventlog -cuts $(CUTS) -faults $(FAULTS) -states $(STATES)
 	$(GO) run ./cmd/wfd sim --seed 1 --ticks $(TICKS)
+
+mutants: ## plant every bug of testdata/mutants.txt, one at a time, and see that the tests find it
+	$(GO) test -count=1 -timeout 90m -v -run 'TestMutants$$' . -mutants
 
 fuzz: ## every fuzz target for FUZZTIME
 	@set -e; for pkg in $$($(GO) list ./...); do \
