@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wfd-dev/wfd/engine/agent"
+	"github.com/wfd-dev/wfd/engine/machine"
 	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/projection"
 	"github.com/wfd-dev/wfd/projection/event"
@@ -241,5 +242,199 @@ func TestGivenUpCallsAreCharged(t *testing.T) {
 	}
 	if r.Cost.Spent.Tokens != 24 || !r.Cost.Reserved.IsZero() {
 		t.Fatalf("%+v", r.Cost)
+	}
+}
+
+// A chat whose time is over amid a turn ends then; the turn is called off, what it used
+// is charged, and what was set aside for it is free. Nothing is kept for turns that do
+// not come.
+func TestChatEndsAmidATurn(t *testing.T) {
+	slow := agent.RunnerFunc(func(ctx context.Context, task *agent.Task) agent.Answer {
+		u := &event.Usage{InputTokens: 7, OutputTokens: 5}
+		if task.Turn.Number == 1 {
+			return agent.Answer{Result: map[string]any{"message": "Tea?"}, Usage: u}
+		}
+		<-ctx.Done()
+		a := agent.Fail(event.ClassCancelled, "called off")
+		a.Usage = u
+		return a
+	})
+	e, log, stop := openWith(t, t.TempDir(), Options{Agents: judges(t, 2, "")}, slow)
+	defer stop()
+	register(t, e, "name: talks\nbudget: {tokens: 5000}\nnodes:\n  talk: {chat: {participants: [judge-0, judge-1], prompt: tea}, timeout: 300ms}\n")
+	r := await(t, e, start(t, e, "talks", nil).ID, status(run.Completed))
+	if got := resultOf(t, e, r, "talk"); got["outcome"] != event.ChatTimeout || got["turns"] != int64(1) {
+		t.Fatalf("the chat came to %v", got)
+	}
+	for range 500 {
+		if r, _ = e.Run(t.Context(), r.ID); r.Cost.Reserved.IsZero() {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if r.Cost.Spent.Tokens != 24 || !r.Cost.Reserved.IsZero() {
+		t.Fatalf("%+v", r.Cost)
+	}
+	within(t, log, 5000)
+}
+
+// What a worker may use is reserved before its task is offered, if the definition says
+// how much that is; if not, its task is offered unless more is spent than there is.
+func TestWorkersWithinABudget(t *testing.T) {
+	s := openShop(t, Options{})
+	reports := func(task Task, tokens int64) {
+		t.Helper()
+		if o, err := s.Complete(t.Context(), ref(task), agent.Answer{Usage: &event.Usage{OutputTokens: tokens}}, By{}); err != nil || o.Status != "completed" {
+			t.Fatalf("%+v, %v", o, err)
+		}
+	}
+	raise := func(r Run, tokens int64) {
+		t.Helper()
+		if _, err := s.RaiseRun(t.Context(), r.ID, nil, &tokens, "", By{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	register(t, s.Engine, "name: known\nbudget: {tokens: 100}\nnodes:\n  a: {worker: {worker: paint, max_tokens: 60}}\n  b: {worker: {worker: paint, max_tokens: 60}}\n")
+	r := start(t, s.Engine, "known", nil)
+	first := s.one("w")
+	s.none("w") // the other one waits for what is set aside
+	if r, _ = s.Run(t.Context(), r.ID); r.Cost.Reserved.Tokens != 60 || !strings.Contains(r.Why, "needs 60 tokens, has 40 tokens left of 100") {
+		t.Fatalf("%s %+v", r.Why, r.Cost)
+	}
+	reports(first, 50)
+	r = await(t, s.Engine, r.ID, status(run.Paused))
+	raise(r, 110)
+	reports(s.one("w"), 60)
+	if r = await(t, s.Engine, r.ID, status(run.Completed)); r.Cost.Spent.Tokens != 110 || !r.Cost.Reserved.IsZero() {
+		t.Fatalf("%+v", r.Cost)
+	}
+
+	register(t, s.Engine, "name: unknown\nbudget: {tokens: 100}\nnodes:\n  a: {worker: paint}\n  b: {worker: paint, needs: [a]}\n  c: {worker: paint, needs: [b]}\n")
+	r = start(t, s.Engine, "unknown", nil)
+	reports(s.one("w"), 100)
+	reports(s.one("w"), 1) // all is spent, and nothing beyond it
+	r = await(t, s.Engine, r.ID, status(run.Paused))
+	s.none("w")
+	if r.Cost.Spent.Tokens != 101 || r.Cost.Over == "" {
+		t.Fatalf("%s %+v", r.Why, r.Cost)
+	}
+	raise(r, 101)
+	reports(s.one("w"), 0)
+	await(t, s.Engine, r.ID, status(run.Completed))
+
+	// A task that is given up keeps what is set aside until its worker knows.
+	r = start(t, s.Engine, "known", nil)
+	task := s.one("w")
+	if _, err := s.Do(t.Context(), r.ID, machine.Cancel{}, By{}); err != nil {
+		t.Fatal(err)
+	}
+	if r, _ = s.Run(t.Context(), r.ID); r.Cost.Reserved.Tokens != 60 {
+		t.Fatalf("%+v", r.Cost)
+	}
+	if beat, err := s.Heartbeat(t.Context(), Beat{TaskRef: ref(task)}); err != nil || beat.Status != "cancelled" {
+		t.Fatalf("%+v, %v", beat, err)
+	}
+	for range 500 {
+		if r, _ = s.Run(t.Context(), r.ID); r.Cost.Reserved.IsZero() {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if !r.Cost.Reserved.IsZero() || r.Cost.Spent.Tokens != 0 {
+		t.Fatalf("%+v", r.Cost)
+	}
+	if err := s.views.Verify(t.Context(), nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// A call that was given up and whose run is erased meanwhile is settled all the same:
+// what was set aside for it does not stay so for good.
+func TestErasedRunsSettle(t *testing.T) {
+	began, end := make(chan struct{}), make(chan struct{})
+	slow := agent.RunnerFunc(func(ctx context.Context, task *agent.Task) agent.Answer {
+		if task.Node == "fast" {
+			<-began
+			return agent.Answer{Result: "ok"}
+		}
+		close(began)
+		<-ctx.Done()
+		<-end
+		a := agent.Fail(event.ClassCancelled, "called off")
+		a.Usage = &event.Usage{InputTokens: 7}
+		return a
+	})
+	e, _, stop := openWith(t, t.TempDir(), Options{}, slow)
+	defer stop()
+	register(t, e, "name: race\nnodes:\n  go: {parallel: {}}\n  fast: {agent: x, needs: [go]}\n  slow: {agent: x, needs: [go]}\n  meet: {converge: {}, join: any, needs: [fast, slow]}\n")
+	r := await(t, e, start(t, e, "race", nil).ID, status(run.Completed))
+	if _, err := e.Erase(t.Context(), EraseRequest{Run: r.ID, Reason: "asked for"}, By{Actor: "ann"}); err != nil {
+		t.Fatal(err)
+	}
+	close(end)
+	day := event.BudgetID{Scope: event.ScopeOfDay}
+	limit := int64(1_000_000)
+	var b Budget
+	for range 500 {
+		var err error
+		if b, err = e.SetBudget(t.Context(), day, nil, &limit, "", By{}); err != nil {
+			t.Fatal(err)
+		}
+		if b.Reserved.IsZero() {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if !b.Reserved.IsZero() || b.Spent.Tokens != 7 {
+		t.Fatalf("%+v", b)
+	}
+	if err := e.views.Verify(t.Context(), nil); err != nil {
+		t.Error(err)
+	}
+	if _, err := e.Do(t.Context(), r.ID, machine.Checkpoint{Name: "x"}, By{}); !errors.Is(err, machine.ErrRefused) {
+		t.Error(err)
+	}
+}
+
+// An estimate counts child runs, the items of a list that is known, further calls after
+// tools, and what workers may use; it names what nobody can know, and ends where child
+// runs start themselves.
+func TestEstimates(t *testing.T) {
+	e, stop := open(t, t.TempDir(), "default: {text: ok}")
+	defer stop()
+	register(t, e, "name: leaf\nnodes:\n  call: {agent: writer, prompt: abc, max_tokens: 8, retry: {max: 2}}\n  itself: {workflow: {workflow: leaf}, needs: [call]}\n")
+	register(t, e, `
+name: all
+nodes:
+  one: {agent: writer, prompt: abc, max_tokens: 8, retry: {max: 3}}
+  tools: {agent: writer, prompt: abc, max_tokens: 8, tools: [search], retry: {max: 1}, needs: [one]}
+  known: {foreach: {items: [1, 2, 3, 4], do: {agent: writer, prompt: abc, max_tokens: 8, retry: {max: 1}}}, needs: [tools]}
+  unknown: {foreach: {items: "${input.list}", workflow: leaf}, needs: [known]}
+  far: {worker: {worker: w, max_tokens: 100, max_usd: 0.05}, needs: [unknown]}
+  free: {worker: w, needs: [far]}
+`)
+	got, err := e.EstimateRun(t.Context(), "all", 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const one = 2 + 8
+	want := map[string]int64{"one": 3, "tools": 1 + agent.MaxRounds, "known": 4, "unknown/call": 2, "far": 3}
+	worst := int64(3*one + (1+agent.MaxRounds)*one + 4*one + 2*one + 3*100)
+	for _, n := range got.Nodes {
+		if want[n.Node] != n.Calls {
+			t.Errorf("%s is called %d times, want %d", n.Node, n.Calls, want[n.Node])
+		}
+		delete(want, n.Node)
+	}
+	if len(want) > 0 || got.Worst != (event.Spend{Tokens: worst, Micros: 150_000}) || got.Once.Tokens != 4*one+100 {
+		t.Errorf("%v are missing; %+v", want, got)
+	}
+	partly := "[tools: what tools say unknown: items beyond the first unknown/itself: child runs within child runs]"
+	if fmt.Sprint(got.Partly) != partly {
+		t.Error(got.Partly)
+	}
+	register(t, e, "name: huge\nnodes:\n  a: {worker: {worker: w, max_tokens: 1000000000000000, max_usd: 1000000000}, max_visits: 10000, retry: {max: 100}}\n  b: {decision: {}}\n  c: {end: completed}\nentry: a\nedges:\n  - {from: a, to: b}\n  - {from: b, to: a, if: input.x}\n  - {from: b, to: c, default: true}\n")
+	if got, err = e.EstimateRun(t.Context(), "huge", 0, nil); err != nil || got.Worst.Tokens < 1e18 || got.Worst.Micros < 1e18 {
+		t.Errorf("%+v, %v", got.Worst, err)
 	}
 }

@@ -18,7 +18,7 @@ import (
 // before or in the middle of it, the next start finds the same work in the log.
 // fresh says that the run had not moved since the engine was started: what it has
 // under way besides these events is then taken up too. It runs on the run's owner and never waits.
-func (e *Engine) dispatch(l *loaded, events []machine.Event, fresh bool) {
+func (e *Engine) dispatch(l *loaded, events []machine.Event, fresh bool, m *meter) {
 	if len(events) > 0 {
 		e.watchers.changed(l.state, l.wf, e)
 	}
@@ -30,7 +30,7 @@ func (e *Engine) dispatch(l *loaded, events []machine.Event, fresh bool) {
 		switch p := events[i].Payload.(type) {
 		case *event.NodeStarted:
 			if v := s.Live[p.Node]; !p.Each && v != nil && v.Visit == p.Visit && v.Attempt == p.Attempt && v.Status == run.NodeRunning {
-				if j := e.sched.add(e.task(l, v)); j != nil {
+				if j := e.sched.add(e.task(l, v, m)); j != nil {
 					l.begun = append(l.begun, j)
 				}
 			}
@@ -82,18 +82,20 @@ func bare(s *run.State, w *workflow.Workflow, v *run.Visit) *agent.Task {
 }
 
 // task returns the job of a visit's attempt, its settings evaluated unless it is for a
-// worker.
-func (e *Engine) task(l *loaded, v *run.Visit) *job {
+// worker: as they were when what it may use was measured, which is when it began.
+func (e *Engine) task(l *loaded, v *run.Visit, m *meter) *job {
 	n := machine.NodeOf(l.wf, v)
 	if e.remote(n) {
 		return e.forWorkers(l.state, l.wf, v)
 	}
-	t := bare(l.state, l.wf, v)
-	t.Agent = e.chosen(v)
-	e.describe(t, l.state, l.wf, v)
-	j := &job{task: t, priority: n.Def.Priority}
-	j.queue, j.limit = agentQueue(t.Agent, n)
-	j.answer = e.evaluate(t, l.state, l.wf, v)
+	j := &job{task: m.measured(l.state, v), priority: n.Def.Priority}
+	if j.task == nil {
+		j.task = bare(l.state, l.wf, v)
+		j.task.Agent = e.chosen(v)
+		e.describe(j.task, l.state, l.wf, v)
+		j.answer = e.evaluate(j.task, l.state, l.wf, v)
+	}
+	j.queue, j.limit = agentQueue(j.task.Agent, n)
 	return j
 }
 

@@ -44,6 +44,8 @@ func (x *erasures) allows(s *run.State, c machine.Command) error {
 	ended := s.Status.Terminal()
 	switch c.(type) {
 	case machine.Pause, machine.Cancel:
+	case machine.Settle: // what is set aside for its calls would stay so for good
+		ended = false
 	default:
 		ended = ended || s.Erased
 	}

@@ -82,6 +82,16 @@ func (s *scheduler) letGo(j *job) {
 	s.e.bus.Ring(topicTasks, j.queue) // there is a place in the queue
 }
 
+// abandon lets go of a job that was given up and whose worker has nothing more to say:
+// what is set aside for it is free.
+func (s *scheduler) abandon(j *job) {
+	s.letGo(j)
+	if !workerNeed(j.task.Def).Spend().IsZero() {
+		t := j.task
+		s.e.post(t.Run, machine.Meta{Actor: system}, machine.Settle{Call: event.CallID{Node: t.Node, Visit: t.Visit, Attempt: t.Attempt}})
+	}
+}
+
 // rest keeps a job from workers for a while.
 func (s *scheduler) rest(j *job) {
 	s.mu.Lock()
@@ -159,7 +169,7 @@ func (s *scheduler) expire() time.Duration {
 		s.giveBack(j)
 	}
 	for _, j := range over {
-		s.letGo(j)
+		s.abandon(j)
 	}
 	for j, c := range ends {
 		s.e.end(j, c)

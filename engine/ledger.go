@@ -247,6 +247,9 @@ func (l *ledger) grant(s *run.State, w *workflow.Workflow, n *event.Need, at eve
 		return machine.Grant{Wait: short}, nil, nil
 	}
 	delete(l.waits, g.key)
+	if g.spend.IsZero() {
+		return machine.Grant{}, nil, nil // no budget is overspent: that was the question
+	}
 	l.holds[g.key] = g
 	for _, id := range g.ids {
 		a := l.accounts[id]

@@ -16,11 +16,17 @@ type meter struct {
 	l      *loaded
 	at     event.Time   // of the decision
 	grants []*allotment // of the batch
+	// tasks are what was measured: those attempts that begin with the batch are not
+	// made a second time.
+	tasks map[attempt]*agent.Task
 }
 
 // Need implements machine.Meter. An attempt whose settings cannot be evaluated fails
 // without a call, and needs nothing.
 func (m *meter) Need(n *workflow.Node, v *run.Visit, id event.CallID) *event.Need {
+	if n.Kind == workflow.Worker {
+		return workerNeed(n)
+	}
 	t := bare(m.l.state, m.l.wf, v)
 	t.Attempt = id.Attempt
 	if v.Agent != nil && v.Agent.Attempt == id.Attempt && m.e.opt.Agents != nil {
@@ -30,9 +36,33 @@ func (m *meter) Need(n *workflow.Node, v *run.Visit, id event.CallID) *event.Nee
 	if m.e.evaluate(t, m.l.state, m.l.wf, v) != nil {
 		return nil
 	}
+	if m.tasks == nil {
+		m.tasks = map[attempt]*agent.Task{}
+	}
+	m.tasks[attempt{t.Run, t.Node, t.Visit}] = t
 	chars, output := agent.Size(t)
 	need := m.e.need(t.Agent, chars, output)
 	return &need
+}
+
+// workerNeed returns what the definition says that an attempt of a worker's may use;
+// nothing where it does not say.
+func workerNeed(n *workflow.Node) *event.Need {
+	need := &event.Need{Output: int64(n.Def.Int("max_tokens"))}
+	if usd := n.Def.Fields["max_usd"]; usd != nil {
+		micros, _ := workflow.Micros(usd) // the definition was checked
+		need.Micros = event.Micros(micros)
+	}
+	return need
+}
+
+// measured returns the task of an attempt as it was measured in this batch, nil if it
+// was not.
+func (m *meter) measured(s *run.State, v *run.Visit) *agent.Task {
+	if t := m.tasks[attempt{s.Run, v.Node, v.Visit}]; t != nil && t.Attempt == v.Attempt {
+		return t
+	}
+	return nil
 }
 
 // need returns what a call of an agent's model may use.

@@ -240,7 +240,7 @@ func (s *scheduler) renew(c *claimed, b *Beat) (beaten Beaten, known bool, err e
 	s.mu.Unlock()
 	switch {
 	case over:
-		s.letGo(j) // it knows now
+		s.abandon(j) // it knows now
 	case noted:
 		s.leases.book.Renew(l)
 	}

@@ -281,7 +281,7 @@ func (r *runs) append(l *loaded, batch []*request) int {
 			q.answer(answers[i])
 		}
 	}
-	r.e.dispatch(l, d.events, fresh)
+	r.e.dispatch(l, d.events, fresh, d.meter)
 	if d.cut {
 		r.e.post(l.id, machine.Meta{Actor: system}, machine.Continue{})
 	}

@@ -38,6 +38,8 @@ type Result struct {
 type Usage struct {
 	InputTokens  int64 `json:"input_tokens,omitempty"`
 	OutputTokens int64 `json:"output_tokens,omitempty"`
+	// Model is what they are priced by; "": they are counted only.
+	Model string `json:"model,omitempty"`
 }
 
 // Failure says how a task failed.

@@ -209,7 +209,7 @@ func (a *app) showEstimate(raw []byte) error {
 		a.note("models without a known price are counted in tokens alone: see wfd cost prices")
 	}
 	if len(e.Partly) > 0 {
-		a.note("counted in part, without child runs and further items: %s", strings.Join(e.Partly, ", "))
+		a.note("not counted: %s", strings.Join(e.Partly, "; "))
 	}
 	return t.flush()
 }

@@ -47,3 +47,14 @@ func schemaOf(t *Task) map[string]any {
 	}
 	return s.schema
 }
+
+// toolsOf names the tools of a task: those that the node names, or else the agent.
+func toolsOf(t *Task) []string {
+	if names := words(t.Def.Def.Fields["tools"]); names != nil || t.Agent == nil {
+		return names
+	}
+	return t.Agent.Tools
+}
+
+// UsesTools reports whether a task's model may have tools called, and be asked again.
+func UsesTools(t *Task) bool { return len(toolsOf(t)) > 0 }

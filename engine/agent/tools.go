@@ -177,10 +177,7 @@ type toolset struct {
 // toolsetOf returns the tools of a task: those the node names, or else the agent. A
 // name that nothing fits is an error: whoever wrote it counts on it.
 func toolsetOf(ctx context.Context, tools Tools, t *Task) (toolset, error) {
-	names := words(t.Def.Def.Fields["tools"])
-	if names == nil {
-		names = t.Agent.Tools
-	}
+	names := toolsOf(t)
 	set := toolset{by: map[string]ToolInfo{}}
 	if len(names) == 0 {
 		return set, nil

@@ -44,10 +44,14 @@ func CallsModel(n *workflow.Node) bool {
 	return false
 }
 
+// Spends reports whether an attempt of a node may use a model: of its own accord, or
+// because a worker does it that may.
+func Spends(n *workflow.Node) bool { return n.Kind == workflow.Worker || CallsModel(n) }
+
 // affords reserves what the next attempt of a visit may use. It reports whether the
 // attempt can begin.
 func (d *decider) affords(v *run.Visit) bool {
-	if n := d.node(v); !CallsModel(n) {
+	if !Spends(d.node(v)) {
 		return true
 	}
 	return d.reserve(v, event.CallID{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt + 1})
@@ -65,33 +69,39 @@ func (d *decider) reserve(v *run.Visit, id event.CallID) bool {
 		return true
 	}
 	need.CallID = id
-	v.Short = d.setAside(need, nil)
-	return v.Short == nil && d.err == nil && d.s.Hold(id) != nil
+	ok := false
+	v.Short, ok = d.setAside(need, nil)
+	return ok && d.err == nil
 }
 
 // setAside reserves what a call may use. It returns what the call waits for, if it does;
-// one that cannot wait is refused. used is what the attempt has used so far.
-func (d *decider) setAside(need *event.Need, used *event.Usage) *run.Short {
+// one that cannot wait is refused. used is what the attempt has used so far. Where
+// nobody knows what an attempt may use, nothing is reserved, and no event says so; it
+// is enough that no budget is overspent already.
+func (d *decider) setAside(need *event.Need, used *event.Usage) (short *run.Short, ok bool) {
 	own := &event.BudgetExceeded{Budget: d.s.OwnBudget(), Limits: *d.s.Limits, Spent: d.s.Taken()}
 	if !own.Limits.Allow(own.Spent.Add(need.Spend())) {
 		if len(d.s.Holds) > 0 && need.Turn == 0 {
-			return &run.Short{Budget: own.Budget, Limits: own.Limits, Taken: own.Spent, Need: need.Spend()}
+			return &run.Short{Budget: own.Budget, Limits: own.Limits, Taken: own.Spent, Need: need.Spend()}, false
 		}
 		d.overdraw(own, need, used)
-		return nil
+		return nil, false
 	}
 	g := d.meter.Grant(need)
 	switch {
 	case g.Over != nil:
 		d.overdraw(g.Over, need, used)
+		return nil, false
 	case g.Wait != nil && need.Turn == 0:
-		return g.Wait
+		return g.Wait, false
 	case g.Wait != nil:
 		d.overdraw(&event.BudgetExceeded{Budget: g.Wait.Budget, Limits: g.Wait.Limits, Spent: g.Wait.Taken}, need, used)
-	default:
+		return nil, false
+	}
+	if !need.Spend().IsZero() {
 		d.emit(&event.CostReserved{Need: *need})
 	}
-	return nil
+	return nil, true
 }
 
 // overdraw records that a call does not fit into a budget, and decides what follows.

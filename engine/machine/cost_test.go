@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/wfd-dev/wfd/engine/workflow"
@@ -84,6 +85,13 @@ func (p *purse) look(h *history) {
 				p.t.Fatalf("%v is reserved twice", k)
 			}
 			p.called[k] = &q.Need
+			if q.Node == "far" {
+				p.counts["worker"]++
+			}
+		case *event.ChatEnded:
+			if q.Outcome == event.ChatTimeout && slices.ContainsFunc(h.s.Holds, func(o run.Hold) bool { return o.Node == q.Node }) {
+				p.counts["a chat's time was over amid a turn"]++
+			}
 		case *event.CostSettled:
 			if q.Usage == nil {
 				continue
@@ -178,11 +186,25 @@ func (p *purse) usage(h *history, id event.CallID) *event.Usage {
 	return u
 }
 
+// answer draws what the attempt of a visit answers: of a chat a turn, of a plan the
+// plan, which may be none.
+func (p *purse) answer(h *history, v *run.Visit) event.Value {
+	switch n := NodeOf(h.wf, v); {
+	case n.Kind == workflow.Chat:
+		said := rapid.SampledFrom([]string{"I agree.", "I disagree.", "PROPOSE: tea", "Hm."}).Draw(p.t, "said")
+		return event.StringValue(said)
+	case n.Kind == workflow.Plan:
+		tasks := []any{map[string]any{"description": "one"}, map[string]any{"description": "two", "prerequisites": []any{int64(0)}}, map[string]any{"description": "three"}}
+		return event.MustValue(map[string]any{"tasks": tasks[:rapid.IntRange(0, 3).Draw(p.t, "tasks")]})
+	}
+	return event.Null
+}
+
 // step makes something happen.
 func (p *purse) step() {
 	h := rapid.SampledFrom(p.runs).Draw(p.t, "run")
 	draw := func(n int, what string) int { return rapid.IntRange(0, n-1).Draw(p.t, what) }
-	switch k := draw(16, "what"); {
+	switch k := draw(17, "what"); {
 	case h.s.Status == run.Paused && k < 9:
 		if o := h.s.Over; o != nil && k < 7 {
 			if o.Budget == scopeOfPurse {
@@ -210,7 +232,7 @@ func (p *purse) step() {
 		}
 		v := vs[draw(len(vs), "visit")]
 		id := event.CallID{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt}
-		r := Result{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Value: event.Null, Usage: p.usage(h, id)}
+		r := Result{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Value: p.answer(h, v), Usage: p.usage(h, id)}
 		if draw(3, "fails") == 0 {
 			r.Value, r.Failure = nil, &event.Failure{Class: event.ClassTimeout, Message: "test"}
 		}
@@ -237,6 +259,9 @@ func (p *purse) step() {
 		p.do(h, Recover{Reason: "test"})
 	case k == 14:
 		p.do(h, Pause{})
+	case k == 15: // the time of a chat is over, or of a retry has come
+		h.at += 2e9
+		p.do(h, Wake{})
 	default:
 		// A further call of an attempt.
 		if vs := h.running(); len(vs) > 0 {
@@ -261,7 +286,7 @@ func TestBudgetsHold(tt *testing.T) {
 	counts := map[string]int{}
 	rapid.Check(tt, func(t *rapid.T) {
 		p := &purse{
-			t: t, shared: event.Limits{Tokens: int64(rapid.IntRange(20, 300).Draw(t, "shared"))}, called: map[callKey]*event.Need{},
+			t: t, shared: event.Limits{Tokens: int64(rapid.IntRange(20, 600).Draw(t, "shared"))}, called: map[callKey]*event.Need{},
 			paid: map[callKey]bool{}, beyond: map[*history]event.Spend{}, seen: map[*history]int{}, counts: counts,
 		}
 		for i := range rapid.IntRange(1, 3).Draw(t, "runs") {
@@ -269,13 +294,13 @@ func TestBudgetsHold(tt *testing.T) {
 			h.s = run.New(eventlog.RunID{1, 2, 3})
 			h.s.Past = h.past
 			p.runs = append(p.runs, h)
-			budget := map[string]any{"tokens": rapid.IntRange(14, 200).Draw(t, "own"), "on_exceed": rapid.SampledFrom([]string{"pause", "fail"}).Draw(t, "on_exceed")}
+			budget := map[string]any{"tokens": rapid.IntRange(14, 400).Draw(t, "own"), "on_exceed": rapid.SampledFrom([]string{"pause", "fail"}).Draw(t, "on_exceed")}
 			if i == 1 {
 				budget["usd"] = 0.000060
 			}
 			p.do(h, Start{Metered: true, Budget: event.MustValue(budget)})
 		}
-		for range rapid.IntRange(5, 60).Draw(t, "steps") {
+		for range rapid.IntRange(5, 160).Draw(t, "steps") {
 			p.step()
 		}
 		for _, h := range p.runs {
@@ -284,6 +309,7 @@ func TestBudgetsHold(tt *testing.T) {
 	})
 	for _, what := range []string{
 		"cost.reserved", "cost.settled", "budget.exceeded", "budget.raised", "node.lost", "node.skipped", "run.restored", "result.ignored", "crash", "twice", "late",
+		"chat.turn", "chat.ended", "a chat's time was over amid a turn", "plan.made", "worker",
 	} {
 		if counts[what] < 10 && !testing.Short() {
 			tt.Errorf("only %d times %s: the trials are too tame", counts[what], what)
@@ -297,9 +323,19 @@ func spending(seed int) string {
 	join := []string{"all", "any", "{quorum: 2}"}[rng.IntN(3)]
 	src := "name: spending\nnodes:\n  begin: {parallel: {}}\n"
 	edges := "edges:\n"
-	for i := range 2 + rng.IntN(5) {
+	for i := range 2 + rng.IntN(3) {
 		src += fmt.Sprintf("  b%d: {agent: x, retry: {max: %d, backoff: 1s}}\n", i, 1+rng.IntN(3))
 		edges += fmt.Sprintf("  - {from: begin, to: b%d}\n  - {from: b%d, to: meet}\n", i, i)
+	}
+	for _, node := range [][2]string{
+		{"talk", "{chat: {participants: [x, y], rounds: 2, prompt: tea}, timeout: 2s}"},
+		{"tasks", "{plan: {goal: tea, agent: x}, retry: {max: 2, backoff: 1s}}"},
+		{"far", "{worker: {worker: w, max_tokens: 9}}"},
+	} {
+		if id := node[0]; rng.IntN(3) > 0 {
+			src += "  " + id + ": " + node[1] + "\n"
+			edges += fmt.Sprintf("  - {from: begin, to: %s}\n  - {from: %s, to: meet}\n", id, id)
+		}
 	}
 	src += "  meet: {converge: {prompt: sum, agent: y}, join: " + join + ", on_failure: " + []string{"wait", "continue", "fail_fast"}[rng.IntN(3)] + "}\n"
 	if rng.IntN(2) == 0 {
@@ -307,4 +343,45 @@ func spending(seed int) string {
 		edges += "  - {from: meet, to: each}\n"
 	}
 	return src + edges
+}
+
+// What a run is started with takes the place of what the definition says, where it says
+// something that can be a budget.
+func TestBudgetOfARun(t *testing.T) {
+	w, problems := workflow.Load("x.yaml", []byte("name: x\nbudget: {usd: 1, tokens: 5, on_exceed: fail}\nnodes: {a: {agent: x}}\n"))
+	if err := problems.Err(); err != nil {
+		t.Fatal(err)
+	}
+	for asked, want := range map[string]any{
+		`null`:                         event.Limits{Micros: 1_000_000, Tokens: 5, OnExceed: "fail"},
+		`{"usd": 0.000001}`:            event.Limits{Micros: 1, Tokens: 5, OnExceed: "fail"},
+		`{"usd": "2.50", "tokens": 0}`: event.Limits{Micros: 2_500_000, OnExceed: "fail"},
+		`{"usd": 0.0000001}`:           "budget.usd: not an amount of US dollars: \"0.0000001\" has more than six decimals",
+		`{"usd": -1}`:                  "budget.usd: not an amount",
+		`{"usd": 1e300}`:               "is more than 1000000000",
+		`{"usd": true}`:                "budget.usd: not an amount",
+		`{"tokens": -1}`:               "budget.tokens: want a whole number from 0 to 1000000000000000",
+		`{"tokens": 1000000000000001}`: "budget.tokens: want a whole number",
+		`{"tokens": 1e30}`:             "budget.tokens: want a whole number",
+		`{"tokens": 1.5}`:              "budget.tokens: want a whole number",
+		`{"on_exceed": "ignore"}`:      "budget.on_exceed: want pause or fail",
+		`{"eur": 1}`:                   `budget has no field "eur"`,
+		`[1]`:                          "want an object",
+	} {
+		x, err := event.DecodeJSON([]byte(asked))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := Limits(w, event.MustValue(x))
+		switch want := want.(type) {
+		case event.Limits:
+			if err != nil || *got != want {
+				t.Errorf("%s: %+v, %v", asked, got, err)
+			}
+		case string:
+			if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v", asked, err)
+			}
+		}
+	}
 }

@@ -15,6 +15,7 @@ const (
 	aWords               // a list of text without
 	aCount               // a whole number, at least min
 	aNumber              // a number from min to max
+	aMoney               // an amount in dollars from min to max, in millionths
 	aBool
 	aSpan   // a duration
 	aWait   // a duration or ${…}
@@ -56,8 +57,8 @@ var keyFields = []field{
 }
 
 var budgetFields = []field{
-	{name: "usd", form: aNumber, min: 0, max: 1e9, doc: "US dollars."},
-	{name: "tokens", form: aCount, min: 1, doc: "Tokens, in and out."},
+	{name: "usd", form: aMoney, min: 0, max: MaxUSD, doc: "US dollars, in at most six decimals."},
+	{name: "tokens", form: aCount, min: 1, max: MaxTokens, doc: "Tokens, in and out."},
 	{name: "on_exceed", form: aChoice, choices: []string{"pause", "fail"}, doc: "What happens to the run then."},
 }
 
@@ -128,6 +129,8 @@ var kinds = []kindSpec{
 	{kind: Worker, short: "worker", doc: "Hands a task to a remote worker.", fields: []field{
 		{name: "worker", form: aWord, required: true, doc: "The handler's name."},
 		{name: "input", form: aTree, doc: "What the handler gets."},
+		{name: "max_tokens", form: aCount, min: 1, max: MaxTokens, doc: "What an attempt may use of a model, in and out: it is reserved before the task is offered."},
+		{name: "max_usd", form: aMoney, min: 0, max: MaxUSD, doc: "What that may cost, in dollars."},
 	}},
 	{kind: Tool, short: "tool", doc: "Calls a tool.", fields: []field{
 		{name: "tool", form: aWord, required: true, doc: "The tool's name."},

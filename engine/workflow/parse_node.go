@@ -333,6 +333,9 @@ func (p *parser) kindField(n *NodeDef, f *field, v *source.Tree, path string) {
 		if i, ok := v.Value.(int64); ok {
 			n.Fields[f.name] = i
 		}
+	case aMoney:
+		p.money(v, f, path, n.ID)
+		n.Fields[f.name] = v.Value
 	case aBool:
 		n.Fields[f.name] = p.flag(v, path, n.ID, f.name)
 	case aSchema:

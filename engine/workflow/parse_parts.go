@@ -108,7 +108,7 @@ func (p *parser) budget(t *source.Tree) {
 		path := source.Join("budget", name)
 		switch name {
 		case "usd":
-			b.Micros = int64(math.Round(p.numberIn(v, find(budgetFields, name), path, "") * 1e6))
+			b.Micros = p.money(v, find(budgetFields, name), path, "")
 		case "tokens":
 			b.Tokens = p.count(v, find(budgetFields, name), path, "")
 		case "on_exceed":

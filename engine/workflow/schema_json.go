@@ -101,7 +101,7 @@ func (f *field) schema() object {
 		if f.max != 0 {
 			o["maximum"] = f.max
 		}
-	case aNumber:
+	case aNumber, aMoney:
 		o["type"], o["minimum"], o["maximum"] = "number", f.min, f.max
 	case aBool:
 		o["type"] = "boolean"

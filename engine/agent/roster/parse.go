@@ -2,7 +2,6 @@ package roster
 
 import (
 	"fmt"
-	"math"
 	"net/url"
 	"path/filepath"
 	"regexp"
@@ -20,12 +19,10 @@ const (
 	// MaxFile is how long an agent's file may be, in bytes.
 	MaxFile = 256 << 10
 
-	maxName    = 128
-	maxTools   = 128
-	maxTokens  = 1 << 20
-	maxAtOnce  = 10_000
-	maxUSD     = 1e9
-	microsAUSD = 1_000_000
+	maxName   = 128
+	maxTools  = 128
+	maxTokens = 1 << 20
+	maxAtOnce = 10_000
 )
 
 var (
@@ -337,11 +334,14 @@ func (p *parser) budget(v *source.Tree) *Budget {
 		x := v.Items[i]
 		switch key.Value {
 		case "usd":
-			if usd, ok := p.number(key, x, 0, maxUSD); ok {
-				b.MicroUSD = int64(math.Round(usd * microsAUSD))
+			if _, ok := p.number(key, x, 0, workflow.MaxUSD); ok {
+				var err error
+				if b.MicroUSD, err = workflow.Micros(x.Value); err != nil {
+					p.add(workflow.CodeRange, x, fmt.Sprintf("usd is %v: %v", x.Value, err), "")
+				}
 			}
 		case "tokens":
-			b.Tokens = p.count(key, x, 1, math.MaxInt64)
+			b.Tokens = p.count(key, x, 1, workflow.MaxTokens)
 		default:
 			p.add(workflow.CodeUnknownField, key, fmt.Sprintf("budget has no field %s", strconv.Quote(key.Value.(string))), "there is usd, tokens")
 		}

@@ -57,6 +57,28 @@ func TestParseForeign(t *testing.T) {
 	}
 }
 
+// A budget is what was written, or there is none.
+func TestParseBudgets(t *testing.T) {
+	for written, want := range map[string]string{
+		"{usd: 0.0000015}":               "usd is 1.5e-06: an amount in dollars has at most six decimals",
+		"{usd: .nan}":                    "infinity and NaN are no values",
+		"{usd: -0.1}":                    "usd is -0.1, and should be from 0 to 1e+09",
+		"{usd: 1e10}":                    "usd is 10000000000, and should be from 0 to 1e+09",
+		"{tokens: 2000000000000000}":     "tokens is 2000000000000000, and should be from 1 to 1000000000000000",
+		"{tokens: -1}":                   "tokens is -1, and should be from 1 to 1000000000000000",
+		"{tokens: 99999999999999999999}": "does not fit 64 bits",
+	} {
+		_, problems := Parse("x.md", []byte("---\nrole: coder\nbudget: "+written+"\n---\nx\n"))
+		if err := problems.Err(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", written, err)
+		}
+	}
+	a, problems := Parse("x.md", []byte("---\nrole: coder\nbudget: {usd: 0.000001, tokens: 1}\n---\nx\n"))
+	if problems.Err() != nil || *a.Budget != (Budget{MicroUSD: 1, Tokens: 1}) {
+		t.Errorf("%+v %v", a, problems)
+	}
+}
+
 // Everything that is wrong with a file is said at once, each with its place.
 func TestParseProblems(t *testing.T) {
 	const src = `---

@@ -91,13 +91,15 @@ type FailBody struct {
 type UsageBody struct {
 	InputTokens  int64 `json:"input_tokens,omitempty" minimum:"0" maximum:"1000000000000"`
 	OutputTokens int64 `json:"output_tokens,omitempty" minimum:"0" maximum:"1000000000000"`
+	// Model is what the tokens are priced by.
+	Model string `json:"model,omitempty" maxLength:"128" doc:"that was asked: its price is charged; absent: the tokens are counted only"`
 }
 
 func (u *UsageBody) usage() *event.Usage {
 	if u == nil {
 		return nil
 	}
-	return &event.Usage{InputTokens: u.InputTokens, OutputTokens: u.OutputTokens}
+	return &event.Usage{InputTokens: u.InputTokens, OutputTokens: u.OutputTokens, Model: u.Model}
 }
 
 // ReleaseBody gives a task back.
