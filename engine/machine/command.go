@@ -337,7 +337,7 @@ func (Wake) decide(d *decider) error {
 func (d *decider) fire() {
 	var due []run.Timer
 	for _, t := range d.s.Timers {
-		if t.At <= d.at {
+		if t.At <= d.at && ticks(d.s, t) {
 			due = append(due, t)
 		}
 	}
@@ -345,6 +345,14 @@ func (d *decider) fire() {
 	for _, t := range due {
 		d.emit(&event.TimerFired{Node: t.Node, Visit: t.Visit, For: t.For})
 	}
+}
+
+// ticks reports whether a timer is of the run, or of a visit under way. Those of visits
+// that were given up because the run ended are kept for when it is retried; in a history
+// that was cut there the run has not ended.
+func ticks(s *run.State, t run.Timer) bool {
+	v := s.Live[t.Node]
+	return t.Node == "" || v != nil && v.Visit == t.Visit
 }
 
 // ChildEnded reports the end of a child run.

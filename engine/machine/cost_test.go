@@ -204,15 +204,15 @@ func (p *purse) answer(h *history, v *run.Visit) event.Value {
 func (p *purse) step() {
 	h := rapid.SampledFrom(p.runs).Draw(p.t, "run")
 	draw := func(n int, what string) int { return rapid.IntRange(0, n-1).Draw(p.t, what) }
-	switch k := draw(17, "what"); {
+	switch k := draw(20, "what"); {
 	case h.s.Status == run.Paused && k < 9:
 		if o := h.s.Over; o != nil && k < 7 {
 			if o.Budget == scopeOfPurse {
-				p.shared.Tokens = max(p.shared.Tokens, p.taken().Tokens) + int64(draw(40, "more"))
+				p.shared.Tokens = max(p.shared.Tokens, p.taken().Tokens) + int64(15+draw(100, "more"))
 				p.do(h, Raise{Budget: scopeOfPurse, Tokens: &p.shared.Tokens})
 				return
 			}
-			more := h.s.Taken().Tokens + int64(draw(60, "more"))
+			more := h.s.Taken().Tokens + int64(15+draw(100, "more"))
 			micros := event.Micros(more)
 			p.do(h, Raise{Tokens: &more, Micros: &micros})
 			return
@@ -220,7 +220,7 @@ func (p *purse) step() {
 		p.do(h, Resume{})
 	case h.s.Status == run.Failed && k < 9:
 		if k < 4 {
-			more := h.s.Taken().Tokens + int64(draw(60, "more"))
+			more := h.s.Taken().Tokens + int64(15+draw(100, "more"))
 			p.do(h, Raise{Tokens: &more})
 		}
 		p.do(h, Retry{})
@@ -259,7 +259,7 @@ func (p *purse) step() {
 		p.do(h, Recover{Reason: "test"})
 	case k == 14:
 		p.do(h, Pause{})
-	case k == 15: // the time of a chat is over, or of a retry has come
+	case k >= 15 && k < 19: // the time of a chat is over, or of a retry has come
 		h.at += 2e9
 		p.do(h, Wake{})
 	default:

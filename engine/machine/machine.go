@@ -219,7 +219,9 @@ func Due(s *run.State) (at event.Time, ok bool) {
 		}
 	}
 	for _, t := range s.Timers {
-		see(t.At)
+		if ticks(s, t) {
+			see(t.At)
+		}
 	}
 	if !places(s) {
 		return at, ok // an attempt that is due is started by the end of another
