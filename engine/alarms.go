@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/projection/event"
 )
 
@@ -15,31 +14,37 @@ import (
 // views, from where they are fetched in time.
 const horizon = time.Hour
 
-// alarms wakes runs when something of theirs is due. It holds one moment per run.
-type alarms struct {
+// alarms wakes runs, or triggers, when something of theirs is due. It holds one moment
+// for each.
+type alarms[K comparable] struct {
 	now  func() time.Time
-	wake func(id eventlog.RunID, awake func()) // calls awake once the run has looked
+	wake func(id K, awake func()) // calls awake once it has looked
+	// reach is how far ahead moments are held; 0: all are.
+	reach time.Duration
+	// look is how long it waits at most until it looks at the clock, which may have
+	// been set.
+	look time.Duration
 
 	mu    sync.Mutex
-	at    map[eventlog.RunID]event.Time
-	heap  alarmHeap     // may hold moments that at no longer names: passed over
+	at    map[K]event.Time
+	heap  alarmHeap[K]  // may hold moments that at no longer names: passed over
 	nudge chan struct{} // has an element when the soonest may have changed
 }
 
-func newAlarms(now func() time.Time, wake func(eventlog.RunID, func())) *alarms {
-	return &alarms{now: now, wake: wake, at: map[eventlog.RunID]event.Time{}, nudge: make(chan struct{}, 1)}
+func newAlarms[K comparable](now func() time.Time, wake func(K, func())) *alarms[K] {
+	return &alarms[K]{now: now, wake: wake, look: horizon, at: map[K]event.Time{}, nudge: make(chan struct{}, 1)}
 }
 
-// arm sets the run's moment, replacing an earlier one; without ok it has none.
-func (a *alarms) arm(id eventlog.RunID, at event.Time, ok bool) {
+// arm sets the moment of one, replacing an earlier one; without ok it has none.
+func (a *alarms[K]) arm(id K, at event.Time, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.set(id, at, ok)
 }
 
 // set is arm with mu held.
-func (a *alarms) set(id eventlog.RunID, at event.Time, ok bool) {
-	if !ok || at > event.At(a.now().Add(horizon)) {
+func (a *alarms[K]) set(id K, at event.Time, ok bool) {
+	if !ok || a.reach > 0 && at > event.At(a.now().Add(a.reach)) {
 		delete(a.at, id)
 		a.compact()
 		return
@@ -48,8 +53,8 @@ func (a *alarms) set(id eventlog.RunID, at event.Time, ok bool) {
 		return
 	}
 	a.at[id] = at
-	heap.Push(&a.heap, alarm{at, id})
-	if a.heap[0].run == id {
+	heap.Push(&a.heap, alarm[K]{at, id})
+	if a.heap[0].id == id {
 		select {
 		case a.nudge <- struct{}{}:
 		default:
@@ -57,8 +62,8 @@ func (a *alarms) set(id eventlog.RunID, at event.Time, ok bool) {
 	}
 }
 
-// armFirst sets the run's moment unless it has an earlier one.
-func (a *alarms) armFirst(id eventlog.RunID, at event.Time) {
+// armFirst sets the moment of one unless it has an earlier one.
+func (a *alarms[K]) armFirst(id K, at event.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if old, armed := a.at[id]; !armed || at < old {
@@ -68,37 +73,37 @@ func (a *alarms) armFirst(id eventlog.RunID, at event.Time) {
 
 // compact drops the moments that no longer count, once they are the most. Called
 // with mu held.
-func (a *alarms) compact() {
+func (a *alarms[K]) compact() {
 	if len(a.heap) < 2*len(a.at)+1024 {
 		return
 	}
-	a.heap = slices.DeleteFunc(a.heap, func(m alarm) bool { return a.at[m.run] != m.at })
+	a.heap = slices.DeleteFunc(a.heap, func(m alarm[K]) bool { return a.at[m.id] != m.at })
 	heap.Init(&a.heap)
 }
 
-// due takes the runs that are due, and returns how long until the next one.
-func (a *alarms) due() (ids []eventlog.RunID, next time.Duration) {
+// due takes those that are due, and returns how long until the next one.
+func (a *alarms[K]) due() (ids []K, next time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := event.At(a.now())
 	for len(a.heap) > 0 {
 		first := a.heap[0]
-		if a.at[first.run] != first.at {
+		if a.at[first.id] != first.at {
 			heap.Pop(&a.heap)
 			continue
 		}
 		if first.at > now {
-			return ids, time.Duration(first.at - now)
+			return ids, min(time.Duration(first.at-now), a.look)
 		}
 		heap.Pop(&a.heap)
-		delete(a.at, first.run)
-		ids = append(ids, first.run)
+		delete(a.at, first.id)
+		ids = append(ids, first.id)
 	}
-	return ids, horizon
+	return ids, a.look
 }
 
-// run wakes runs until ctx ends, at most maxWaking at a time.
-func (a *alarms) run(ctx context.Context) {
+// run wakes them until ctx ends, at most maxWaking at a time.
+func (a *alarms[K]) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	places := make(chan struct{}, maxWaking)
@@ -126,18 +131,18 @@ func (a *alarms) run(ctx context.Context) {
 // are due together.
 const maxWaking = 64
 
-type alarm struct {
-	at  event.Time
-	run eventlog.RunID
+type alarm[K comparable] struct {
+	at event.Time
+	id K
 }
 
-type alarmHeap []alarm
+type alarmHeap[K comparable] []alarm[K]
 
-func (h alarmHeap) Len() int           { return len(h) }
-func (h alarmHeap) Less(i, j int) bool { return h[i].at < h[j].at }
-func (h alarmHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *alarmHeap) Push(x any)        { *h = append(*h, x.(alarm)) }
-func (h *alarmHeap) Pop() any {
+func (h alarmHeap[K]) Len() int           { return len(h) }
+func (h alarmHeap[K]) Less(i, j int) bool { return h[i].at < h[j].at }
+func (h alarmHeap[K]) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *alarmHeap[K]) Push(x any)        { *h = append(*h, x.(alarm[K])) }
+func (h *alarmHeap[K]) Pop() any {
 	old := *h
 	x := old[len(old)-1]
 	*h = old[:len(old)-1]

@@ -92,7 +92,7 @@ type Engine struct {
 
 	defs      *definitions
 	runs      *runs
-	clock     *alarms
+	clock     *alarms[eventlog.RunID]
 	sched     *scheduler
 	ledger    *ledger
 	crew      *crew
@@ -159,6 +159,7 @@ func New(log eventlog.Log, views *projection.Views, opt Options) *Engine {
 	e.crew = newCrew()
 	e.runs = newRuns(e)
 	e.clock = newAlarms(opt.Now, e.wake)
+	e.clock.reach = horizon
 	e.sched = newScheduler(e)
 	e.ledger = newLedger(e)
 	if opt.Agents != nil {

@@ -21,11 +21,11 @@
 //
 // # The views
 //
-// There are four: runs (a [Row] per run, with indexes by status, workflow,
+// There are five: runs (a [Row] per run, with indexes by status, workflow,
 // both, label and parent), what is open (a [Timer] or [Input] each, with one
 // index by time and one for the inbox), cost (what was spent by day, what is set
-// aside, limits) and definitions (names, versions and
-// hashes; the text stays in the log). A further view is a type in a file of its
+// aside, limits), definitions (names, versions and
+// hashes; the text stays in the log) and triggers (a [Trigger] each). A further view is a type in a file of its
 // own and a line in the list views. All share one cursor and one transaction. A
 // view whose rows would come out differently raises its version, and everything
 // is built anew.

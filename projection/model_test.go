@@ -219,6 +219,50 @@ func (w *world) check(v *Views) {
 	}
 	w.checkOpen(v)
 	w.checkDefinitions(v)
+	w.checkTriggers(v)
+}
+
+// checkTriggers compares the rows of triggers with a fold of their stream from its
+// beginning.
+func (w *world) checkTriggers(v *Views) {
+	w.t.Helper()
+	byName := map[string]*Trigger{}
+	events, err := w.log.ReadRun(event.Triggers, 0, 1<<20)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, e := range events {
+		p, err := event.Decode(e.Kind, e.Payload)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		name, err := event.TriggerOf(p)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if byName[name], err = FoldTrigger(byName[name], p, e.Seq, event.Time(e.Time), e.Actor); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	list, err := v.Triggers(context.Background(), "")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	found := map[string]*Trigger{}
+	for _, t := range list {
+		found[t.Name] = t
+		one, err := v.Trigger(context.Background(), t.Name)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.same("trigger", one, t)
+	}
+	for name, t := range byName {
+		if t == nil {
+			delete(byName, name)
+		}
+	}
+	w.same("triggers", found, byName)
 }
 
 func (w *world) filters() []Filter {

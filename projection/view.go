@@ -30,7 +30,7 @@ type fold interface {
 }
 
 // views is every view there is. The order is on disk only in the signature.
-var views = []view{runsView{}, openView{}, definitionsView{}, costView{}}
+var views = []view{runsView{}, openView{}, definitionsView{}, costView{}, triggersView{}}
 
 // signature says how the rows were made. A file with another one is not read.
 func signature() string {

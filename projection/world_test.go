@@ -88,7 +88,7 @@ func (w *world) steps(n int) {
 			w.register()
 		case w.chance(60):
 			w.fork(w.runs[w.rng.IntN(len(w.runs))])
-		case w.chance(60):
+		case w.chance(30):
 			w.keep()
 		default:
 			w.act(w.runs[w.rng.IntN(len(w.runs))])
@@ -166,12 +166,49 @@ func (w *world) keep() {
 		{event.Access, &event.TokenCreated{ID: "a", Name: "ci", Scopes: []string{"read"}}},
 		{event.Access, &event.TokenRevoked{ID: "a", Name: "ci"}},
 	}
+	for range 10 { // far more often than the others, and each of any of a few triggers
+		facts = append(facts, struct {
+			stream eventlog.RunID
+			p      event.Payload
+		}{event.Triggers, w.trigger()})
+	}
 	f := facts[w.rng.IntN(len(facts))]
 	at, err := w.log.Version(f.stream)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.write(f.stream, at, f.p)
+}
+
+// trigger returns something that becomes of a trigger.
+func (w *world) trigger() event.Payload {
+	name := w.pick("daily", "deploys", "Ünruhe")
+	due := event.Time(w.clock + int64(w.rng.IntN(3)))
+	switch w.rng.IntN(8) {
+	case 0:
+		return &event.TriggerSet{Name: name, Type: event.TriggerSchedule, Schedule: &event.Schedule{
+			Cron: w.pick("@daily", "@hourly"), Zone: "UTC", Workflow: "nightly", Input: event.MustValue(map[string]any{"n": w.rng.IntN(9)}),
+		}}
+	case 1:
+		return &event.TriggerSet{Name: name, Type: event.TriggerOutgoing, Outgoing: &event.Outgoing{URL: "https://example.org", Secret: "S", Kinds: []string{"run."}}}
+	case 2:
+		return &event.TriggerPaused{Name: name, Reason: "later"}
+	case 3:
+		return &event.TriggerResumed{Name: name, Skip: w.chance(2)}
+	case 4:
+		if w.chance(3) {
+			return &event.TriggerDeleted{Name: name}
+		}
+		return &event.TriggerDelivered{Name: name, Outcome: w.pick(event.DeliveredSent, event.DeliveredDead), Upto: w.log.Head(), Count: 1, Attempts: 2, Since: due, Reason: "500"}
+	}
+	p := &event.TriggerFired{Name: name, Due: due, Outcome: w.pick(event.FiredStarted, event.FiredQueued, event.FiredSkipped, event.FiredFailed, event.FiredSignalled)}
+	switch p.Outcome {
+	case event.FiredStarted, event.FiredSignalled:
+		p.Run = eventlog.RunID{1, byte(w.rng.IntN(3))}
+	case event.FiredSkipped:
+		p.Until, p.Count = due+5, 3
+	}
+	return p
 }
 
 // append stores events that the fold of the run accepts, and none otherwise.

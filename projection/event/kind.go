@@ -66,6 +66,13 @@ const (
 
 	KindPlanMade eventlog.Kind = 150
 
+	KindTriggerSet       eventlog.Kind = 170
+	KindTriggerPaused    eventlog.Kind = 171
+	KindTriggerResumed   eventlog.Kind = 172
+	KindTriggerDeleted   eventlog.Kind = 173
+	KindTriggerFired     eventlog.Kind = 174
+	KindTriggerDelivered eventlog.Kind = 175
+
 	KindTokenCreated eventlog.Kind = 180
 	KindTokenRevoked eventlog.Kind = 181
 )
@@ -117,6 +124,12 @@ var kinds = map[eventlog.Kind]kindInfo{
 	KindKeyRotated:           {"key.rotated", func() Payload { return new(KeyRotated) }},
 	KindChatTurn:             {"chat.turn", func() Payload { return new(ChatTurn) }},
 	KindChatEnded:            {"chat.ended", func() Payload { return new(ChatEnded) }},
+	KindTriggerSet:           {"trigger.set", func() Payload { return new(TriggerSet) }},
+	KindTriggerPaused:        {"trigger.paused", func() Payload { return new(TriggerPaused) }},
+	KindTriggerResumed:       {"trigger.resumed", func() Payload { return new(TriggerResumed) }},
+	KindTriggerDeleted:       {"trigger.deleted", func() Payload { return new(TriggerDeleted) }},
+	KindTriggerFired:         {"trigger.fired", func() Payload { return new(TriggerFired) }},
+	KindTriggerDelivered:     {"trigger.delivered", func() Payload { return new(TriggerDelivered) }},
 	KindTokenCreated:         {"token.created", func() Payload { return new(TokenCreated) }},
 	KindTokenRevoked:         {"token.revoked", func() Payload { return new(TokenRevoked) }},
 	KindPlanMade:             {"plan.made", func() Payload { return new(PlanMade) }},
