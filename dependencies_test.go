@@ -36,6 +36,7 @@ var homes = map[string][]string{
 	"github.com/danielgtaylor/huma":   {"cmd/wfd/internal/api"},
 	"github.com/spf13/cobra":          {"cmd/wfd"},
 	"code.dny.dev/ssrf":               {"engine/agent"},
+	"github.com/robfig/cron":          {"engine/trigger"},
 	"github.com/coreos/go-oidc":       {"cmd/wfd/internal/oidc"},
 	"github.com/go-jose":              {"cmd/wfd/internal/oidc"},
 	"github.com/prometheus":           {"cmd/wfd/internal/metrics"},

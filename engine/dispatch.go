@@ -60,6 +60,7 @@ func (e *Engine) dispatch(l *loaded, events []machine.Event, fresh bool, m *mete
 			if s.Parent != nil {
 				e.tend(*s.Parent, s.Run)
 			}
+			e.triggers.ended(s.Run)
 		}
 	}
 	if fresh {

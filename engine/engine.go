@@ -62,6 +62,9 @@ type Options struct {
 	// NoWorkers says that no worker can reach this engine: its tasks for workers wait for
 	// another one.
 	NoWorkers bool
+	// NoTriggers says that this engine is not there to stay: schedules and hooks can be
+	// changed, and none of them does anything.
+	NoTriggers bool
 	// Leases are those of workers, from before too; by default a book in memory.
 	Leases *lease.Book
 	// Now is the clock.
@@ -104,6 +107,7 @@ type Engine struct {
 	compact   *compactor
 	custody   sync.Mutex // held while Record appends
 	access    accesses
+	triggers  *triggers
 	looksBack sync.Mutex    // one reads far back in a run at a time
 	importing sync.Mutex    // held by an import
 	failed    chan struct{} // closed when the engine has stopped by itself
@@ -168,6 +172,7 @@ func New(log eventlog.Log, views *projection.Views, opt Options) *Engine {
 	e.snapshots = snapshots{opt.Snapshots}
 	e.erasures = newErasures(e)
 	e.compact = newCompactor(e)
+	e.triggers = newTriggers(e)
 	return e
 }
 
@@ -205,6 +210,9 @@ func (e *Engine) Start(ctx context.Context) error {
 		return fmt.Errorf("taking up the runs of the former process: %w", err)
 	}
 	e.spawn(func() { e.clock.run(ctx) })
+	if err := e.triggers.start(ctx); err != nil {
+		return fmt.Errorf("triggers: %w", err)
+	}
 	if e.opt.Agents != nil {
 		e.spawn(func() { e.keepAgents(ctx) })
 	}

@@ -7,24 +7,39 @@ import (
 	"github.com/wfd-dev/wfd/projection/event"
 )
 
+// fact is an event for a system stream.
+type fact struct {
+	payload event.Payload
+	actor   string
+}
+
 // appendFact appends an event to a system stream, and returns its seq. The caller
 // is the only one who appends to that stream at the time.
 func appendFact(ctx context.Context, log eventlog.Log, stream eventlog.RunID, p event.Payload, actor string, at event.Time) (eventlog.Seq, error) {
+	seq, _, err := appendFacts(ctx, log, stream, at, []fact{{p, actor}})
+	return seq, err
+}
+
+// appendFacts is appendFact for several as one append. It returns the seq of the first
+// and the time that they have.
+func appendFacts(ctx context.Context, log eventlog.Log, stream eventlog.RunID, at event.Time, facts []fact) (eventlog.Seq, event.Time, error) {
 	version, err := log.Version(stream)
 	if err != nil {
-		return 0, err
+		return 0, at, err
 	}
 	if version > 0 {
 		last, err := log.ReadRun(stream, version-1, 1)
 		if err != nil {
-			return 0, err
+			return 0, at, err
 		}
 		if len(last) > 0 {
 			at = max(at, event.Time(last[0].Time)) // the clock may have been set back
 		}
 	}
-	return log.Append(context.WithoutCancel(ctx), eventlog.Append{
-		ID: appendID(), Run: stream, Expect: version,
-		Records: []eventlog.Record{{Time: int64(at), Kind: p.Kind(), Actor: actor, Payload: event.Encode(p)}},
-	})
+	a := eventlog.Append{ID: appendID(), Run: stream, Expect: version}
+	for _, f := range facts {
+		a.Records = append(a.Records, eventlog.Record{Time: int64(at), Kind: f.payload.Kind(), Actor: f.actor, Payload: event.Encode(f.payload)})
+	}
+	seq, err := log.Append(context.WithoutCancel(ctx), a)
+	return seq, at, err
 }

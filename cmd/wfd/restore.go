@@ -24,8 +24,8 @@ type restored struct {
 	Time   time.Time    `json:"time"`             // the latest of any event up to there
 	Head   eventlog.Seq `json:"head"`             // its last event in the copy
 	Signed uint64       `json:"signed"`           // events that it had signed for
-	Paused int          `json:"paused"`           // live runs that are paused
 	Same   bool         `json:"same_log"`
+	host.Paused
 }
 
 // restoring are the flags of wfd restore.
@@ -46,8 +46,8 @@ verified, and must be as it was signed for (--unproven: need not). The directory
 step, or not at all.
 
 Runs that were live there would go on from that point, and do again what they did
-after it. So they are paused: look at them, and wfd resume them one by one. --live
-leaves them as they are: they go on with the next start of a daemon.
+after it. So they are paused: look at them, and wfd resume them one by one. So are
+schedules and hooks: those of the other log may still be at work. --live leaves them as they are: they go on with the next start of a daemon.
 
 The restored log is a log of its own: with a new name and key, and knowing what it
 comes from. wfd audit verify holds it against all that was signed before. Events
@@ -141,8 +141,13 @@ func showRestored(t *text, r *restored, live bool) {
 	switch {
 	case live:
 		t.printf("live runs go on with the next start: what they did after that point is done again\n")
-	case r.Paused > 0:
-		t.printf("%d live runs are paused: wfd ls --status paused; wfd resume lets one go on\n", r.Paused)
+	default:
+		if r.Runs > 0 {
+			t.printf("%d live runs are paused: wfd ls --status paused; wfd resume lets one go on\n", r.Runs)
+		}
+		if r.Triggers > 0 {
+			t.printf("%s paused: wfd schedule ls, wfd hook ls; resume those that this log is to see to\n", many(r.Triggers, "schedule or hook"))
+		}
 	}
 	if r.Origin != "" && !r.Same {
 		t.printf("it is a log of its own now, with a new key; tell those who verify %s\n", r.Origin)

@@ -90,7 +90,7 @@ func (a *app) daemon(ctx context.Context, change func(*host.Options), ready func
 	if err != nil {
 		return err
 	}
-	o.Workers, o.Metrics = true, true
+	o.Workers, o.Triggers, o.Metrics = true, true, true
 	if change != nil {
 		change(&o)
 	}

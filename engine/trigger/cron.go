@@ -1,7 +1,6 @@
 package trigger
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -9,9 +8,6 @@ import (
 
 	"github.com/robfig/cron/v3"
 )
-
-// ErrInvalid marks a trigger that cannot be.
-var ErrInvalid = errors.New("invalid")
 
 // Cron says at which times something is due.
 type Cron struct {
@@ -35,11 +31,11 @@ var parser = cron.NewParser(cron.SecondOptional | cron.Minute | cron.Hour | cron
 // counts.
 func Parse(expr, zone string, since time.Time) (*Cron, error) {
 	wrong := func(format string, args ...any) error {
-		return fmt.Errorf("%w: cron %q: %s", ErrInvalid, clip(expr), fmt.Sprintf(format, args...))
+		return fmt.Errorf("cron %q: %s", clip(expr), fmt.Sprintf(format, args...))
 	}
 	loc, err := time.LoadLocation(zone)
 	if err != nil || zone == "" || zone == "Local" {
-		return nil, fmt.Errorf("%w: time zone %q is not known; want a name as Europe/Berlin, or UTC", ErrInvalid, clip(zone))
+		return nil, fmt.Errorf("time zone %q is not known; want a name as Europe/Berlin, or UTC", clip(zone))
 	}
 	expr = strings.TrimSpace(expr)
 	switch {
@@ -175,3 +171,6 @@ func clip(s string) string {
 	}
 	return s
 }
+
+// Local returns t as the clock on the wall of the schedule's zone shows it.
+func (c *Cron) Local(t time.Time) time.Time { return t.In(c.zone) }

@@ -1,7 +1,6 @@
 package trigger
 
 import (
-	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -140,12 +139,12 @@ func TestWrongCrons(t *testing.T) {
 		"TZ=UTC * * * * *": "setting of its own", "@every 0s": "whole seconds", "@every 1500ms": "whole seconds", "@fortnightly": "@fortnightly",
 		"@reboot": "@reboot", strings.Repeat("1,", 200) + "1 * * * *": "bytes", "*/0 * * * *": "0", "a b c d e": "a",
 	} {
-		if _, err := Parse(expr, "UTC", time.Unix(0, 0)); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), want) {
+		if _, err := Parse(expr, "UTC", time.Unix(0, 0)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", expr, err, want)
 		}
 	}
 	for _, zone := range []string{"", "Local", "Mars/Olympus", "../etc/passwd"} {
-		if _, err := Parse("@daily", zone, time.Unix(0, 0)); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "time zone") {
+		if _, err := Parse("@daily", zone, time.Unix(0, 0)); err == nil || !strings.Contains(err.Error(), "time zone") {
 			t.Errorf("zone %q: %v", zone, err)
 		}
 	}

@@ -39,6 +39,10 @@ func (s *Scope) has(name string) bool {
 // may be called so.
 var Variables = []string{"input", "state", "result", "nodes", "run", "item", "env", "secrets"}
 
+// TriggerVariables are variables of what starts runs, and of nothing in a definition: a
+// key of the state may be called so.
+var TriggerVariables = []string{"schedule", "webhook"}
+
 // reserved are the words CEL keeps for itself; types are names that stand for a
 // type after it.
 var (

@@ -109,6 +109,7 @@ func New(o Options) *API {
 	a.tasks(h)
 	a.capsules(h)
 	a.dev(h)
+	a.schedules(h)
 	a.mux.HandleFunc("POST /v1/session", a.session)
 	a.open["POST /v1/session"] = true
 	a.tokens(h)

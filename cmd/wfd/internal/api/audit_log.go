@@ -43,6 +43,10 @@ var commandKinds = map[eventlog.Kind]bool{
 	event.KindPayloadErased:        true,
 	event.KindLogRestored:          true,
 	event.KindKeyRotated:           true,
+	event.KindTriggerSet:           true,
+	event.KindTriggerPaused:        true,
+	event.KindTriggerResumed:       true,
+	event.KindTriggerDeleted:       true,
 	event.KindTokenCreated:         true,
 	event.KindTokenRevoked:         true,
 }

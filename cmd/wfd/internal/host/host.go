@@ -66,6 +66,7 @@ type Options struct {
 	Retention       engine.Retention
 	KeepCheckpoints int
 	Workers         bool // tasks are handed out to workers
+	Triggers        bool // schedules and hooks do what they are for
 }
 
 // Host is an engine on a data directory, with its API.
@@ -121,7 +122,7 @@ func (h *Host) on(log *eventlog.DB, views *projection.Views, o Options) {
 	opt := engine.Options{
 		Snapshots: h.snapshots, Retention: o.Retention, KeepCheckpoints: o.KeepCheckpoints,
 		Logger: o.Logger, Runners: runners(o, tools), Queues: o.Queues, Env: engine.EnvAllowed(o.AllowEnv), Secrets: o.Secrets, Agents: o.Agents,
-		Prices: o.Prices, Leases: h.leases, NoWorkers: h.leases == nil,
+		Prices: o.Prices, Leases: h.leases, NoWorkers: h.leases == nil, NoTriggers: !o.Triggers,
 		Breakpoints: o.Breakpoints,
 	}
 	var counted api.Metrics

@@ -96,20 +96,22 @@ func (m *Metrics) Handler() http.Handler {
 }
 
 var (
-	eventsDesc  = prometheus.NewDesc("wfd_events_total", "Events of runs that were appended, by kind.", []string{"kind"}, nil)
-	headDesc    = prometheus.NewDesc("wfd_log_head", "The seq of the last event that is on disk.", nil, nil)
-	behindDesc  = prometheus.NewDesc("wfd_views_behind_events", "Events of the log that the views have not seen.", nil, nil)
-	runsDesc    = prometheus.NewDesc("wfd_runs", "Runs that are stored, by status.", []string{"status"}, nil)
-	failedDesc  = prometheus.NewDesc("wfd_failed", "1 once the log has stopped and only a fresh start decides.", nil, nil)
-	limitDesc   = prometheus.NewDesc("wfd_queue_limit", "Attempts that a queue does at once.", []string{"queue"}, nil)
-	runningDesc = prometheus.NewDesc("wfd_queue_running", "Attempts under way, here and by workers.", []string{"queue"}, nil)
-	readyDesc   = prometheus.NewDesc("wfd_queue_ready", "Attempts that wait for a place.", []string{"queue"}, nil)
-	offeredDesc = prometheus.NewDesc("wfd_queue_offered", "Attempts that wait for a worker.", []string{"queue"}, nil)
+	eventsDesc   = prometheus.NewDesc("wfd_events_total", "Events of runs that were appended, by kind.", []string{"kind"}, nil)
+	headDesc     = prometheus.NewDesc("wfd_log_head", "The seq of the last event that is on disk.", nil, nil)
+	behindDesc   = prometheus.NewDesc("wfd_views_behind_events", "Events of the log that the views have not seen.", nil, nil)
+	runsDesc     = prometheus.NewDesc("wfd_runs", "Runs that are stored, by status.", []string{"status"}, nil)
+	failedDesc   = prometheus.NewDesc("wfd_failed", "1 once the log has stopped and only a fresh start decides.", nil, nil)
+	limitDesc    = prometheus.NewDesc("wfd_queue_limit", "Attempts that a queue does at once.", []string{"queue"}, nil)
+	runningDesc  = prometheus.NewDesc("wfd_queue_running", "Attempts under way, here and by workers.", []string{"queue"}, nil)
+	readyDesc    = prometheus.NewDesc("wfd_queue_ready", "Attempts that wait for a place.", []string{"queue"}, nil)
+	triggersDesc = prometheus.NewDesc("wfd_triggers", "Schedules and hooks, by type (schedule, in, out) and state (active, paused, dead).", []string{"type", "state"}, nil)
+	firesDesc    = prometheus.NewDesc("wfd_trigger_fires_total", "What became of times at which schedules were due, and of webhooks, since the start.", []string{"type", "outcome"}, nil)
+	offeredDesc  = prometheus.NewDesc("wfd_queue_offered", "Attempts that wait for a worker.", []string{"queue"}, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{eventsDesc, headDesc, behindDesc, runsDesc, failedDesc, limitDesc, runningDesc, readyDesc, offeredDesc} {
+	for _, d := range []*prometheus.Desc{eventsDesc, headDesc, behindDesc, runsDesc, failedDesc, limitDesc, runningDesc, readyDesc, offeredDesc, triggersDesc, firesDesc} {
 		ch <- d
 	}
 }
@@ -142,6 +144,13 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 		for status, n := range totals {
 			gauge(runsDesc, float64(n), string(status))
 		}
+	}
+	there, fires := s.Engine.TriggerTotals()
+	for c, n := range there {
+		gauge(triggersDesc, float64(n), c.Type, c.Outcome)
+	}
+	for c, n := range fires {
+		ch <- prometheus.MustNewConstMetric(firesDesc, prometheus.CounterValue, float64(n), c.Type, c.Outcome)
 	}
 	other := engine.Queue{Name: "other"}
 	queues := s.Engine.Queues()

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"net/url"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wfd-dev/wfd/client"
+	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
+	"github.com/wfd-dev/wfd/projection"
+	"github.com/wfd-dev/wfd/projection/event"
+)
+
+// triggerRequest makes a request of schedules or hooks and prints its answer.
+func (a *app) triggerRequest(ctx context.Context, n need, r client.Request, list bool, show func(t *text, raw []byte)) (err error) {
+	s, err := a.connect(ctx, n)
+	if err != nil {
+		return err
+	}
+	defer closeInto(s, &err)
+	raw, _, err := s.Do(ctx, r)
+	if err != nil {
+		return err
+	}
+	if list {
+		return a.printList(raw, func(t *text) { show(t, raw) })
+	}
+	return a.print(raw, func(t *text) { show(t, raw) })
+}
+
+// triggerCommand is a command that does one thing to the trigger of a name: path has a
+// %s for it.
+func (a *app) triggerCommand(use, short, path string, body func() map[string]any, done string) *cobra.Command {
+	var reason string
+	cmd := &cobra.Command{
+		Use:   use + " NAME",
+		Short: short,
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			in := map[string]any{"reason": reason}
+			if body != nil {
+				for k, v := range body() {
+					in[k] = v
+				}
+			}
+			r := client.Request{Path: path + "/" + url.PathEscape(args[0]) + "/" + use, In: in}
+			return a.triggerRequest(cmd.Context(), reads, r, false, func(t *text, _ []byte) { t.printf("%s %s\n", args[0], done) })
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why; it stays in the audit trail")
+	return cmd
+}
+
+// answerOf reads an answer that is to be shown.
+func answerOf[T any](t *text, raw []byte) (v T) {
+	if err := json.Unmarshal(raw, &v); err != nil {
+		t.err = err
+	}
+	return v
+}
+
+// moment is a time as people read it, in their own zone.
+func moment(t event.Time) string {
+	if t == 0 {
+		return "-"
+	}
+	return t.Std().Local().Format("2006-01-02 15:04:05 MST")
+}
+
+func (t *text) pausing(p api.Pausing) {
+	if p.Paused {
+		t.printf("paused:   since %s by %s%s\n", moment(p.Since), p.Pauser, because(p.Reason))
+	}
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + line(reason, 200)
+}
+
+// fires shows what became of a trigger's last times.
+func (t *text) fires(list []projection.Fire) {
+	for _, f := range list {
+		what, subject := f.Outcome, moment(f.Due)
+		if f.Count > 1 {
+			what += " " + many(f.Count, "time")
+		}
+		if f.ID != "" {
+			subject = f.ID
+		}
+		if !f.Run.IsZero() {
+			what += " " + f.Run.String()
+		}
+		t.row(moment(f.At), subject, what, line(f.Reason, 80))
+	}
+}
+
+// momentOf reads a moment, or how long ago it was.
+func momentOf(flag, s string) (time.Time, error) {
+	at, err := sinceTime(s)
+	if err != nil {
+		return at, usagef("--%s %q: want 24h, 2026-01-31 or 2026-01-31T12:00:00Z", flag, s)
+	}
+	return at, nil
+}
