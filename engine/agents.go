@@ -25,9 +25,9 @@ const (
 	roleOfConverge = "orchestrator"
 )
 
-// choosing returns what a decision chooses agents by, and a function to be called once
-// the decision is dispatched, or dropped.
-func (e *Engine) choosing() (choose func(*workflow.Node, *run.Visit) *event.AgentChosen, done func()) {
+// choosing returns what a decision about a run of a workflow chooses agents by, and a
+// function to be called once the decision is dispatched, or dropped.
+func (e *Engine) choosing(workflowName string) (choose func(*workflow.Node, *run.Visit) *event.AgentChosen, done func()) {
 	if e.opt.Agents == nil {
 		return nil, func() {}
 	}
@@ -41,7 +41,7 @@ func (e *Engine) choosing() (choose func(*workflow.Node, *run.Visit) *event.Agen
 		switch {
 		case err != nil:
 			return nil // the attempt fails with the reason, see agent.Models
-		case e.opt.Replies != nil && role == "" && c.File == "":
+		case e.scripted(workflowName) && role == "" && c.File == "":
 			return nil // the script answers in the place of somebody whom nobody has described
 		}
 		return &event.AgentChosen{Agent: c.ID, Role: c.Role, Candidates: c.Candidates, Provider: c.Provider, Model: c.Model, Hash: c.Hash}

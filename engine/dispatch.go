@@ -2,7 +2,6 @@ package engine
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/wfd-dev/wfd/engine/agent"
@@ -86,7 +85,7 @@ func bare(s *run.State, w *workflow.Workflow, v *run.Visit) *agent.Task {
 // worker: as they were when what it may use was measured, which is when it began.
 func (e *Engine) task(l *loaded, v *run.Visit, m *meter) *job {
 	n := machine.NodeOf(l.wf, v)
-	if e.remote(n) {
+	if e.remote(l.wf, n) {
 		return e.forWorkers(l.state, l.wf, v)
 	}
 	j := &job{task: m.measured(l.state, v), priority: n.Def.Priority}
@@ -120,36 +119,16 @@ func (e *Engine) describe(t *agent.Task, s *run.State, w *workflow.Workflow, v *
 func (e *Engine) evaluate(t *agent.Task, s *run.State, w *workflow.Workflow, v *run.Visit) *agent.Answer {
 	vars, err := machine.Vars(w, s, v)
 	secrets := &withSecrets{Vars: vars, store: e.opt.Secrets}
+	var given machine.Given
 	if err == nil {
-		err = settle(t, t.Def, secrets)
+		given, err = machine.Evaluate(t.Def, secrets)
 	}
+	t.Input, t.Prompt, t.Settings = given.Input, given.Prompt, given.Settings
 	if err == nil {
 		return nil
 	}
 	f := secrets.failure(err)
 	return &f
-}
-
-func settle(t *agent.Task, n *workflow.Node, vars expr.Vars) error {
-	if in, ok := vars.Var("result"); ok {
-		t.Input = in
-	}
-	if n.Prompt != nil {
-		p, err := n.Prompt.Eval(vars)
-		if err != nil {
-			return fmt.Errorf("prompt: %w", err)
-		}
-		t.Prompt = expr.Text(p)
-	}
-	t.Settings = make(map[string]any, len(n.Settings))
-	for name, tmpl := range n.Settings {
-		v, err := tmpl.Eval(vars)
-		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		t.Settings[name] = v
-	}
-	return nil
 }
 
 // withSecrets adds the variable secrets, which only the settings of tasks see.

@@ -40,8 +40,10 @@ type Options struct {
 	Logger *slog.Logger
 	// Runners do the tasks, by kind; a kind without one fails its tasks.
 	Runners map[workflow.Kind]agent.Runner
-	// Replies, if set, answers every task instead of Runners.
-	Replies agent.Runner
+	// Replies, if set, answers every task instead of Runners: those of the workflows that
+	// Scripted names, or of all if that is nil.
+	Replies  agent.Runner
+	Scripted func(workflow string) bool
 	// Agents are those that agent nodes name, or that have the roles they name; nil:
 	// nobody is chosen.
 	Agents *roster.Roster

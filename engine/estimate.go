@@ -67,7 +67,7 @@ func (e *Engine) EstimateRun(ctx context.Context, name string, version int, budg
 		return Estimate{}, err
 	}
 	x := &estimator{ctx: ctx, e: e, out: Estimate{Workflow: reg.Name, Version: reg.Version, Limits: *lim, Nodes: []EstimateNode{}}}
-	choose, done := e.choosing()
+	choose, done := e.choosing(wf.Name)
 	defer done()
 	x.choose = choose
 	x.run(reg, wf, "", 1)

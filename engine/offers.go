@@ -48,9 +48,14 @@ type grant struct {
 
 func (g grant) empty() bool { return len(g.jobs)+len(g.unsure) == 0 }
 
-// remote reports whether a node's tasks are for workers.
-func (e *Engine) remote(n *workflow.Node) bool {
-	return n != nil && n.Kind == workflow.Worker && e.opt.Replies == nil && e.opt.Runners[workflow.Worker] == nil
+// remote reports whether the tasks of a workflow's node are for workers.
+func (e *Engine) remote(w *workflow.Workflow, n *workflow.Node) bool {
+	return n != nil && n.Kind == workflow.Worker && !e.scripted(w.Name) && e.opt.Runners[workflow.Worker] == nil
+}
+
+// scripted reports whether the tasks of a workflow are answered by Replies.
+func (e *Engine) scripted(workflow string) bool {
+	return e.opt.Replies != nil && (e.opt.Scripted == nil || e.opt.Scripted(workflow))
 }
 
 // forWorkers returns the job of a visit's attempt that is for workers.
@@ -63,7 +68,7 @@ func (e *Engine) forWorkers(s *run.State, w *workflow.Workflow, v *run.Visit) *j
 // known here.
 func (e *Engine) offerAll(s *run.State, w *workflow.Workflow) {
 	for id, v := range s.Live {
-		if v.Status == run.NodeRunning && v.Each == nil && e.remote(machine.NodeOf(w, v)) && !e.sched.has(s.Run, id, v.Visit, v.Attempt) {
+		if v.Status == run.NodeRunning && v.Each == nil && e.remote(w, machine.NodeOf(w, v)) && !e.sched.has(s.Run, id, v.Visit, v.Attempt) {
 			j := e.forWorkers(s, w, v)
 			j.unsure = true
 			e.sched.add(j)

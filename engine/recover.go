@@ -44,7 +44,7 @@ func (e *Engine) lost(l *loaded, d *decided) ([]machine.Event, error) {
 	return machine.Decide(l.wf, l.state, meta, machine.Recover{
 		Reason: "the engine was restarted",
 		Keep: func(v *run.Visit) bool {
-			return e.sched.has(l.id, v.Node, v.Visit, v.Attempt) || e.remote(machine.NodeOf(l.wf, v))
+			return e.sched.has(l.id, v.Node, v.Visit, v.Attempt) || e.remote(l.wf, machine.NodeOf(l.wf, v))
 		},
 	})
 }

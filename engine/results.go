@@ -75,7 +75,7 @@ func (e *Engine) stale(s *run.State, w *workflow.Workflow, id lease.ID, number i
 		return fmt.Sprintf("attempt %d has taken the place of attempt %d", v.Attempt, number)
 	case v.Status != run.NodeRunning || v.Attempt != number:
 		return fmt.Sprintf("attempt %d has ended", number)
-	case !e.remote(machine.NodeOf(w, v)):
+	case !e.remote(w, machine.NodeOf(w, v)):
 		return fmt.Sprintf("node %s is not done by workers here", id.Node)
 	}
 	return ""

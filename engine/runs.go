@@ -242,7 +242,7 @@ func (r *runs) append(l *loaded, batch []*request) int {
 		return 1
 	}
 	from := l.state.Version
-	choose, done := r.e.choosing()
+	choose, done := r.e.choosing(l.wf.Name)
 	defer done()
 	d := decided{choose: choose, meter: &meter{e: r.e, l: l}}
 	fresh := r.fresh(l, batch)

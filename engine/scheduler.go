@@ -386,7 +386,7 @@ func (s *scheduler) hand(ctx context.Context, t *agent.Task, c machine.Command) 
 
 // run calls the runner. A panic in it fails the attempt.
 func (s *scheduler) run(ctx context.Context, t *agent.Task) (a agent.Answer) {
-	runner := s.e.runner(t.Kind)
+	runner := s.e.runner(t.Workflow, t.Kind)
 	defer func() {
 		if p := recover(); p != nil {
 			why := s.e.opt.Secrets.Redactor().Text(fmt.Sprint(p))
@@ -401,8 +401,8 @@ func (s *scheduler) run(ctx context.Context, t *agent.Task) (a agent.Answer) {
 	return a
 }
 
-func (e *Engine) runner(k workflow.Kind) agent.Runner {
-	if e.opt.Replies != nil {
+func (e *Engine) runner(of string, k workflow.Kind) agent.Runner {
+	if e.scripted(of) {
 		return e.opt.Replies
 	}
 	if r := e.opt.Runners[k]; r != nil {

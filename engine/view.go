@@ -109,7 +109,7 @@ func (e *Engine) awaitsWorkers(s *run.State, w *workflow.Workflow) bool {
 	found := false
 	for _, v := range s.Live {
 		switch {
-		case v.Status == run.NodeRunning && v.Each == nil && e.remote(machine.NodeOf(w, v)):
+		case v.Status == run.NodeRunning && v.Each == nil && e.remote(w, machine.NodeOf(w, v)):
 			found = true
 		case v.Ordered || v.Status == run.NodeRunning && v.Each == nil:
 			return false

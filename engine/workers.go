@@ -221,7 +221,7 @@ func (e *Engine) Workers(after string, limit int) (list []Worker, more bool) {
 // other.
 func (e *Engine) whyRemote(s *run.State, w *workflow.Workflow, v *run.Visit) (why string, wait event.Wait, ok bool) {
 	n := machine.NodeOf(w, v)
-	if v.Status != run.NodeRunning || v.Each != nil || !e.remote(n) {
+	if v.Status != run.NodeRunning || v.Each != nil || !e.remote(w, n) {
 		return "", wait, false
 	}
 	sched := e.sched

@@ -3,7 +3,11 @@
 // has none of its own.
 package examples
 
-import "embed"
+import (
+	"embed"
+	"regexp"
+	"sync"
+)
 
 // Files are the definitions, and the answers in replies.yaml.
 //
@@ -20,6 +24,28 @@ const StartDir = "start"
 
 // Replies is the name of the file with the answers.
 const Replies = "replies.yaml"
+
+// Has reports whether a workflow of this name is among the definitions: replies.yaml
+// answers those, and nobody else's.
+func Has(workflow string) bool { return names()[workflow] }
+
+var names = sync.OnceValue(func() map[string]bool {
+	all := map[string]bool{}
+	files, err := Files.ReadDir(".")
+	if err != nil {
+		panic(err) // it is in the binary
+	}
+	for _, f := range files {
+		text, err := Files.ReadFile(f.Name())
+		if err != nil {
+			panic(err)
+		}
+		if m := regexp.MustCompile(`(?m)^name: *(\S+)`).FindSubmatch(text); m != nil {
+			all[string(m[1])] = true
+		}
+	}
+	return all
+})
 
 // Demos are the runs that wfd dev begins with: one that ends by itself, and one that
 // asks a person.

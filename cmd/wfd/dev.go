@@ -41,8 +41,9 @@ examples are registered and, in a data directory without runs, two of them start
 On a terminal there are keys: to open the page, start a run, and to kill the daemon
 with SIGKILL and see it take up what it did. A browser is opened where there is one.
 
-Agents are answered by --replies, else by DIR/replies.yaml, else by the
-models of --provider, else by a simulation: then nothing leaves this machine. With
+Agents are answered by --replies, else by DIR/replies.yaml, else by the models of
+--provider, else by a simulation: then nothing leaves this machine. The examples bring
+a script of their own. With
 --break every run that is started is paused there, if its workflow has what the
 breakpoint names; child runs too.`,
 		Args: cobra.MaximumNArgs(1),
@@ -81,14 +82,20 @@ breakpoint names; child runs too.`,
 			if err != nil {
 				return err
 			}
-			answers, bundled := files, len(names) == 0
+			bundled := len(names) == 0
 			if bundled {
 				a.note("%s has no definitions: the bundled examples are registered", dir)
-				answers = examples.Files
 			}
-			replies, err := a.devReplies(answers)
+			replies, err := a.devReplies(files)
 			if err != nil {
 				return err
+			}
+			var scripted func(string) bool
+			if replies == nil && (bundled || demo) { // the examples' script is for them alone
+				scripted = examples.Has
+				if replies, err = a.devReplies(examples.Files); err != nil {
+					return err
+				}
 			}
 			shown := dir
 			if abs, err := filepath.Abs(dir); err == nil {
@@ -98,7 +105,7 @@ breakpoint names; child runs too.`,
 			change := func(o *host.Options) {
 				o.Breakpoints, o.Dev = breaks, state
 				if o.Replies == nil {
-					o.Replies = replies
+					o.Replies, o.Scripted = replies, scripted
 				}
 			}
 			return a.daemon(ctx, change, func(ctx context.Context, h *host.Host) {

@@ -55,8 +55,9 @@ type Options struct {
 	NoExec   bool
 	AllowEnv []string
 	Queues   map[string]int
-	Replies  *agent.Replies           // answers every task
-	Accounts map[string]agent.Account // by provider of models
+	Replies  *agent.Replies             // answers every task
+	Scripted func(workflow string) bool // whose tasks Replies answers; nil: everybody's
+	Accounts map[string]agent.Account   // by provider of models
 	MCP      []mcp.Server
 	Secrets  *secret.Store
 	Agents   *roster.Roster
@@ -132,7 +133,7 @@ func (h *Host) on(log *eventlog.DB, views *projection.Views, o Options) {
 		opt.OnAppend, counted = m.Appended, m
 	}
 	if o.Replies != nil {
-		opt.Replies = o.Replies.Runner()
+		opt.Replies, opt.Scripted = o.Replies.Runner(), o.Scripted
 	}
 	h.Engine = engine.New(log, views, opt)
 	h.audit = &auditing{dir: o.Dir, log: log, slog: o.Logger, record: h.Engine.Record}
