@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -23,7 +24,7 @@ const (
 
 func (a *app) why() *cobra.Command {
 	var at string
-	var all bool
+	var all, asked bool
 	var l looking
 	cmd := &cobra.Command{
 		Use:   "why RUN [NODE[#VISIT]]",
@@ -31,8 +32,11 @@ func (a *app) why() *cobra.Command {
 		Long: `why lists the visits that led to a node: the edges taken, the conditions with the
 values they read and who had set them, attempts, answers, signals, child runs. Of a
 node that the run has not come to it says what kept it from there. Without a node
-it explains the one at which the run failed, or else the last.`,
+it explains the one at which the run failed, or else the last. --asked shows what the
+latest attempt of a visit was given instead: its prompt, its input and its settings, with
+the values that the run had then; of secrets the names.`,
 		Example: `  wfd why RUN publish
+  wfd why RUN review --asked
   wfd why RUN review#2 --at 412`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
@@ -44,6 +48,9 @@ it explains the one at which the run failed, or else the last.`,
 			q := url.Values{}
 			if len(args) > 1 {
 				q.Set("node", args[1])
+			}
+			if asked {
+				return a.whatWasAsked(cmd.Context(), s, id, q)
 			}
 			if at != "" {
 				q.Set("at", at)
@@ -61,8 +68,39 @@ it explains the one at which the run failed, or else the last.`,
 	}
 	cmd.Flags().StringVar(&at, "at", "", "as the run stood at a seq (412), a version (v12) or a visit (node#2)")
 	cmd.Flags().BoolVar(&all, "all", false, "show every visit of a long way")
+	cmd.Flags().BoolVar(&asked, "asked", false, "show what the latest attempt of the visit was given")
+	cmd.MarkFlagsMutuallyExclusive("asked", "at")
+	cmd.MarkFlagsMutuallyExclusive("asked", "all")
 	l.register(cmd)
 	return cmd
+}
+
+func (a *app) whatWasAsked(ctx context.Context, s *session, id string, q url.Values) error {
+	if !q.Has("node") {
+		return usagef("--asked needs a node: wfd why %s NODE --asked", id)
+	}
+	raw, _, err := s.Do(ctx, client.Request{Path: runPath(id) + "/asked", Query: q})
+	if err != nil {
+		return err
+	}
+	var x replay.Asked
+	if err := json.Unmarshal(raw, &x); err != nil {
+		return err
+	}
+	return a.print(raw, func(t *text) {
+		t.printf("%s#%d, attempt %d, began at v%d.\n", x.Node, x.Visit, x.Attempt, x.At)
+		if x.Prompt != "" {
+			t.printf("\n%s\n", x.Prompt)
+		}
+		for _, part := range []struct {
+			name  string
+			value any
+		}{{"input", x.Input}, {"settings", x.Settings}} {
+			if b, err := json.MarshalIndent(part.value, "", "  "); err == nil && string(b) != "null" && string(b) != "{}" {
+				t.printf("\n%s\n%s\n", part.name, b)
+			}
+		}
+	})
 }
 
 func showWhy(t *text, x *replay.Explanation, all bool) {

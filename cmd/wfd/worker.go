@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wfd-dev/wfd/client"
+	"github.com/wfd-dev/wfd/engine"
 )
 
 func (a *app) worker() *cobra.Command {
@@ -17,7 +18,7 @@ func (a *app) worker() *cobra.Command {
 		Use:   "worker",
 		Short: "Show the workers and what they do",
 	}
-	cmd.AddCommand(a.workerLs())
+	cmd.AddCommand(a.workerLs(), a.workerQueues())
 	return cmd
 }
 
@@ -60,6 +61,39 @@ a task: what they offer, when they were last heard of, and what they do.`,
 	f.IntVar(&limit, "limit", 200, "workers per page, up to 1000")
 	f.StringVar(&cursor, "cursor", "", "continue after the page before")
 	return cmd
+}
+
+func (a *app) workerQueues() *cobra.Command {
+	return &cobra.Command{
+		Use:   "queues",
+		Short: "Show the queues: what is under way in each, and what waits",
+		Long: `Show the queues that have had an attempt since the daemon was started: how many
+attempts may be under way at once, how many are, how many wait for one of those
+places, and how many for a worker.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			s, err := a.connect(cmd.Context(), reads)
+			if err != nil {
+				return err
+			}
+			defer closeInto(s, &err)
+			raw, _, err := s.Do(cmd.Context(), client.Request{Path: "/v1/queues"})
+			if err != nil {
+				return err
+			}
+			return a.printList(raw, func(t *text) {
+				var list client.List[engine.Queue]
+				if t.err = json.Unmarshal(raw, &list); t.err != nil {
+					return
+				}
+				t.row("QUEUE", "LIMIT", "UNDER WAY", "WAIT FOR A PLACE", "WAIT FOR A WORKER")
+				for _, q := range list.Items {
+					t.row(q.Name, strconv.Itoa(q.Limit), strconv.Itoa(q.Running), strconv.Itoa(q.Ready), strconv.Itoa(q.Offered))
+				}
+				t.flush()
+			})
+		},
+	}
 }
 
 func showWorkers(t *text, workers []client.Worker) {

@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 
@@ -29,6 +30,34 @@ type vars struct {
 func Vars(w *workflow.Workflow, s *run.State, v *run.Visit) (expr.Vars, error) {
 	d := decider{w: w, s: s}
 	return d.before(v)
+}
+
+// Given is what the task of a visit is given: what its node says, evaluated.
+type Given struct {
+	Input    any // what was delivered to the visit
+	Prompt   string
+	Settings map[string]any // by the names that they have in the definition
+}
+
+// Evaluate evaluates what a node gives to its task.
+func Evaluate(n *workflow.Node, vars expr.Vars) (Given, error) {
+	g := Given{Settings: make(map[string]any, len(n.Settings))}
+	g.Input, _ = vars.Var("result")
+	if n.Prompt != nil {
+		p, err := n.Prompt.Eval(vars)
+		if err != nil {
+			return g, fmt.Errorf("prompt: %w", err)
+		}
+		g.Prompt = expr.Text(p)
+	}
+	for name, tmpl := range n.Settings {
+		v, err := tmpl.Eval(vars)
+		if err != nil {
+			return g, fmt.Errorf("%s: %w", name, err)
+		}
+		g.Settings[name] = v
+	}
+	return g, nil
 }
 
 // before returns the variables a visit sees before it has a result.

@@ -55,6 +55,26 @@ func (a *API) explain(h huma.API, defs replay.Definitions) {
 			x, err := replay.Why(a.o.Log, defs, id, node, visit, at)
 			return answered(x, err)
 		})
+	register(h, operation{method: "GET", path: "/v1/runs/{id}/asked", id: "asked", tag: tag,
+		summary: "What an attempt was given: its prompt and settings with the values the run had; of secrets the names"},
+		func(_ context.Context, in *askedInput) (*answer[replay.Asked], error) {
+			id, err := in.existing(a.o.Log)
+			if err != nil {
+				return nil, err
+			}
+			node, visit, err := visitNamed(in.Node)
+			if err != nil {
+				return nil, err
+			}
+			x, err := replay.AskedOf(a.o.Log, defs, id, node, visit, in.Attempt)
+			return answered(x, err)
+		})
+}
+
+type askedInput struct {
+	OfRun
+	Node    string `query:"node" required:"true" maxLength:"256" doc:"review, or review#2 for its second visit"`
+	Attempt int    `query:"attempt" minimum:"0" doc:"0: the latest"`
 }
 
 type replayInput struct {

@@ -20,9 +20,9 @@ var scopes = byOperation(map[access.Scope][]string{
 	access.Read: {
 		"get-run", "list-runs", "list-children", "get-state", "get-tree", "run-events", "all-events", "list-checkpoints",
 		"list-questions", "list-timers", "get-totals", "list-workflows", "get-workflow", "list-versions", "get-schema",
-		"replay-run", "why", "verify-run", "diff-runs", "what-if", "get-capsule", "usage", "list-prices", "cost", "estimate-run", "list-budgets",
+		"replay-run", "why", "asked", "verify-run", "diff-runs", "what-if", "get-capsule", "usage", "list-prices", "cost", "estimate-run", "list-budgets",
 		"list-schedules", "get-schedule",
-		"list-agents", "get-agent", "list-workers", "dev-state",
+		"list-agents", "get-agent", "list-workers", "list-queues", "dev-state",
 		"audit-head", "audit-proof", "audit-consistency", "audit-keys", "audit-export", "audit-log",
 	},
 	access.Run: {"start-run", "signal-run", "answer-run"},

@@ -153,6 +153,11 @@ func (a *API) tasks(h huma.API) {
 			}
 			return listOf(list, next, nil)
 		})
+	register(h, operation{method: "GET", path: "/v1/queues", id: "list-queues", tag: tag,
+		summary: "List the queues that have had an attempt since the daemon was started: what is under way in each, and what waits"},
+		func(context.Context, *struct{}) (*answer[List[engine.Queue]], error) {
+			return listOf(a.o.Engine.Queues(), "", nil)
+		})
 }
 
 func (a *API) poll(ctx context.Context, in *struct{ Body PollBody }) (*answer[PollAnswer], error) {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -51,7 +52,21 @@ func TestPage(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	dir := t.TempDir()
-	d := start(t, bin, "dev", dir, "--data", filepath.Join(dir, "data"), "--keys", "--no-open")
+	model := slowModel(t)
+	agents := filepath.Join(t.TempDir(), "agents")
+	if err := os.Mkdir(agents, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, more := range map[string]string{
+		"slow": "provider: openai\nmodel: gpt-4.1\napi_key: ${secrets.SLOW}\nbase_url: " + model + "/v1\n",
+		"x":    "", "y": "", // are simulated
+	} {
+		text := "---\nname: " + name + "\nrole: writer\n" + more + "---\nAnswer.\n"
+		if err := os.WriteFile(filepath.Join(agents, name+".md"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d := start(t, bin, "dev", dir, "--data", filepath.Join(dir, "data"), "--agents", agents, "--keys", "--no-open")
 	locked := start(t, bin, "serve", "--data", filepath.Join(t.TempDir(), "data"), "--token", "open sesame")
 	shots, err := filepath.Abs(filepath.Join(root, "shots"))
 	if err != nil {
@@ -64,7 +79,7 @@ func TestPage(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), playTime)
 	defer cancel()
 	play := exec.CommandContext(ctx, "node", "play.mjs")
-	play.Env = append(os.Environ(), "WFD="+d.url, "WFD_LOCKED="+locked.url, "CHROMIUM="+chromium, "SHOTS="+shots, "PROFILE="+t.TempDir(), "SCENES="+*only,
+	play.Env = append(os.Environ(), "WFD="+d.url, "WFD_LOCKED="+locked.url, "CHROMIUM="+chromium, "SHOTS="+shots, "PROFILE="+t.TempDir(), "SCENES="+*only, "MODEL="+model,
 		fmt.Sprintf("WFD_BEGAN=%d", d.began.UnixMilli()))
 	var stderr bytes.Buffer
 	play.Stderr = &stderr
@@ -89,7 +104,14 @@ func TestPage(t *testing.T) {
 		}
 		switch {
 		case s.Do == "key":
+			before := strings.Count(d.log.String(), "kill -9")
 			fmt.Fprint(d.keys, s.With)
+			for end := time.Now().Add(30 * time.Second); s.With == "k" && strings.Count(d.log.String(), "kill -9") == before; time.Sleep(5 * time.Millisecond) {
+				if time.Now().After(end) {
+					t.Errorf("the daemon was not killed:\n%s", d.log)
+					break
+				}
+			}
 			fmt.Fprintln(in, "done")
 		case s.Do == "save":
 			name, text, _ := strings.Cut(s.With, "\n")
@@ -108,12 +130,44 @@ func TestPage(t *testing.T) {
 			})
 		}
 	}
-	if err := play.Wait(); err != nil || *only == "" && scenes < 12 {
+	if err := play.Wait(); err != nil || *only == "" && scenes < 15 {
 		t.Errorf("%d scenes were played: %v\n%s", scenes, err, stderr.String())
 	}
 	if t.Failed() {
 		t.Logf("the daemon:\n%s", d.log.String())
 	}
+}
+
+// slowModel is a model that stops in the middle of its answer until it is told to go on.
+func slowModel(t *testing.T) (url string) {
+	t.Helper()
+	goOn := make(chan struct{})
+	var once sync.Once
+	release := func() { once.Do(func() { close(goOn) }) }
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /release", func(http.ResponseWriter, *http.Request) { release() })
+	mux.HandleFunc("POST /v1/chat/completions", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		say := func(choices, usage string) {
+			fmt.Fprintf(w, "data: {\"id\":\"a\",\"object\":\"chat.completion.chunk\",\"model\":\"gpt-4.1\",\"choices\":[%s]%s}\n\n", choices, usage)
+			w.(http.Flusher).Flush()
+		}
+		for i := range 40 { // words that come while somebody may not look yet
+			say(fmt.Sprintf(`{"index":0,"delta":{"role":"assistant","content":"word %d "}}`, i), "")
+			select {
+			case <-goOn:
+			case <-r.Context().Done():
+				return
+			case <-time.After(250 * time.Millisecond):
+			}
+		}
+		say(`{"index":0,"delta":{"content":"and an end."},"finish_reason":"stop"}`, "")
+		say("", `,"usage":{"prompt_tokens":10,"completion_tokens":50,"total_tokens":60}`)
+		fmt.Fprint(w, "data: [DONE]\n\n")
+	})
+	s := httptest.NewServer(mux)
+	t.Cleanup(func() { release(); s.Close() })
+	return s.URL
 }
 
 // needed returns where chromium is, and skips the test where something is missing.
@@ -165,7 +219,7 @@ func start(t *testing.T, bin string, args ...string) *daemon {
 	d := &daemon{began: time.Now(), log: &safe{}}
 	cmd := exec.Command(bin, append(args, "--addr", "127.0.0.1:0")...)
 	cmd.Stderr = d.log
-	cmd.Env = append(os.Environ(), "XDG_CONFIG_HOME="+t.TempDir())
+	cmd.Env = append(os.Environ(), "XDG_CONFIG_HOME="+t.TempDir(), "WFD_SECRET_SLOW=any key will do")
 	keys, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

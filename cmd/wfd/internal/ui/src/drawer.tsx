@@ -1,14 +1,14 @@
 // One node of a run: how it was come to, what it was asked, what it did, what it cost.
-import { useMemo } from 'preact/hooks'
-import { get } from './api'
+import { useMemo, useState } from 'preact/hooks'
+import { get, query } from './api'
 import { lineOf } from './film'
 import { Icon } from './icons'
-import { Pill, RunLink, Text, useLoad, Value } from './parts'
+import { Pill, RunLink, Text, Trouble, useLoad, Value } from './parts'
 import type { RunModel } from './runmodel'
 import { count, duration, plainText, plural, usd } from './text'
 import type { Definition, Event, Failure, Usage } from './types'
 
-interface Try { visit: number; attempt: number; from: number; to: number; end: string; agent?: string; model?: string; result?: unknown; failure?: Failure; usage?: Usage; tools: Event[]; ignored?: string; child?: string; asked?: string; answer?: unknown; answeredBy?: string }
+interface Try { visit: number; attempt: number; from: number; to: number; end: string; agent?: string; model?: string; result?: unknown; failure?: Failure; usage?: Usage; tools: Event[]; ignored?: string; child?: string; asked?: string; answer?: unknown; answeredBy?: string; turn?: Event; ended?: Event; plan?: Event }
 
 // triesOf reads the attempts of a node off its events, up to the one that is looked at.
 export function triesOf(events: Event[]): Try[] {
@@ -28,6 +28,9 @@ export function triesOf(events: Event[]): Try[] {
         tries.push({ visit: d.visit, attempt: d.attempt, from: at, to: 0, end: 'running', tools: [], agent: agent?.attempt === d.attempt && agent?.visit === d.visit ? agent.agent : undefined, model: agent?.model })
         break
       case 'tool.called': last(d.visit).tools.push(e); break
+      case 'chat.turn': { const t = last(d.visit); t.from ||= at; t.to = at; t.end = d.missed ? 'failed' : 'completed'; t.turn = e; t.usage = d.usage; break }
+      case 'chat.ended': last(d.visit).ended = e; break
+      case 'plan.made': { const t = last(d.visit); t.plan = e; t.usage = d.usage; break }
       case 'child.started': { const t = last(d.visit); t.child = d.child; t.from ||= at; t.end = 'running'; break }
       case 'input.requested': { const t = last(d.visit); t.asked = d.prompt; t.from ||= at; t.end = 'waiting'; break }
       case 'input.received': { const t = last(d.visit); t.answer = d.value; t.answeredBy = e.actor; break }
@@ -89,6 +92,10 @@ export function Drawer({ m }: { m: RunModel }) {
           return <article class="try">
             <div class="try-head"><strong>#{t.visit}{t.attempt > 1 ? `.${t.attempt}` : ''}</strong><Pill status={t.end as any} />{t.to > 0 && <span class="mono muted">{duration(t.to - t.from)}</span>}{t.agent && <a href="/agents">{plainText(t.agent)}</a>}</div>
             {t.usage && <div><Spent usage={t.usage} /></div>}
+            {t.turn && <Turn of={t.turn} />}
+            {t.ended && <ChatEnd of={t.ended} />}
+            {t.plan && <Plan of={t.plan} />}
+            {t.attempt > 0 && asks.has(kind) && <Asked run={run} node={node} visit={t.visit} attempt={t.attempt} />}
             {t.child && <div>child run <RunLink id={t.child} /></div>}
             {t.asked && <div class="asked"><Text of={t.asked} /></div>}
             {t.answer !== undefined && <div><span class="muted">answered by {plainText(t.answeredBy ?? '')}</span><Value of={t.answer} label="answer" /></div>}
@@ -104,6 +111,38 @@ export function Drawer({ m }: { m: RunModel }) {
       <details><summary>{plural(events.length, 'event')}</summary><ul class="raw">{events.map(e => <li><button class="link mono" onClick={() => m.seek(film.indexOf(e.seq), false)}>{e.seq}</button> <span>{e.kind}</span> <span class="muted">{plainText(lineOf(e))}</span><details><summary class="muted">data</summary><Value of={e.data} /></details></li>)}</ul></details>
     </div>
   </div>
+}
+
+const asks = new Set(['agent', 'converge', 'exec', 'http', 'worker', 'chat', 'plan'])
+
+interface Given { prompt?: string; input?: unknown; settings?: Record<string, unknown> }
+
+// Asked is what an attempt was given, with the values that the run had then.
+function Asked({ run, node, visit, attempt }: { run: string; node: string; visit: number; attempt: number }) {
+  const [open, setOpen] = useState(false)
+  const given = useLoad(`asked ${run} ${node}#${visit}.${attempt} ${open}`, s => open ? get<Given>(`/v1/runs/${run}/asked${query({ node: `${node}#${visit}`, attempt })}`, s) : Promise.resolve({} as Given))
+  return <details class="asked-of" onToggle={e => setOpen((e.target as HTMLDetailsElement).open)}><summary>What it was given</summary>
+    <Trouble error={given.error} />
+    {given.data?.prompt && <><h5>Prompt</h5><Value of={given.data.prompt} label="prompt as it was asked" /></>}
+    {given.data?.settings && Object.keys(given.data.settings).length > 0 && <><h5>Settings</h5><Value of={given.data.settings} label="settings" /></>}
+    {given.data?.input !== undefined && given.data.input !== null && <><h5>Input</h5><Value of={given.data.input} label="input of the node" /></>}
+  </details>
+}
+
+// Turn is what a participant of a chat said.
+function Turn({ of: { data: d } }: { of: Event }) {
+  return <div class="turn"><div><strong>{plainText(d.speaker)}</strong> <span class="muted">round {d.round}</span> {d.vote && <span class={`tag${d.vote === 'reject' ? ' bad' : ''}`} title={d.vote_read ? 'read out of what was said' : undefined}>{d.vote}</span>}</div>
+    {d.missed ? <div class="failure"><span class="tag bad">{d.missed.class}</span> <Text of={d.missed.message} /></div> : <Value of={textOf(d.message)} label="message" />}
+    {d.proposes !== undefined && d.proposes !== null && <><h5>Proposes</h5><Value of={textOf(d.proposes)} /></>}</div>
+}
+
+function ChatEnd({ of: { data: d } }: { of: Event }) {
+  return <div><span class="tag">{plainText(d.outcome)}</span> after {plural(d.turns, 'turn')}: {d.approve} of {d.of} approve{d.reason && <>; <Text of={d.reason} /></>}</div>
+}
+
+// Plan is the tasks that an agent has made of a goal.
+function Plan({ of: { data: d } }: { of: Event }) {
+  return <ol class="plan" start={0}>{(d.tasks ?? []).map((t: any) => <li><Text of={t.description} /> <span class="muted">{plainText(t.role)}{t.prerequisites?.length > 0 && `, after ${t.prerequisites.join(', ')}`}</span></li>)}</ol>
 }
 
 // textOf is the text of an answer that is nothing but text.

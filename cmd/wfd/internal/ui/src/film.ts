@@ -136,9 +136,13 @@ export function lineOf(e: Event): string {
     case 'checkpoint.created': return `v${d.at}${d.name ? ` is ${d.name}` : ''}${d.pinned ? ', pinned' : ''}`
     case 'agent.chosen': return `${visit}: ${d.agent}${d.role ? ` as ${d.role}` : ''}${d.model ? `, ${d.model}` : ''}`
     case 'tool.called': return `${visit}: ${d.server}.${d.tool}`
-    case 'cost.reserved': return `${visit}: up to ${d.tokens ?? 0} tokens`
+    case 'cost.reserved': return `${visit}: up to ${(d.input_tokens ?? 0) + (d.output_tokens ?? 0)} tokens${d.micro_usd ? `, $${(d.micro_usd / 1e6).toFixed(6).replace(/0+$/, '')}` : ''}`
     case 'cost.settled': return `${visit}: ${(d.usage?.input_tokens ?? 0) + (d.usage?.output_tokens ?? 0)} tokens${d.micro_usd ? `, $${(d.micro_usd / 1e6).toFixed(6).replace(/0+$/, '')}` : ''}${d.lost ? ', lost' : ''}`
     case 'budget.exceeded': return `${visit}: the budget is used up`
+    case 'budget.raised': return `the budget is changed${d.reason ? `: ${d.reason}` : ''}`
+    case 'chat.turn': return `${visit}: ${d.speaker} in round ${d.round}${d.vote ? `, ${d.vote}` : ''}: ${d.missed ? d.missed.message : brief(d.message)}`
+    case 'chat.ended': return `${visit}: ${d.outcome} after ${d.turns} turns, ${d.approve} of ${d.of} approve`
+    case 'plan.made': return `${visit}: ${(d.tasks ?? []).length} tasks`
     case 'result.ignored': return `${visit}${attempt}: ${d.reason}`
   }
   return visit || brief(d)

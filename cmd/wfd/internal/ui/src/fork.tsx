@@ -4,6 +4,7 @@ import { get, post, query } from './api'
 import { costOf } from './drawer'
 import { JSONField } from './form'
 import { Dialog, Text, Trouble, useLoad } from './parts'
+import { changedOf, StateEdit } from './resume'
 import { go } from './router'
 import type { RunModel } from './runmodel'
 import { count, duration, plainText, plural, usd } from './text'
@@ -49,7 +50,6 @@ export function ForkDialog({ m, close }: { m: RunModel; close: () => void }) {
   const run = m.run.value!
   const state = useMemo(() => new Map(shot.state), [])
   const [set, setSet] = useState<Record<string, unknown>>({})
-  const [key, setKey] = useState('')
   const [input, setInput] = useState<unknown>(run.input)
   const [version, setVersion] = useState(run.workflow_version ?? 0)
   const [pause, setPause] = useState(false)
@@ -57,10 +57,9 @@ export function ForkDialog({ m, close }: { m: RunModel; close: () => void }) {
   const [busy, setBusy] = useState(false)
   const versions = useLoad(run.workflow, s => get<List<Definition>>(`/v1/workflows/${encodeURIComponent(run.workflow)}/versions${query({ limit: 1000 })}`, s))
   const guess = useMemo(() => redone(m, at), [at])
-  const keys = [...new Set([...state.keys(), ...Object.keys(set)])].sort()
   const send = async () => {
     setBusy(true)
-    const changed = Object.fromEntries(Object.entries(set).filter(([k, v]) => v !== undefined && JSON.stringify(v) !== JSON.stringify(state.get(k))))
+    const changed = changedOf(set, state)
     try {
       const r = await post<{ id: string }>(`/v1/runs/${m.id}/fork`, {
         at: String(seq), pause, ...(Object.keys(changed).length ? { set: changed } : {}),
@@ -78,9 +77,8 @@ export function ForkDialog({ m, close }: { m: RunModel; close: () => void }) {
         <div><b>{count(guess.visits.length)}</b> <span class="muted">{guess.visits.length === 1 ? 'visit' : 'visits'} will be done, if it goes as this run went{guess.visits.length > 0 && ':'}</span> {guess.visits.slice(0, 12).map(v => <span class="tag">{plainText(v)}</span>)}{guess.visits.length > 12 && <span class="muted"> and {guess.visits.length - 12} more</span>}</div>
         {guess.visits.length > 0 && <div class="muted">about {duration(guess.ms)} of work, {plural(guess.tokens, 'token')}{guess.cost > 0 ? `, ${usd(guess.cost)}` : ''}{guess.unpriced ? ' (some models have no price)' : ''}</div>}
       </section>
-      <details open={keys.length > 0 && keys.length <= 6}><summary>State as the fork begins{Object.keys(set).length > 0 && `, ${Object.keys(set).length} changed`}</summary>
-        {keys.map(k => <JSONField key={k} id={`fork-${k}`} name={k} rows={1} value={k in set ? set[k] : state.get(k)} change={v => setSet(s => ({ ...s, [k]: v }))} />)}
-        <div class="add-key"><input aria-label="Another key" placeholder="another key" value={key} onInput={e => setKey((e.target as HTMLInputElement).value)} /><button type="button" disabled={!key || keys.includes(key)} onClick={() => { setSet(s => ({ ...s, [key]: null })); setKey('') }}>Add</button></div>
+      <details open={state.size > 0 && state.size <= 6}><summary>State as the fork begins{Object.keys(set).length > 0 && `, ${Object.keys(set).length} changed`}</summary>
+        <StateEdit id="fork" state={state} edits={set} change={setSet} />
       </details>
       <details><summary>Input</summary><JSONField id="fork-input" name="Input" value={input} change={setInput} /></details>
       <div class="row">

@@ -1,6 +1,9 @@
 // One run: graph, timeline, state and events, all at the place where the slider stands.
 import { useEffect, useMemo, useState } from 'preact/hooks'
 import { get, post } from './api'
+import { BudgetDialog } from './budget'
+import { CheckpointDialog } from './checkpoints'
+import { limits } from './cost'
 import { Drawer } from './drawer'
 import { Events, TheEvent } from './events'
 import { ForkDialog } from './fork'
@@ -8,14 +11,16 @@ import { GraphView, type NodeLook } from './graph'
 import { Icon } from './icons'
 import { Answer, SendSignal } from './inbox'
 import { Ago, attempt, Copy, Pill, RunLink, Text, Trouble, useLoad, Value } from './parts'
+import { ResumeDialog } from './resume'
 import { params } from './router'
 import { below, RunModel } from './runmodel'
 import { Scrubber } from './scrubber'
 import { StateView } from './state'
-import { count, duration, plainText } from './text'
+import { count, duration, plainText, usd } from './text'
 import { Timeline } from './timeline'
 import type { List, Question, Run } from './types'
 
+const none = { micro_usd: 0, tokens: 0 }
 const panes = ['graph', 'timeline', 'state', 'events'] as const
 
 export function RunPage({ id }: { id: string }) {
@@ -59,10 +64,12 @@ function Head({ m, run }: { m: RunModel; run: Run }) {
   const past = m.past.value
   const shot = m.film.shot(m.id)
   const status = past ? shot.status : run.status
-  const [forking, setForking] = useState(false)
+  const [open, setOpen] = useState<'' | 'fork' | 'checkpoints' | 'resume' | 'budget'>('')
+  const close = () => setOpen('')
   const [signal, setSignal] = useState<string | null>(null)
   const act = (what: string, body: unknown = {}) => void attempt(what, () => post(`/v1/runs/${run.id}/${what}`, body))
   const over = m.ended
+  const cost = run.cost
   const why = past ? `As it stood after event ${m.film.at} of ${m.film.frames.length}. Only a fork can begin here.` : run.why
   return <header class="run-head">
     <div class="run-title">
@@ -73,21 +80,28 @@ function Head({ m, run }: { m: RunModel; run: Run }) {
       {run.parent && <span class="muted">child of <RunLink id={run.parent.run} /> at {run.parent.node}</span>}
       {run.forked && <span class="muted">forked from <RunLink id={run.forked.run} /> at v{run.forked.version}</span>}
       {Object.entries(run.labels ?? {}).map(([k, v]) => <span class="tag">{plainText(`${k}=${v}`)}</span>)}
+      {cost && (cost.spent.tokens > 0 || cost.limits) && <span class={`tag${cost.over ? ' warn' : ''}`} title={cost.reserved.tokens || cost.reserved.micro_usd ? `${usd(cost.reserved.micro_usd)} are set aside for calls under way` : undefined}>{usd(cost.spent.micro_usd)}, {count(cost.spent.tokens)} tokens{cost.limits && ` of ${limits(cost.limits)}`}</span>}
+      {(run.breakpoints ?? []).map(b => <span class="tag" title="A breakpoint">stops at {plainText(b)}</span>)}
       {run.content && <span class="tag warn">content {run.content}</span>}
     </div>
     <p class={`why${past ? ' past' : ''}`}><Text of={why} /></p>
     <div class="actions" role="group" aria-label="What can be done">
-      <button class={past ? 'primary' : ''} title="Start another run from here" onClick={() => { m.play(false); setForking(true) }}><Icon of="fork" />Fork{past ? ' from here' : ''}</button>
+      <button class={past ? 'primary' : ''} title="Start another run from here" onClick={() => { m.play(false); setOpen('fork') }}><Icon of="fork" />Fork{past ? ' from here' : ''}</button>
       <a class="button" href={`/diff?a=${run.id}&b=${run.forked ? run.forked.run : ''}`}>Compare</a>
       {!over && <button disabled={past} onClick={() => setSignal(run.waits?.find(w => w.for === 'signal')?.name ?? '')}>Signal</button>}
       {run.status === 'paused'
-        ? <button disabled={past} onClick={() => act('resume')}>Resume</button>
+        ? <><button disabled={past} onClick={() => act('resume')}>Resume</button><button disabled={past} title="With other state, or other breakpoints" onClick={() => setOpen('resume')}>Resume with…</button></>
         : <button disabled={past || over} onClick={() => act('pause', { reason: 'from the page' })}>Pause</button>}
+      <button disabled={past} title="Places that the run can go back to" onClick={() => setOpen('checkpoints')}>Checkpoints</button>
+      {cost && !over && <button class={cost.over ? 'primary' : ''} disabled={past} onClick={() => setOpen('budget')}>Budget</button>}
       {run.status === 'failed' && <button disabled={past} onClick={() => act('retry')}>Retry</button>}
       <button class="danger" disabled={past || over} onClick={() => act('cancel', { reason: 'from the page' })}>Cancel</button>
     </div>
     {!over && <Questions m={m} run={run} past={past} />}
-    {forking && <ForkDialog m={m} close={() => setForking(false)} />}
+    {open === 'fork' && <ForkDialog m={m} close={close} />}
+    {open === 'checkpoints' && <CheckpointDialog m={m} close={close} />}
+    {open === 'resume' && <ResumeDialog m={m} close={close} />}
+    {open === 'budget' && cost && <BudgetDialog budget={{ budget: 'of this run', limits: cost.limits ?? none, spent: cost.spent, reserved: cost.reserved }} run={run.id} close={close} />}
     {signal !== null && <SendSignal run={run.id} name={signal} close={() => setSignal(null)} />}
   </header>
 }

@@ -8,6 +8,10 @@ export interface Failure { class: string; message: string; node?: string; visit?
 export interface Wait { node: string; for: string; name?: string; until?: string }
 export interface Usage { input_tokens: number; output_tokens: number; cached_tokens?: number; model?: string; price?: { input: number; cached: number; output: number } }
 
+export interface Spend { tokens: number; micro_usd: number }
+export interface Budget { budget: string; limits: Spend & { on_exceed?: string }; spent: Spend; reserved: Spend; left?: Spend }
+export interface Budgets { items: Budget[] }
+
 export interface Row {
   id: string; workflow: string; workflow_version?: number; hash: string; status: RunStatus
   created: string; updated: string; ended?: string; seq: number; version: number
@@ -23,6 +27,7 @@ export interface Run {
   labels?: Record<string, string>; parent?: { run: string; node: string; visit: number }; forked?: { run: string; version: number }
   input: unknown; output: unknown; error: Failure | null; errors?: Failure[]; waits?: Wait[]; usage: Usage
   breakpoints?: string[]; breakpoint?: { node: string; visit: number; to?: string }; content?: string; idle?: boolean
+  cost?: { spent: Spend; reserved: Spend; limits?: Spend & { on_exceed?: string }; left?: Spend; over?: string }
 }
 
 export interface Event { seq: number; run: string; version: number; time: string; kind: string; actor: string; data: any; erased?: boolean }
