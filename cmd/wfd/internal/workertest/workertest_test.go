@@ -46,6 +46,7 @@ func TestRightWorkers(t *testing.T) {
 	notRaced(t)
 	for name, c := range map[string]struct{ command, tools string }{
 		"go":     {testWorker("go"), ""},
+		"bash":   {"exec bash ../../../../examples/workers/worker.sh", "bash curl jq"},
 		"python": {"exec python3 ../../../../examples/workers/worker.py", "python3"},
 		"node":   {"exec node ../../../../examples/workers/worker.mjs", "node"},
 	} {
