@@ -58,6 +58,8 @@ type Options struct {
 	// Secrets finds the secrets that tasks are given, and takes them out of what comes
 	// back; nil: there are none.
 	Secrets *secret.Store
+	// Guard looks at what comes into runs; nil: nobody does.
+	Guard Guard
 	// Breakpoints are added to every run that is started, where its workflow has what
 	// they name; child runs too.
 	Breakpoints []string
@@ -108,6 +110,7 @@ type Engine struct {
 	erasures  *erasures
 	compact   *compactor
 	custody   sync.Mutex // held while Record appends
+	guarding  sync.Mutex // held while a finding is appended
 	access    accesses
 	triggers  *triggers
 	looksBack sync.Mutex    // one reads far back in a run at a time

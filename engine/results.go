@@ -249,7 +249,7 @@ func (s *scheduler) renew(c *claimed, b *Beat) (beaten Beaten, known bool, err e
 
 // Outcome is what became of an attempt whose end a worker has reported.
 type Outcome struct {
-	Status string         `json:"status" enum:"completed,failed,released" doc:"what was recorded"`
+	Status string         `json:"status" enum:"completed,failed,released,held" doc:"what was recorded; held: somebody is asked about the result before it counts"`
 	Error  *event.Failure `json:"error,omitempty" doc:"of a failed attempt; a result that is not as the node expects it is one"`
 	// Repeated says that it was recorded before.
 	Repeated bool `json:"repeated,omitempty" doc:"it was recorded before"`
@@ -372,6 +372,9 @@ func outcomeOf(s *run.State, r *machine.Result) Outcome {
 	if r.Failure != nil {
 		return Outcome{Status: "failed", Error: r.Failure}
 	}
+	if v := s.Live[r.Node]; v != nil && v.Visit == r.Visit && v.Attempt == r.Attempt && v.Held != nil {
+		return Outcome{Status: "held"}
+	}
 	return Outcome{Status: "completed"}
 }
 
@@ -386,6 +389,10 @@ func (e *Engine) late(ctx context.Context, c *claimed, r *machine.Result, by By)
 	case *event.NodeCompleted:
 		if r.Failure == nil && bytes.Equal(p.Result, r.Value) && sameSet(p, r.Set) {
 			return Outcome{Status: "completed", Repeated: true}, nil
+		}
+	case *event.SecurityRequested:
+		if r.Failure == nil && bytes.Equal(p.Result, r.Value) && sameSet(&event.NodeCompleted{Set: p.Set}, r.Set) {
+			return Outcome{Status: "held", Repeated: true}, nil
 		}
 	case *event.NodeFailed:
 		// A result that was not as expected is not in the log, only that it was not.
@@ -473,7 +480,7 @@ func (e *Engine) endOf(ctx context.Context, c *claimed) (event.Payload, error) {
 // endsAttempt returns an event's payload if it ends an attempt.
 func endsAttempt(e eventlog.Event, c *claimed) (event.Payload, error) {
 	switch e.Kind {
-	case event.KindNodeCompleted, event.KindNodeFailed, event.KindNodeLost:
+	case event.KindNodeCompleted, event.KindNodeFailed, event.KindNodeLost, event.KindSecurityRequested:
 	default:
 		return nil, nil
 	}
@@ -494,6 +501,10 @@ func endsAttempt(e eventlog.Event, c *claimed) (event.Payload, error) {
 			return p, nil
 		}
 	case *event.NodeLost:
+		if is(q.Node, q.Visit, q.Attempt) {
+			return p, nil
+		}
+	case *event.SecurityRequested:
 		if is(q.Node, q.Visit, q.Attempt) {
 			return p, nil
 		}

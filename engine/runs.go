@@ -334,15 +334,20 @@ func (r *runs) decide(l *loaded, q *request, d *decided) error {
 	if err := r.e.accepting(q.internal); err != nil {
 		return err
 	}
+	cmd := q.cmd
 	if !l.state.HasKey(q.meta.Key) { // what was done is answered as it was
-		if err := r.e.erasures.allows(l.state, q.cmd); err != nil {
+		err := r.e.erasures.allows(l.state, cmd)
+		if err == nil {
+			cmd, err = r.e.screen(l, cmd)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	meta := q.meta
 	meta.Choose, meta.Meter = d.choose, d.meter
 	d.meter.at = meta.At
-	events, err := machine.Decide(l.wf, l.state, meta, q.cmd)
+	events, err := machine.Decide(l.wf, l.state, meta, cmd)
 	if err == nil {
 		d.add(events)
 	}

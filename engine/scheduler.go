@@ -304,7 +304,7 @@ func (s *scheduler) attempt(j *job) *request {
 	t := j.task
 	t.Redact, t.Show = s.e.opt.Secrets.Redactor(), s.e.tokens.show(t)
 	t.Doing, t.Note = func(what string) { j.assigned.Now(what, s.e.opt.Now()) }, s.note(t)
-	t.Reserve = s.reserve(t)
+	t.Reserve, t.Screen = s.reserve(t), s.e.screenTool(t)
 	answer := j.answer
 	if answer == nil {
 		a := s.run(j.ctx, t)

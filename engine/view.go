@@ -286,6 +286,9 @@ func whyVisit(s *run.State, w *workflow.Workflow, v *run.Visit) (string, event.W
 		return fmt.Sprintf("node %s is in round %d: it is the turn of %s%s", v.Node, round, who.Name, until), event.Wait{}
 	case v.Status == run.NodeRunning:
 		return fmt.Sprintf("node %s runs (attempt %d)", v.Node, v.Attempt), event.Wait{}
+	case v.Held != nil:
+		wait.For = "review"
+		return fmt.Sprintf("node %s waits for a review of its result, which rule %s holds", v.Node, v.Held.Rule), wait
 	case v.Signal != "":
 		wait.For, wait.Name = "signal", v.Signal
 		return fmt.Sprintf("node %s waits for the signal %q%s", v.Node, v.Signal, until), wait

@@ -80,10 +80,11 @@ func (s *openSet) empty() bool {
 // concerns reports whether an event of kind k can change s.
 func (s *openSet) concerns(k eventlog.Kind) bool {
 	switch k {
-	case event.KindRunCreated, event.KindRunForked, event.KindTimerSet, event.KindNodeRetried, event.KindInputRequested:
+	case event.KindRunCreated, event.KindRunForked, event.KindTimerSet, event.KindNodeRetried, event.KindInputRequested,
+		event.KindSecurityRequested:
 		return true
 	case event.KindTimerFired, event.KindNodeStarted, event.KindNodeCompleted, event.KindNodeFailed, event.KindNodeSkipped,
-		event.KindInputReceived, event.KindRunCompleted, event.KindRunFailed, event.KindRunCancelled, event.KindRunResumed,
+		event.KindInputReceived, event.KindSecurityGranted, event.KindSecurityDenied, event.KindRunCompleted, event.KindRunFailed, event.KindRunCancelled, event.KindRunResumed,
 		event.KindRunRestored:
 		return !s.empty()
 	}
@@ -155,8 +156,19 @@ func (s *openSet) apply(f *fact) error {
 			}
 			put(&s.inputs, openKey{node: p.Node, visit: p.Visit}, in)
 		})
+	case event.KindSecurityRequested:
+		return on(f, func(p *event.SecurityRequested) {
+			put(&s.inputs, openKey{node: p.Node, visit: p.Visit}, Input{
+				Run: f.Run, Node: p.Node, Visit: p.Visit, Prompt: clip(p.Question(), maxText), Form: event.ReviewForm,
+				Asked: event.Time(f.Time), Seq: f.Seq, Version: f.Version,
+			})
+		})
 	case event.KindInputReceived:
 		return on(f, func(p *event.InputReceived) { delete(s.inputs, openKey{node: p.Node, visit: p.Visit}) })
+	case event.KindSecurityGranted:
+		return on(f, func(p *event.SecurityGranted) { delete(s.inputs, openKey{node: p.Node, visit: p.Visit}) })
+	case event.KindSecurityDenied:
+		return on(f, func(p *event.SecurityDenied) { delete(s.inputs, openKey{node: p.Node, visit: p.Visit}) })
 	case event.KindRunFailed:
 		for k, in := range s.inputs {
 			put(&s.halted, k, in)

@@ -162,12 +162,13 @@ func (r *Row) apply(f *fact) error {
 		r.Failures++
 		r.moving()
 	case event.KindNodeScheduled, event.KindNodeStarted, event.KindTimerFired, event.KindSignalReceived,
-		event.KindInputReceived, event.KindChildEnded, event.KindChatTurn, event.KindPlanMade:
+		event.KindInputReceived, event.KindChildEnded, event.KindChatTurn, event.KindPlanMade,
+		event.KindSecurityGranted, event.KindSecurityDenied:
 		r.moving()
 	case event.KindNodeRetried, event.KindNodeLost, event.KindNodeSkipped, event.KindEdgeTaken, event.KindStateSet,
 		event.KindTimerSet, event.KindInputRequested, event.KindChildStarted, event.KindCheckpointPruned,
 		event.KindAgentChosen, event.KindToolCalled, event.KindResultIgnored, event.KindChatEnded,
-		event.KindCostReserved:
+		event.KindCostReserved, event.KindSecurityRequested:
 	default:
 		return fmt.Errorf("%w: kind %d", event.ErrUnknown, f.Kind)
 	}

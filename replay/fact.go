@@ -71,6 +71,14 @@ func commandOf(s *run.State, events []entry, cut bool) (machine.Meta, machine.Co
 	case *event.InputReceived:
 		m.Key = p.Key
 		return m, machine.Answer{Node: p.Node, Visit: p.Visit, Value: p.Value}, nil
+	case *event.SecurityRequested:
+		return m, holdOf(p), nil
+	case *event.SecurityGranted:
+		m.Key = p.Key
+		return m, reviewOf(&p.Review, true, p.Reason), nil
+	case *event.SecurityDenied:
+		m.Key = p.Key
+		return m, reviewOf(&p.Review, false, p.Reason), nil
 	case *event.ChildEnded:
 		return m, childEndOf(p), nil
 	case *event.CheckpointCreated:
@@ -175,8 +183,11 @@ func outside(s *run.State, p event.Payload) bool {
 		return h != nil && !h.Due
 	case *event.PlanMade:
 		return running(p.Node, p.Visit)
+	case *event.SecurityRequested:
+		return running(p.Node, p.Visit)
 	case *event.RunCreated, *event.RunForked, *event.NodeLost, *event.SignalReceived, *event.InputReceived, *event.ChildEnded,
-		*event.TimerFired, *event.RunResumed, *event.RunCancelled, *event.RunRestored, *event.BudgetRaised:
+		*event.TimerFired, *event.RunResumed, *event.RunCancelled, *event.RunRestored, *event.BudgetRaised,
+		*event.SecurityGranted, *event.SecurityDenied:
 		return true
 	}
 	return false
@@ -239,6 +250,21 @@ func resultOf(p *event.NodeCompleted) machine.Result {
 		}
 	}
 	return r
+}
+
+// holdOf returns what had a result held.
+func holdOf(p *event.SecurityRequested) machine.Hold {
+	r := resultOf(&event.NodeCompleted{Node: p.Node, Visit: p.Visit, Attempt: p.Attempt, Result: p.Result, Set: p.Set, Usage: p.Usage})
+	return machine.Hold{Result: r, Rule: p.Rule, Message: p.Message}
+}
+
+// reviewOf returns the answer that a review was decided on.
+func reviewOf(r *event.Review, approved bool, reason string) machine.Answer {
+	said := map[string]any{"approved": approved}
+	if reason != "" {
+		said["reason"] = reason
+	}
+	return machine.Answer{Node: r.Node, Visit: r.Visit, Value: event.MustValue(said)}
 }
 
 // turnOf returns the result that a turn was decided on, as it was understood.

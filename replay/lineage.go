@@ -222,6 +222,12 @@ func visitKey(p event.Payload) (VisitKey, bool) {
 		k = VisitKey{p.Node, p.Visit}
 	case *event.InputReceived:
 		k = VisitKey{p.Node, p.Visit}
+	case *event.SecurityRequested:
+		k = VisitKey{p.Node, p.Visit}
+	case *event.SecurityGranted:
+		k = VisitKey{p.Node, p.Visit}
+	case *event.SecurityDenied:
+		k = VisitKey{p.Node, p.Visit}
 	case *event.ChildStarted:
 		k = VisitKey{p.Node, p.Visit}
 	case *event.ChildEnded:

@@ -175,6 +175,10 @@ func (p *player) give(f fact) (bool, error) {
 		if v := p.s.Live[c.Node]; v == nil || v.Visit != c.Visit || v.Status != run.NodeRunning || v.Attempt != c.Attempt {
 			return false, nil
 		}
+	case machine.Hold:
+		if v := p.s.Live[c.Result.Node]; v == nil || v.Visit != c.Result.Visit || v.Status != run.NodeRunning || v.Attempt != c.Result.Attempt {
+			return false, nil
+		}
 	case machine.Note:
 		if v := p.s.Live[c.Call.Node]; v == nil || v.Visit != c.Call.Visit || v.Status != run.NodeRunning || v.Attempt != c.Call.Attempt {
 			return false, nil
@@ -189,7 +193,7 @@ func (p *player) give(f fact) (bool, error) {
 			return false, nil
 		}
 	case machine.Answer:
-		if v := p.s.Live[c.Node]; v == nil || v.Visit != c.Visit || v.Status != run.NodeWaiting || !v.Asked {
+		if v := p.s.Live[c.Node]; v == nil || v.Visit != c.Visit || !v.Asks() {
 			return false, nil
 		}
 	case machine.ChildEnded:
@@ -298,7 +302,7 @@ func (p *player) missing() []*run.Visit {
 	var vs []*run.Visit
 	for _, id := range p.s.LiveIDs() {
 		v := p.s.Live[id]
-		waits := v.Status == run.NodeRunning && v.Each == nil || v.Status == run.NodeWaiting && v.Asked && len(v.Result) == 0
+		waits := v.Status == run.NodeRunning && v.Each == nil || v.Asks()
 		if !waits {
 			continue
 		}

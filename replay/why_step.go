@@ -152,6 +152,15 @@ func (x *explainer) tell(st *Step, i int, m moment) {
 		st.Status, st.Asked = run.NodeWaiting, p.Prompt
 	case *event.InputReceived:
 		st.Answer = &Given{Version: m.Version, Time: m.When(), Actor: m.Actor, Value: p.Value}
+	case *event.SecurityRequested:
+		st.Status, st.Asked = run.NodeWaiting, p.Question()
+		if a := st.attempt(); a != nil {
+			a.Reason = "its result is held by rule " + p.Rule
+		}
+	case *event.SecurityGranted:
+		st.Answer = &Given{Version: m.Version, Time: m.When(), Actor: m.Actor, Value: reviewOf(&p.Review, true, p.Reason).Value}
+	case *event.SecurityDenied:
+		st.Answer = &Given{Version: m.Version, Time: m.When(), Actor: m.Actor, Value: reviewOf(&p.Review, false, p.Reason).Value}
 	case *event.ChildStarted:
 		st.Status, st.Child = run.NodeRunning, &Child{Run: p.Child}
 	case *event.ChildEnded:

@@ -21,6 +21,7 @@ import (
 	"github.com/wfd-dev/wfd/engine"
 	"github.com/wfd-dev/wfd/engine/agent"
 	"github.com/wfd-dev/wfd/engine/agent/mcp"
+	"github.com/wfd-dev/wfd/engine/guard"
 	"github.com/wfd-dev/wfd/engine/price"
 	"github.com/wfd-dev/wfd/engine/secret"
 	"github.com/wfd-dev/wfd/eventlog"
@@ -52,6 +53,7 @@ type engineFlags struct {
 	noSpawn     bool
 	mcp         string
 	prices      string
+	guard       string
 	retain      []string
 	retainEvery time.Duration
 	keep        int
@@ -67,6 +69,7 @@ func (e *engineFlags) register(cmd *cobra.Command) {
 	f.StringVar(&e.provider, "provider", "", "provider of agents that name none: openai, anthropic or sim; by default the one that there is a key for")
 	f.StringSliceVar(&e.models, "model", nil, "model of agents that name none, or provider=model; may be repeated")
 	f.StringVar(&e.mcp, "mcp", "", "file of MCP servers, whose tools agents and tool nodes may use")
+	f.StringVar(&e.guard, "guard", "", "look at what comes from outside, and at answers, by the rules of this file; default: those of the binary")
 	f.BoolVar(&e.noSpawn, "no-spawn", false, "refuse a role that no agent has, instead of giving it a generic agent")
 	f.StringArrayVar(&e.retain, "retain", nil, "keep payloads of ended runs within limits: [WORKFLOW:]after=30d,runs=1000,bytes=10GB,drop,drop_after=365d; may be repeated")
 	f.DurationVar(&e.retainEvery, "retain-every", time.Hour, "how often retention looks")
@@ -115,6 +118,9 @@ func (a *app) options(dir string, log *slog.Logger) (host.Options, error) {
 			}
 		}
 	}
+	if o.Guard, err = readRules(a.engine.guard); err != nil {
+		return o, err
+	}
 	if o.Prices, err = readPrices(a.engine.prices); err == nil && a.engine.replies != "" {
 		o.Replies, err = readReplies(a.engine.replies)
 	}
@@ -136,6 +142,21 @@ func readPrices(file string) (*price.Book, error) {
 		return nil, err
 	}
 	return own.Over(price.Default()), nil
+}
+
+// readRules returns the guard that --guard asks for, nil if it asks for none.
+func readRules(file string) (engine.Guard, error) {
+	switch file {
+	case "":
+		return nil, nil
+	case "default":
+		return guard.Default(), nil
+	}
+	b, err := readFile(file)
+	if err != nil {
+		return nil, err
+	}
+	return guard.Parse(file, b)
 }
 
 func readServers(file string) ([]mcp.Server, error) {

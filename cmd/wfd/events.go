@@ -142,6 +142,9 @@ func what(e *client.Event) string {
 	if e.Kind == "chat.turn" || e.Kind == "chat.ended" {
 		return d.Node + " " + whatOfChat(e)
 	}
+	if strings.HasPrefix(e.Kind, "security.") {
+		return whatOfSecurity(e)
+	}
 	add := func(format string, args ...any) { fmt.Fprintf(&b, format+" ", args...) }
 	if e.Kind == "run.restored" {
 		add("back to v%v", d.To)
@@ -185,6 +188,19 @@ func what(e *client.Event) string {
 		}
 	}
 	return b.String()
+}
+
+// whatOfSecurity says what a guard found, or what became of it.
+func whatOfSecurity(e *client.Event) string {
+	var d struct{ Rule, Message, What, Name, Workflow, Of, Node, Reason string }
+	if json.Unmarshal(e.Data, &d) != nil {
+		return compact(e.Data)
+	}
+	said := "rule " + d.Rule
+	for _, s := range []string{d.What + after(" ", d.Name), d.Workflow, after("run ", d.Of), after("node ", d.Node), d.Message, d.Reason} {
+		said += after(", ", s)
+	}
+	return said
 }
 
 // whatOfChat says what happened in a chat.

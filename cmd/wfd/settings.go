@@ -19,7 +19,7 @@ import (
 // file. The others belong to one call.
 var fromOutside = []string{
 	"addr", "token", "data", "config", "output", "log-format", "log-level",
-	"replies", "no-exec", "allow-env", "queue", "secrets", "prices", "agents", "provider", "model", "no-spawn", "mcp",
+	"replies", "no-exec", "allow-env", "queue", "secrets", "prices", "agents", "provider", "model", "no-spawn", "mcp", "guard",
 	"retain", "retain-every", "keep-checkpoints",
 	"auth", "host", "jwt-issuer", "jwt-audience", "jwt-keys", "tls-cert", "tls-key", "tls-ca",
 }

@@ -42,6 +42,9 @@ type Task struct {
 	// Note has a call of a tool recorded, and returns once that is on disk. ErrNotCurrent
 	// says that the attempt no longer counts. nil: nothing is recorded.
 	Note func(ctx context.Context, p *event.ToolCalled) error
+	// Screen has what a tool said looked at, before it is recorded or told to a model. The
+	// error is why it is not to be. nil: nobody looks.
+	Screen func(ctx context.Context, tool string, said ...any) error
 	// Reserve has a further call of the model reserved, of so many characters and at most
 	// so many tokens in answer; turn counts them, from 1. ErrNotCurrent says that it cannot
 	// be made. nil: nothing is reserved.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wfd-dev/wfd/engine/agent/model"
+	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/projection/event"
 )
 
@@ -130,6 +131,14 @@ func (w *worker) call(ctx context.Context, server, tool string, arguments map[st
 	out, err := w.tools.Call(ctx, server, tool, arguments)
 	p.Took = int64(time.Since(began))
 	out.Text, out.JSON = w.clean(out.Text), w.t.Redact.Value(out.JSON)
+	if err == nil && w.t.Screen != nil {
+		switch why := w.t.Screen(ctx, server+"/"+tool, out.Text, out.JSON); {
+		case why != nil && w.t.Kind == workflow.Tool:
+			out, err = ToolOutcome{}, &Failure{Class: event.ClassInvalidOutput, Message: why.Error(), Again: new(bool)}
+		case why != nil: // the model is told
+			out = ToolOutcome{Text: why.Error(), Failed: true}
+		}
+	}
 	if err := w.record(ctx, p, arguments, out, err); err != nil {
 		return out, err
 	}

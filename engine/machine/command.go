@@ -96,6 +96,17 @@ type Result struct {
 }
 
 func (c Result) decide(d *decider) error {
+	v, err := d.counts(&c)
+	if v != nil {
+		d.accept(v, c)
+		d.touch(v.Node)
+	}
+	return err
+}
+
+// counts returns the visit that a result is for; none if it no longer counts, which is
+// recorded, or the error.
+func (d *decider) counts(c *Result) (*run.Visit, error) {
 	v := d.s.Live[c.Node]
 	reason := ""
 	switch {
@@ -110,13 +121,18 @@ func (c Result) decide(d *decider) error {
 	case v.Status != run.NodeRunning || v.Attempt != c.Attempt:
 		reason = "another attempt counts"
 	}
-	if reason != "" && c.Fenced {
-		return fmt.Errorf("%w: %s", ErrRefused, reason)
+	switch {
+	case reason == "":
+		return v, nil
+	case c.Fenced:
+		return nil, fmt.Errorf("%w: %s", ErrRefused, reason)
 	}
-	if reason != "" {
-		d.emit(&event.ResultIgnored{Node: c.Node, Visit: c.Visit, Attempt: c.Attempt, Reason: reason, Usage: c.Usage})
-		return nil
-	}
+	d.emit(&event.ResultIgnored{Node: c.Node, Visit: c.Visit, Attempt: c.Attempt, Reason: reason, Usage: c.Usage})
+	return nil, nil
+}
+
+// accept takes the result of a visit's attempt.
+func (d *decider) accept(v *run.Visit, c Result) {
 	if n := d.node(v); n.Kind == workflow.Chat {
 		d.takeTurn(n, v, c)
 	} else if n.Kind == workflow.Plan {
@@ -126,8 +142,6 @@ func (c Result) decide(d *decider) error {
 	} else {
 		d.complete(v, outcome{result: c.Value, answer: c.Set, usage: c.Usage})
 	}
-	d.touch(v.Node)
-	return nil
 }
 
 // Note records that an attempt which is under way had a tool called. Its name is that
@@ -173,7 +187,8 @@ func (c Signal) decide(d *decider) error {
 	return nil
 }
 
-// Answer answers a human node.
+// Answer answers a question: that of a human node, or whether a result that is held may
+// be used.
 type Answer struct {
 	Node  string // "" = the only question that is open
 	Visit int    // 0 = the present one
@@ -186,7 +201,7 @@ func (c Answer) decide(d *decider) error {
 	}
 	var open []string
 	for _, id := range d.s.LiveIDs() {
-		if v := d.s.Live[id]; v.Status == run.NodeWaiting && d.node(v).Kind == workflow.Human && len(v.Result) == 0 {
+		if d.s.Live[id].Asks() {
 			open = append(open, id)
 		}
 	}
@@ -210,6 +225,9 @@ func (c Answer) decide(d *decider) error {
 	val := c.Value
 	if len(val) == 0 {
 		val = event.Null
+	}
+	if v.Held != nil {
+		return d.review(v, val)
 	}
 	if err := d.fits(v, val); err != nil {
 		return fmt.Errorf("%w: answer to %s: %w", ErrInvalid, id, err)

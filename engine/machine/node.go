@@ -20,6 +20,10 @@ func (d *decider) carry(n *workflow.Node, v *run.Visit) {
 	if v.Status == run.NodeScheduled && !d.admit(n, v) {
 		return
 	}
+	if v.Held != nil {
+		d.carryHeld(v)
+		return
+	}
 	if v.Item > 0 && n.Kind == workflow.Foreach { // an item that is a child run
 		d.carryChild(n, v)
 		return

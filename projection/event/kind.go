@@ -72,6 +72,11 @@ const (
 	KindTriggerDeleted   eventlog.Kind = 173
 	KindTriggerFired     eventlog.Kind = 174
 	KindTriggerDelivered eventlog.Kind = 175
+	KindSecurityWarned    eventlog.Kind = 160
+	KindSecurityBlocked   eventlog.Kind = 161
+	KindSecurityRequested eventlog.Kind = 162
+	KindSecurityGranted   eventlog.Kind = 163
+	KindSecurityDenied    eventlog.Kind = 164
 
 	KindTokenCreated eventlog.Kind = 180
 	KindTokenRevoked eventlog.Kind = 181
@@ -130,6 +135,11 @@ var kinds = map[eventlog.Kind]kindInfo{
 	KindTriggerDeleted:       {"trigger.deleted", func() Payload { return new(TriggerDeleted) }},
 	KindTriggerFired:         {"trigger.fired", func() Payload { return new(TriggerFired) }},
 	KindTriggerDelivered:     {"trigger.delivered", func() Payload { return new(TriggerDelivered) }},
+	KindSecurityWarned:       {"security.warned", func() Payload { return new(SecurityWarned) }},
+	KindSecurityBlocked:      {"security.blocked", func() Payload { return new(SecurityBlocked) }},
+	KindSecurityRequested:    {"security.requested", func() Payload { return new(SecurityRequested) }},
+	KindSecurityGranted:      {"security.granted", func() Payload { return new(SecurityGranted) }},
+	KindSecurityDenied:       {"security.denied", func() Payload { return new(SecurityDenied) }},
 	KindTokenCreated:         {"token.created", func() Payload { return new(TokenCreated) }},
 	KindTokenRevoked:         {"token.revoked", func() Payload { return new(TokenRevoked) }},
 	KindPlanMade:             {"plan.made", func() Payload { return new(PlanMade) }},

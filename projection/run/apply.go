@@ -176,6 +176,14 @@ func (s *State) applyVisit(p event.Payload) error {
 		v.Result = p.Value
 		s.key(p.Key)
 		s.moving()
+	case *event.SecurityRequested:
+		return s.held(p)
+	case *event.SecurityGranted:
+		s.key(p.Key)
+		return s.reviewed(&p.Review, p.Reason, Granted)
+	case *event.SecurityDenied:
+		s.key(p.Key)
+		return s.reviewed(&p.Review, p.Reason, Denied)
 	case *event.ChildStarted:
 		v, err := s.visit(p.Node, p.Visit)
 		if err != nil {

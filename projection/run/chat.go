@@ -53,7 +53,7 @@ func (s *State) chatTurn(p *event.ChatTurn) error {
 	if err != nil {
 		return err
 	}
-	if v.Attempt != p.Attempt || v.Status != NodeRunning {
+	if v.Attempt != p.Attempt || v.Status != NodeRunning && v.Held == nil {
 		return fmt.Errorf("%w: attempt %d of %s is not under way", ErrHistory, p.Attempt, p.Node)
 	}
 	s.use(p.Usage)
@@ -67,7 +67,7 @@ func (s *State) chatTurn(p *event.ChatTurn) error {
 		}
 		c.Agents[p.Speaker] = a.Agent
 	}
-	v.Status, v.Tried, v.Losses, v.RetryAt, v.Failure = NodeScheduled, 0, 0, 0, nil
+	v.Status, v.Tried, v.Losses, v.RetryAt, v.Failure, v.Held = NodeScheduled, 0, 0, 0, nil, nil
 	s.node(p.Node).Failure = nil
 	s.setStatus(v)
 	return nil

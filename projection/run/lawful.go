@@ -62,6 +62,9 @@ func (s *State) lawfulVisit(id string, v *Visit, bad func(string, ...any)) {
 	if v.SetDone > v.Sets || v.Tried < 0 {
 		bad("visit %d of %s has set %d of %d keys in %d attempts", v.Visit, id, v.SetDone, v.Sets, v.Tried)
 	}
+	if v.Held != nil && v.Status != NodeWaiting {
+		bad("visit %d of %s is %s, and its result is held", v.Visit, id, v.Status)
+	}
 	if v.Item > 0 {
 		if of := s.Live[v.Of]; of != nil && (of.Each == nil || of.Visit != v.Visit) { // nil: it was given up, the item is next
 			bad("item %s is under way in visit %d of its foreach, which is at %d", id, v.Visit, of.Visit)

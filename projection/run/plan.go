@@ -13,7 +13,7 @@ func (s *State) planMade(p *event.PlanMade) error {
 	if err != nil {
 		return err
 	}
-	if v.Attempt != p.Attempt || v.Status != NodeRunning || v.Each != nil {
+	if v.Attempt != p.Attempt || v.Status != NodeRunning && v.Held == nil || v.Each != nil {
 		return fmt.Errorf("%w: attempt %d of %s is not under way", ErrHistory, p.Attempt, p.Node)
 	}
 	if len(p.Tasks) == 0 || len(p.Tasks) > maxItems {
@@ -23,8 +23,9 @@ func (s *State) planMade(p *event.PlanMade) error {
 	s.ended(p.Node, p.Visit, p.Attempt, p.Usage)
 	s.moving()
 	v.Each = &Each{Results: make([]event.Value, len(p.Tasks)), Plan: p}
-	v.Failure, v.Losses = nil, 0
+	v.Status, v.Failure, v.Losses, v.Held = NodeRunning, nil, 0, nil
 	s.node(p.Node).Failure = nil
+	s.setStatus(v)
 	return nil
 }
 

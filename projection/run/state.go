@@ -177,7 +177,8 @@ type Visit struct {
 	Taken   int              // edges taken
 	Entry   int              // index of its journal entry, if not Direct
 
-	Asked  bool // human: the question is in the log
+	Asked  bool  // human: the question is in the log
+	Held   *Held // a result that does not count yet
 	Signal string
 
 	Child   eventlog.RunID

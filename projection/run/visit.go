@@ -125,7 +125,7 @@ func (s *State) completed(p *event.NodeCompleted) error {
 	s.moving()
 	s.dropTimers(v)
 	s.consume(p.Signal)
-	v.Status, v.Failure = NodeCompleted, nil
+	v.Status, v.Failure, v.Held = NodeCompleted, nil, nil
 	n := s.node(p.Node)
 	n.Status, n.Failure = NodeCompleted, nil
 	n.Completed++
@@ -197,7 +197,7 @@ func (s *State) failed(p *event.NodeFailed) error {
 	n := s.node(p.Node)
 	n.Failure = &f
 	v.Failure, v.Then, v.To, v.DueAt, v.Status = &f, p.Then, p.To, p.RetryAt, NodeFailed
-	v.Errors, v.Losses = p.Errors, 0
+	v.Errors, v.Losses, v.Held = p.Errors, 0, nil
 	v.left(p.Checkpoint)
 	n.Status = NodeFailed
 	if p.Then != event.ThenRetry && p.Then != event.ThenPause {

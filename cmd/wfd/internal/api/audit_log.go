@@ -49,6 +49,10 @@ var commandKinds = map[eventlog.Kind]bool{
 	event.KindTriggerDeleted:       true,
 	event.KindTokenCreated:         true,
 	event.KindTokenRevoked:         true,
+	event.KindSecurityWarned:       true,
+	event.KindSecurityBlocked:      true,
+	event.KindSecurityGranted:      true,
+	event.KindSecurityDenied:       true,
 }
 
 // howOf says how an actor came in.

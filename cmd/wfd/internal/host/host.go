@@ -61,7 +61,8 @@ type Options struct {
 	MCP      []mcp.Server
 	Secrets  *secret.Store
 	Agents   *roster.Roster
-	Prices   *price.Book // nil: those of the binary
+	Prices   *price.Book  // nil: those of the binary
+	Guard    engine.Guard // nil: there is none
 	// Breakpoints are added to every run that is started.
 	Breakpoints     []string
 	Retention       engine.Retention
@@ -123,7 +124,7 @@ func (h *Host) on(log *eventlog.DB, views *projection.Views, o Options) {
 	opt := engine.Options{
 		Snapshots: h.snapshots, Retention: o.Retention, KeepCheckpoints: o.KeepCheckpoints,
 		Logger: o.Logger, Runners: runners(o, tools), Queues: o.Queues, Env: engine.EnvAllowed(o.AllowEnv), Secrets: o.Secrets, Agents: o.Agents,
-		Prices: o.Prices, Leases: h.leases, NoWorkers: h.leases == nil, NoTriggers: !o.Triggers,
+		Prices: o.Prices, Guard: o.Guard, Leases: h.leases, NoWorkers: h.leases == nil, NoTriggers: !o.Triggers,
 		Breakpoints: o.Breakpoints,
 	}
 	var counted api.Metrics

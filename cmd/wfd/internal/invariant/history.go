@@ -87,6 +87,10 @@ func (h *History) AddPayload(e eventlog.Event, p event.Payload) {
 		h.key(p.Key)
 	case *event.InputReceived:
 		h.key(p.Key)
+	case *event.SecurityGranted:
+		h.key(p.Key)
+	case *event.SecurityDenied:
+		h.key(p.Key)
 	case *event.CheckpointCreated:
 		h.key(p.Key)
 	case *event.RunPaused:
