@@ -41,38 +41,44 @@ func (e *BlockedError) because() string {
 // Unwrap says that it is the command's content that is wrong.
 func (e *BlockedError) Unwrap() error { return machine.ErrInvalid }
 
-// screened is what a command brings into a run, and how findings name it.
+// screened is what a command brings into a run, from whom, and how findings name it.
 type screened struct {
 	content guard.Content
 	about   event.Finding
+	actor   string
 }
 
 // screen has the guard look at what a command brings into a run, before it is decided.
 // It returns the command that is to be decided in its place. What is found is on disk by
 // then: if we crash before what follows from it is, it is found again.
-func (e *Engine) screen(l *loaded, c machine.Command) (machine.Command, error) {
+func (e *Engine) screen(l *loaded, c machine.Command, actor string) (machine.Command, error) {
 	if e.opt.Guard == nil {
 		return c, nil
 	}
+	given := func(what, name string, values ...event.Value) error {
+		return e.screenGiven(l, screened{
+			guard.Content{What: what, Workflow: l.wf.Name}, event.Finding{What: what, Workflow: l.wf.Name, Name: name}, actor,
+		}, values)
+	}
 	switch cmd := c.(type) {
 	case machine.Result:
-		return e.screenResult(l.state, l.wf, cmd)
+		return e.screenResult(l, cmd, actor)
 	case machine.Start:
 		if cmd.Parent != nil || l.state.Status != run.Pending {
 			return c, nil // what a child run is given comes from within
 		}
-		return c, e.screenGiven(l, guard.Input, "", cmd.Input)
+		return c, given(guard.Input, "", cmd.Input)
 	case machine.Fork:
 		if l.state.Status != run.Pending {
 			return c, nil
 		}
-		return c, e.screenGiven(l, guard.Input, "", append(valuesOf(cmd.Set), cmd.Input)...)
+		return c, given(guard.Input, "", append(valuesOf(cmd.Set), cmd.Input)...)
 	case machine.Resume:
-		return c, e.screenGiven(l, guard.Input, "", valuesOf(cmd.Set)...)
+		return c, given(guard.Input, "", valuesOf(cmd.Set)...)
 	case machine.Signal:
-		return c, e.screenGiven(l, guard.Signal, cmd.Name, event.StringValue(cmd.Name), cmd.Value)
+		return c, given(guard.Signal, cmd.Name, event.StringValue(cmd.Name), cmd.Value)
 	case machine.Answer:
-		return c, e.screenGiven(l, guard.Answer, "", cmd.Value)
+		return c, given(guard.Answer, "", cmd.Value)
 	}
 	return c, nil
 }
@@ -86,8 +92,7 @@ func valuesOf(set map[string]event.Value) []event.Value {
 }
 
 // screenGiven has the guard look at what somebody gives a run.
-func (e *Engine) screenGiven(l *loaded, what, name string, values ...event.Value) error {
-	x := screened{guard.Content{What: what, Workflow: l.wf.Name}, event.Finding{What: what, Workflow: l.wf.Name, Name: name}}
+func (e *Engine) screenGiven(l *loaded, x screened, values []event.Value) error {
 	if l.state.Status != run.Pending {
 		x.about.Of = l.id
 	}
@@ -103,19 +108,20 @@ func (e *Engine) screenGiven(l *loaded, what, name string, values ...event.Value
 	}
 	worst, err := e.check(x, true)
 	if err == nil && worst != nil && worst.Then == guard.Block {
-		return &BlockedError{what, *worst}
+		return &BlockedError{x.content.What, *worst}
 	}
 	return err
 }
 
 // screenResult has the guard look at what became of an attempt. A result that is
 // blocked, and a message, do not come into the log.
-func (e *Engine) screenResult(s *run.State, w *workflow.Workflow, c machine.Result) (machine.Command, error) {
+func (e *Engine) screenResult(l *loaded, c machine.Result, actor string) (machine.Command, error) {
+	s := l.state
 	v := s.Live[c.Node]
 	if s.Status.Terminal() || v == nil || v.Visit != c.Visit || v.Attempt != c.Attempt || v.Status != run.NodeRunning {
 		return c, nil // nothing of it is kept
 	}
-	x := ofAttempt(bare(s, w, v), "")
+	x := ofAttempt(bare(s, l.wf, v), "", actor)
 	for _, v := range append(valuesOf(c.Set), c.Value, c.Checkpoint) {
 		if len(v) == 0 {
 			continue
@@ -149,7 +155,7 @@ func (e *Engine) screenResult(s *run.State, w *workflow.Workflow, c machine.Resu
 }
 
 // ofAttempt names what comes of an attempt, or of a tool that it called.
-func ofAttempt(t *agent.Task, tool string) screened {
+func ofAttempt(t *agent.Task, tool, actor string) screened {
 	what := guard.Agent
 	switch {
 	case tool != "":
@@ -166,6 +172,7 @@ func ofAttempt(t *agent.Task, tool string) screened {
 	return screened{
 		guard.Content{What: what, Workflow: t.Workflow},
 		event.Finding{What: what, Workflow: t.Workflow, Of: t.Run, Node: t.Node, Visit: t.Visit, Attempt: t.Attempt, Name: tool},
+		actor,
 	}
 }
 
@@ -179,7 +186,7 @@ func (e *Engine) screenTool(t *agent.Task) func(ctx context.Context, tool string
 		return nil
 	}
 	return func(ctx context.Context, tool string, said ...any) error {
-		x := ofAttempt(t, tool)
+		x := ofAttempt(t, tool, runnerOf(t))
 		x.content.Values = said
 		if t.Kind == workflow.Tool {
 			found := e.opt.Guard.Check(x.content)
@@ -219,7 +226,7 @@ func (e *Engine) check(x screened, asks bool) (*guard.Finding, error) {
 		if p == nil {
 			continue
 		}
-		if err := e.recordFinding(p); err != nil {
+		if err := e.recordFinding(p, x.actor); err != nil {
 			return nil, fmt.Errorf("recording what a guard found: %w", err)
 		}
 	}
@@ -227,10 +234,10 @@ func (e *Engine) check(x screened, asks bool) (*guard.Finding, error) {
 }
 
 // recordFinding appends what a guard found to the system stream of that.
-func (e *Engine) recordFinding(p event.Payload) error {
+func (e *Engine) recordFinding(p event.Payload, actor string) error {
 	e.guarding.Lock()
 	defer e.guarding.Unlock()
-	_, err := appendFact(context.Background(), e.log, event.Security, p, system, e.now())
+	_, err := appendFact(context.Background(), e.log, event.Security, p, actor, e.now())
 	if errors.Is(err, eventlog.ErrUnknown) || errors.Is(err, eventlog.ErrStopped) {
 		e.fail(err)
 	}

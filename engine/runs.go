@@ -338,7 +338,7 @@ func (r *runs) decide(l *loaded, q *request, d *decided) error {
 	if !l.state.HasKey(q.meta.Key) { // what was done is answered as it was
 		err := r.e.erasures.allows(l.state, cmd)
 		if err == nil {
-			cmd, err = r.e.screen(l, cmd)
+			cmd, err = r.e.screen(l, cmd, q.meta.Actor)
 		}
 		if err != nil {
 			return err

@@ -325,8 +325,11 @@ func (s *scheduler) attempt(j *job) *request {
 	if answer.Failure != nil && answer.Failure.After > 0 {
 		c.After = s.e.now() + event.Time(answer.Failure.After)
 	}
-	return &request{meta: machine.Meta{Actor: "runner:" + string(t.Kind)}, cmd: c, internal: true, job: j}
+	return &request{meta: machine.Meta{Actor: runnerOf(t)}, cmd: c, internal: true, job: j}
 }
+
+// runnerOf is the actor of what comes of a task that is done here.
+func runnerOf(t *agent.Task) string { return "runner:" + string(t.Kind) }
 
 // givenUp tells what an attempt used that was called off. If the engine stops there is
 // nothing to tell: the attempt is still under way in the log, and lost.
@@ -335,7 +338,7 @@ func (s *scheduler) givenUp(t *agent.Task, u *event.Usage) *request {
 		return nil
 	}
 	id := event.CallID{Node: t.Node, Visit: t.Visit, Attempt: t.Attempt}
-	s.e.post(t.Run, machine.Meta{Actor: "runner:" + string(t.Kind)}, machine.Settle{Call: id, Usage: u})
+	s.e.post(t.Run, machine.Meta{Actor: runnerOf(t)}, machine.Settle{Call: id, Usage: u})
 	return nil
 }
 
@@ -362,7 +365,7 @@ func (s *scheduler) note(t *agent.Task) func(context.Context, *event.ToolCalled)
 // returns once it is on disk. ErrNotCurrent says that the attempt is not under way, or
 // is not any more.
 func (s *scheduler) hand(ctx context.Context, t *agent.Task, c machine.Command) error {
-	m := machine.Meta{Actor: "runner:" + string(t.Kind)}
+	m := machine.Meta{Actor: runnerOf(t)}
 	for wait := insistFirst; ; wait = min(2*wait, insistMost) {
 		m.At = s.e.now()
 		current := false

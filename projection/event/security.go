@@ -63,11 +63,11 @@ var ReviewForm = MustValue(map[string]any{
 
 // Question is what somebody is asked.
 func (p *SecurityRequested) Question() string {
-	why := p.Message
-	if why == "" {
-		why = "it found something"
+	why := p.Rule
+	if p.Message != "" {
+		why += ": " + p.Message
 	}
-	return fmt.Sprintf("Rule %s of the guard holds the result of %s: %s. May it be used? The result is in the event security.requested.", p.Rule, p.Node, why)
+	return fmt.Sprintf("May the result of %s be used? It is held by rule %s. It stands in the event security.requested.", p.Node, why)
 }
 
 // SecurityGranted: the event's actor lets a result be used.

@@ -49,10 +49,14 @@ var commandKinds = map[eventlog.Kind]bool{
 	event.KindTriggerDeleted:       true,
 	event.KindTokenCreated:         true,
 	event.KindTokenRevoked:         true,
-	event.KindSecurityWarned:       true,
-	event.KindSecurityBlocked:      true,
 	event.KindSecurityGranted:      true,
 	event.KindSecurityDenied:       true,
+}
+
+// isFound reports whether an event is something that a guard found: it is told,
+// whoever brought it.
+func isFound(k eventlog.Kind) bool {
+	return k == event.KindSecurityWarned || k == event.KindSecurityBlocked || k == event.KindSecurityRequested
 }
 
 // howOf says how an actor came in.
@@ -125,7 +129,7 @@ func (a *API) deeds(_ context.Context, in *deedsInput) (*answer[List[Deed]], err
 		case in.All:
 			return true
 		}
-		return (len(in.Kind) > 0 || commandKinds[e.Kind] || isEdit(e)) && (in.Actor != "" || !isMachine(e.Actor))
+		return isFound(e.Kind) || (len(in.Kind) > 0 || commandKinds[e.Kind] || isEdit(e)) && (in.Actor != "" || !isMachine(e.Actor))
 	}}, func(k eventlog.Kind) bool { return k != unwanted }, in.Limit)
 	if err != nil {
 		return nil, err
