@@ -287,7 +287,7 @@ func whyVisit(s *run.State, w *workflow.Workflow, v *run.Visit) (string, event.W
 	case v.Status == run.NodeRunning:
 		return fmt.Sprintf("node %s runs (attempt %d)", v.Node, v.Attempt), event.Wait{}
 	case v.Held != nil:
-		wait.For = "review"
+		wait.For = "input"
 		return fmt.Sprintf("node %s waits for a review of its result, which rule %s holds", v.Node, v.Held.Rule), wait
 	case v.Signal != "":
 		wait.For, wait.Name = "signal", v.Signal

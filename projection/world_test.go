@@ -312,7 +312,18 @@ func (w *world) act(l *life) {
 			}
 			do(&event.NodeStarted{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt + 1})
 			do(&event.AgentChosen{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt + 1, Agent: "someone"}, &event.NodeStarted{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt + 1})
+		case v.Held != nil && v.Held.Verdict == run.Unreviewed:
+			r := event.Review{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Rule: v.Held.Rule}
+			do(&event.SecurityGranted{Review: r})
+			do(&event.SecurityGranted{Review: r}, &event.NodeCompleted{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Result: v.Held.Result})
+			f := event.Failure{Class: event.ClassInvalidOutput, Message: "denied", Node: v.Node, Visit: v.Visit, Attempt: v.Attempt}
+			do(&event.SecurityDenied{Review: r}, &event.NodeFailed{Failure: f, Then: event.ThenOnError, To: "b"})
+		case v.Held != nil:
+			do(&event.NodeCompleted{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Result: v.Held.Result})
 		case v.Status == run.NodeRunning:
+			hold := &event.SecurityRequested{Review: event.Review{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Rule: "careful"}, Result: event.MustValue("rm"), Usage: &event.Usage{InputTokens: 3}}
+			do(hold)
+			do(hold, w.waiting(v.Node, "input"))
 			do(&event.ToolCalled{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Call: v.Calls + 1, Tool: "search", Arguments: event.Null})
 			fail := event.Failure{Class: event.ClassTimeout, Message: "late", Node: v.Node, Visit: v.Visit, Attempt: v.Attempt}
 			do(&event.NodeFailed{Failure: fail, Then: event.ThenRetry}, &event.NodeRetried{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt + 1, At: w.soon()}, w.waiting(v.Node, "retry"))

@@ -335,9 +335,7 @@ const maxWaits = 5
 
 func (d *decider) waitOf(v *run.Visit) event.Wait {
 	w := event.Wait{Node: v.Node, For: "input"}
-	if v.Held != nil {
-		w.For = "review"
-	} else if v.Signal != "" {
+	if v.Signal != "" {
 		w.For, w.Name = "signal", v.Signal
 	} else if d.node(v).Kind == workflow.Wait {
 		w.For = "timer"

@@ -230,6 +230,18 @@ func (l *line) others(p event.Payload) {
 		l.flag("with a form", len(p.Form) > 0)
 	case *event.InputReceived:
 		l.add("%s %s", visit(p.Node, p.Visit, 0), value(p.Value))
+	case *event.SecurityRequested:
+		l.add("%s %s", visit(p.Node, p.Visit, p.Attempt), value(p.Result))
+		for _, kv := range p.Set {
+			l.add("set=%s=%s", kv.Key, value(kv.Value))
+		}
+		l.add("held by %s: %s", p.Rule, p.Message)
+	case *event.SecurityGranted:
+		l.add("%s", visit(p.Node, p.Visit, p.Attempt))
+		l.opt("because", p.Reason)
+	case *event.SecurityDenied:
+		l.add("%s", visit(p.Node, p.Visit, p.Attempt))
+		l.opt("because", p.Reason)
 	case *event.ChildStarted:
 		l.add("%s %s input=%s", visit(p.Node, p.Visit, 0), p.Workflow, value(p.Input))
 	case *event.ChildEnded:

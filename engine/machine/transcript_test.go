@@ -36,7 +36,7 @@ var update = flag.Bool("update", false, "rewrite what follows the commands of th
 // Commands: start JSON · result NODE ok JSON | fail CLASS "MESSAGE" · signal NAME
 // JSON · answer NODE|- JSON · pause · resume · cancel · retry · wake [+5s] ·
 // clock +5s · child-ended NODE completed JSON | failed CLASS "MESSAGE" | cancelled ·
-// tool NODE NAME · checkpoint [NAME] · retry from NODE#VISIT · restore v12|NAME · recover [NODE] · continue · state · nodes · due · left NODE.
+// hold NODE as result · tool NODE NAME · checkpoint [NAME] · retry from NODE#VISIT · restore v12|NAME · recover [NODE] · continue · state · nodes · due · left NODE.
 // For nodes with a role an agent is chosen, another one each time: ROLE-1, ROLE-2.
 // A result may name NODE#VISIT@ATTEMPT, set k=JSON, tokens=IN,OUT, after=+30s,
 // start and resume break="SPEC" (break="" is none), resume set k=JSON,
@@ -258,6 +258,8 @@ func (c *conversation) command(name string, args []string, opts map[string]strin
 		return Start{Input: c.json(arg(0)), Depth: c.number(opts["depth"]), Breakpoints: lines(opts["break"])}
 	case "result":
 		return c.result(args, opts)
+	case "hold":
+		return Hold{Result: c.result(args, opts).(Result), Rule: "careful", Message: "look at it"}
 	case "tool":
 		id, visit, attempt := c.place(arg(0))
 		if v := c.s.Live[id]; v != nil {
