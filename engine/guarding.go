@@ -217,6 +217,9 @@ func (e *Engine) check(x screened, asks bool) (*guard.Finding, error) {
 		var p event.Payload
 		switch {
 		case i == worst && (f.Then == guard.Block || f.Then == guard.Ask && !asks):
+			if about.What == guard.Signal {
+				about.Name = "" // whoever gave it chose that, too
+			}
 			p = &event.SecurityBlocked{Finding: about}
 		case f.Then == guard.Warn && found[worst].Then == guard.Warn:
 			p = &event.SecurityWarned{Finding: about}
