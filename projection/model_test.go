@@ -121,7 +121,7 @@ func (w *world) inputs() []string {
 	var list []string
 	for _, l := range w.runs {
 		for _, v := range l.state.Live {
-			if v.Asked && len(v.Result) == 0 {
+			if v.Asks() {
 				list = append(list, fmt.Sprintf("%s %s#%d", l.id, v.Node, v.Visit))
 			}
 		}

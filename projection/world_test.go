@@ -165,6 +165,8 @@ func (w *world) keep() {
 		{event.Custody, &event.LogRestored{At: w.log.Head()}},
 		{event.Access, &event.TokenCreated{ID: "a", Name: "ci", Scopes: []string{"read"}}},
 		{event.Access, &event.TokenRevoked{ID: "a", Name: "ci"}},
+		{event.Security, &event.SecurityWarned{Finding: event.Finding{Rule: "careful", What: "input"}}},
+		{event.Security, &event.SecurityBlocked{Finding: event.Finding{Rule: "careful", What: "input"}}},
 	}
 	for range 10 { // far more often than the others, and each of any of a few triggers
 		facts = append(facts, struct {
