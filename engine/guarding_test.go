@@ -290,4 +290,3 @@ func (l *noRoom) Append(ctx context.Context, a eventlog.Append) (eventlog.Seq, e
 	}
 	return l.Log.Append(ctx, a)
 }
-

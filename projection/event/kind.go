@@ -66,12 +66,12 @@ const (
 
 	KindPlanMade eventlog.Kind = 150
 
-	KindTriggerSet       eventlog.Kind = 170
-	KindTriggerPaused    eventlog.Kind = 171
-	KindTriggerResumed   eventlog.Kind = 172
-	KindTriggerDeleted   eventlog.Kind = 173
-	KindTriggerFired     eventlog.Kind = 174
-	KindTriggerDelivered eventlog.Kind = 175
+	KindTriggerSet        eventlog.Kind = 170
+	KindTriggerPaused     eventlog.Kind = 171
+	KindTriggerResumed    eventlog.Kind = 172
+	KindTriggerDeleted    eventlog.Kind = 173
+	KindTriggerFired      eventlog.Kind = 174
+	KindTriggerDelivered  eventlog.Kind = 175
 	KindSecurityWarned    eventlog.Kind = 160
 	KindSecurityBlocked   eventlog.Kind = 161
 	KindSecurityRequested eventlog.Kind = 162
