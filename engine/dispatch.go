@@ -20,6 +20,7 @@ import (
 func (e *Engine) dispatch(l *loaded, events []machine.Event, fresh bool, m *meter) {
 	if len(events) > 0 {
 		e.watchers.changed(l.state, l.wf, e)
+		e.triggers.committed()
 	}
 	if !e.running() {
 		return

@@ -52,6 +52,9 @@ type triggers struct {
 	awaited map[eventlog.RunID]*triggerState
 	waits   atomic.Int32 // len(awaited)
 	fires   map[TriggerCount]uint64
+
+	ctx     context.Context // of what acts; set before anything does
+	senders atomic.Int32    // hooks that send
 }
 
 // triggerState is a trigger in memory. Its fields are guarded by triggers.mu; what
@@ -67,6 +70,9 @@ type triggerState struct {
 	after    event.Time
 	busy     bool           // somebody acts on it
 	awaiting eventlog.RunID // the run that its queue waits for
+
+	in  *incoming
+	out *outgoing
 }
 
 // TriggerCount says what fires are counted by.
@@ -115,6 +121,7 @@ func (t *triggers) start(ctx context.Context) error {
 	if err := t.load(ctx); err != nil {
 		return err
 	}
+	t.ctx = ctx
 	t.rearmAll()
 	t.e.spawn(func() { t.clock.run(ctx) })
 	t.e.spawn(func() { t.watchClock(ctx) })
@@ -127,6 +134,7 @@ func (t *triggers) rearmAll() {
 	defer t.mu.Unlock()
 	for _, s := range t.byName {
 		t.rearm(s)
+		t.tend(s)
 	}
 }
 
@@ -156,6 +164,15 @@ func (t *triggers) compile(s *triggerState) {
 	if s.Schedule != nil {
 		s.cron, s.input, s.broken = compileSchedule(s.Schedule, s.Created)
 		s.after = s.Upto
+	}
+	if s.Incoming != nil {
+		old := s.in
+		if s.in, s.broken = compileIncoming(s.Incoming); s.in != nil && old != nil {
+			s.in.received, s.in.denied, s.in.why = old.received, old.denied, old.why
+		}
+	}
+	if s.Outgoing != nil {
+		s.broken = checkOutgoing(s.Outgoing)
 	}
 	if s.broken != nil {
 		t.e.slog.Error("a trigger does nothing", "trigger", s.Name, "error", s.broken)
@@ -226,6 +243,9 @@ func (t *triggers) apply(p event.Payload, seq eventlog.Seq, at event.Time, by st
 		return
 	case row == nil:
 		if s != nil {
+			if s.out != nil {
+				ring(s.out.nudge)
+			}
 			t.await(s, eventlog.RunID{})
 			delete(t.byName, name)
 			t.clock.arm(name, 0, false)
@@ -243,8 +263,11 @@ func (t *triggers) apply(p event.Payload, seq eventlog.Seq, at event.Time, by st
 		s.after = s.Upto
 	case *event.TriggerFired:
 		t.fires[TriggerCount{s.Type, p.Outcome}] += uint64(max(p.Count, 1))
+	case *event.TriggerDelivered:
+		t.fires[TriggerCount{s.Type, event.DeliveredSent}] += uint64(p.Count)
 	}
 	t.rearm(s)
+	t.tend(s)
 }
 
 // Trigger is a trigger as people see it.
@@ -254,6 +277,10 @@ type Trigger struct {
 	// Waiting is the run whose end the starts in Queue wait for.
 	Waiting eventlog.RunID `json:"waiting_for,omitzero"`
 	Broken  string         `json:"broken,omitempty" doc:"why it does nothing"`
+	// Denied is how many webhooks were not let in since the start, and Why the last was not.
+	Denied uint64 `json:"denied,omitempty"`
+	Why    string `json:"denied_reason,omitempty"`
+	Behind uint64 `json:"behind,omitempty" doc:"of a hook that sends: events of the log that it has not come to"`
 }
 
 // view returns a trigger as people see it. Called with mu held.
@@ -263,6 +290,12 @@ func (t *triggers) view(s *triggerState) Trigger {
 		v.Broken = s.broken.Error()
 	} else if s.Schedule != nil && !s.Paused {
 		v.Next, _ = s.next(s.from(t.e.now()))
+	}
+	if s.in != nil {
+		v.Denied, v.Why = s.in.denied, s.in.why
+	}
+	if d := s.Delivery; d != nil {
+		v.Behind = uint64(max(t.e.log.Head(), d.Upto) - d.Upto)
 	}
 	return v
 }
@@ -362,6 +395,9 @@ func (e *Engine) setTrigger(ctx context.Context, p *event.TriggerSet, replace bo
 		switch {
 		case old == nil:
 			made = true
+			if p.Outgoing != nil && t.outgoing() >= maxOutgoing {
+				return nil, fmt.Errorf("%w: there are %d hooks that send, the most that there can be", machine.ErrRefused, maxOutgoing)
+			}
 			if len(t.byName) >= maxTriggers {
 				return nil, fmt.Errorf("%w: there are %d triggers, the most that there can be", machine.ErrRefused, maxTriggers)
 			}
@@ -378,6 +414,16 @@ func (e *Engine) setTrigger(ctx context.Context, p *event.TriggerSet, replace bo
 		v, err = e.Trigger(ctx, p.Type, p.Name)
 	}
 	return made, v, err
+}
+
+// outgoing counts the hooks that send. Called with mu held.
+func (t *triggers) outgoing() (n int) {
+	for _, s := range t.byName {
+		if s.Outgoing != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // maxReason bounds what somebody says why.
@@ -488,15 +534,20 @@ func compileTemplate(what string, v event.Value, vars ...string) (*expr.Template
 }
 
 func compileTree(what string, tree any, vars ...string) (*expr.Template, error) {
-	scope := expr.Scope{Vars: vars, Refused: map[string]string{}}
-	for _, name := range expr.Variables {
-		scope.Refused[name] = fmt.Sprintf("a trigger has only %v", vars)
-	}
-	t, err := expr.CompileTemplate(tree, scope)
+	t, err := expr.CompileTemplate(tree, triggerScope(vars...))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", machine.ErrInvalid, what, err)
 	}
 	return t, nil
+}
+
+// triggerScope is the scope of expressions in which the given variables are.
+func triggerScope(vars ...string) expr.Scope {
+	scope := expr.Scope{Vars: vars, Refused: map[string]string{}}
+	for _, name := range expr.Variables {
+		scope.Refused[name] = fmt.Sprintf("a trigger has only %v", vars)
+	}
+	return scope
 }
 
 // permanent reports whether what failed would fail again.

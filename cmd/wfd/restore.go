@@ -146,7 +146,7 @@ func showRestored(t *text, r *restored, live bool) {
 			t.printf("%d live runs are paused: wfd ls --status paused; wfd resume lets one go on\n", r.Runs)
 		}
 		if r.Triggers > 0 {
-			t.printf("%s paused: wfd schedule ls, wfd hook ls; resume those that this log is to see to\n", many(r.Triggers, "schedule or hook"))
+			t.printf("%s paused: wfd schedule ls, wfd hook in ls, wfd hook out ls; resume those that this log is to see to\n", many(r.Triggers, "schedule or hook"))
 		}
 	}
 	if r.Origin != "" && !r.Same {

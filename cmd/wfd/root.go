@@ -94,7 +94,7 @@ else the directory ` + "$XDG_DATA_HOME/wfd" + `.`,
 		a.signal(), a.answer(), a.pause(), a.resume(), a.cancel(), a.retry(), a.checkpoint(), a.fork(),
 		a.mcp(),
 		a.verify(), a.whatif(), a.diff(), a.replay(), a.why(), a.export(), a.importCommand(),
-		a.workflow(), a.agent(), a.worker(), a.workerTest(), a.tokens(), a.schedule(), a.cost(), a.budget(), a.audit(), a.schema(), a.erase(), a.compact(), a.du(),
+		a.workflow(), a.agent(), a.worker(), a.workerTest(), a.tokens(), a.schedule(), a.hook(), a.cost(), a.budget(), a.audit(), a.schema(), a.erase(), a.compact(), a.du(),
 		a.backup(), a.restore(),
 		a.check(), a.checkLog(), a.sim(), a.bench(), a.benchChild(), a.soakChild(), a.version(),
 	)

@@ -2,6 +2,7 @@ package event
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/wfd-dev/wfd/eventlog"
 )
@@ -165,4 +166,17 @@ func KindName(k eventlog.Kind) string {
 func KindOf(name string) (k eventlog.Kind, ok bool) {
 	k, ok = kindsByName[name]
 	return k, ok
+}
+
+// IsKindPrefix reports whether s ends in a dot and kinds begin with it, as "run.".
+func IsKindPrefix(s string) bool {
+	if !strings.HasSuffix(s, ".") {
+		return false
+	}
+	for name := range kindsByName {
+		if strings.HasPrefix(name, s) {
+			return true
+		}
+	}
+	return false
 }

@@ -76,6 +76,7 @@ type API struct {
 	backingUp chan struct{} // a place for the backup that is being made
 	reels     reels
 	open      map[string]bool // patterns that need no token
+	own       map[string]bool // patterns that let in whom they let in: a token is nothing to them
 
 	drain    sync.Once
 	draining chan struct{} // closed: streams and long polls come to an end
@@ -110,6 +111,7 @@ func New(o Options) *API {
 	a.capsules(h)
 	a.dev(h)
 	a.schedules(h)
+	a.hooks(h)
 	a.mux.HandleFunc("POST /v1/session", a.session)
 	a.open["POST /v1/session"] = true
 	a.tokens(h)
@@ -126,7 +128,7 @@ func newAPI(o Options) (*API, huma.API) {
 	}
 	a := &API{
 		o: o, mux: http.NewServeMux(), streams: make(chan struct{}, maxStreams), backingUp: make(chan struct{}, 1),
-		draining: make(chan struct{}), reels: reels{now: time.Now}, open: map[string]bool{"GET /livez": true, "GET /readyz": true},
+		draining: make(chan struct{}), reels: reels{now: time.Now}, own: map[string]bool{}, open: map[string]bool{"GET /livez": true, "GET /readyz": true},
 	}
 	registry := huma.NewMapRegistry("#/components/schemas/", schemaName)
 	registry.RegisterTypeAlias(reflect.TypeFor[event.Value](), reflect.TypeFor[any]())

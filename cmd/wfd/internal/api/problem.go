@@ -65,7 +65,7 @@ func (p *Problem) GetHeaders() http.Header {
 	if p.retryAfter != "" {
 		h.Set("Retry-After", p.retryAfter)
 	}
-	if p.Status == http.StatusUnauthorized {
+	if p.OfType("unauthorized") {
 		h.Set("WWW-Authenticate", `Bearer realm="wfd"`)
 	}
 	return h
@@ -89,6 +89,7 @@ type TypeInfo struct {
 var Types = map[string]TypeInfo{
 	"malformed":          {400, "The request cannot be read"},
 	"unauthorized":       {401, "A token is needed"},
+	"denied":             {401, "The webhook does not prove who sent it"},
 	"forbidden":          {403, "The request is not accepted from there"},
 	"not-allowed":        {403, "Whoever makes the request may not do this"},
 	"not-found":          {404, "There is no such thing"},
@@ -107,6 +108,7 @@ var Types = map[string]TypeInfo{
 	"busy":               {429, "Too much at once"},
 	"internal":           {500, "Something went wrong inside"},
 	"corrupt":            {500, "Stored data is damaged"},
+	"paused":             {503, "The hook is paused"},
 	"starting":           {503, "The daemon is starting"},
 	"outcome-unknown":    {503, "The outcome is unknown"},
 	"stopped":            {503, "The engine has stopped"},

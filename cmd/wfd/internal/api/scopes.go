@@ -21,7 +21,7 @@ var scopes = byOperation(map[access.Scope][]string{
 		"get-run", "list-runs", "list-children", "get-state", "get-tree", "run-events", "all-events", "list-checkpoints",
 		"list-questions", "list-timers", "get-totals", "list-workflows", "get-workflow", "list-versions", "get-schema",
 		"replay-run", "why", "asked", "verify-run", "diff-runs", "what-if", "get-capsule", "usage", "list-prices", "cost", "estimate-run", "list-budgets",
-		"list-schedules", "get-schedule",
+		"list-schedules", "get-schedule", "list-hooks-in", "get-hook-in", "list-hooks-out", "get-hook-out",
 		"list-agents", "get-agent", "list-workers", "list-queues", "dev-state",
 		"audit-head", "audit-proof", "audit-consistency", "audit-keys", "audit-export", "audit-log",
 	},
@@ -31,7 +31,10 @@ var scopes = byOperation(map[access.Scope][]string{
 		"create-schedule", "pause-schedule", "resume-schedule", "backfill-schedule", "delete-schedule",
 	},
 	access.Worker: {"poll-tasks", "heartbeat-task", "complete-task", "fail-task", "release-task"},
-	access.Admin:  {"list-tokens", "create-token", "revoke-token", "audit-rotate", "backup", "import-capsule", "erase"},
+	access.Admin: {
+		"create-hook-in", "pause-hook-in", "resume-hook-in", "delete-hook-in", "create-hook-out", "pause-hook-out", "resume-hook-out", "delete-hook-out",
+		"list-tokens", "create-token", "revoke-token", "audit-rotate", "backup", "import-capsule", "erase",
+	},
 })
 
 func byOperation(groups map[access.Scope][]string) map[string]access.Scope {
