@@ -19,8 +19,8 @@ import (
 // topicCompact is the doorbell of the compactor: runs have grown.
 const topicCompact = "compact"
 
-// snapshotEvery is by how many events a run grows between two snapshots, and how
-// many it has before the first.
+// snapshotEvery is by how many events a run grows at least between two snapshots, and
+// how many it has before the first.
 const snapshotEvery = 256
 
 // compactor keeps what the log costs within bounds: it writes snapshots of long
@@ -30,7 +30,8 @@ type compactor struct {
 	e *Engine
 
 	mu    sync.Mutex
-	grown map[eventlog.RunID]bool // runs that are due for a snapshot
+	grown map[eventlog.RunID]bool             // runs that are due for a look
+	kept  map[eventlog.RunID]eventlog.Version // what the last snapshot of a run is of; forgotten ones cost one more
 }
 
 // maxGrown bounds what waits for the compactor; a run that is left out comes again
@@ -38,7 +39,7 @@ type compactor struct {
 const maxGrown = 10_000
 
 func newCompactor(e *Engine) *compactor {
-	return &compactor{e: e, grown: map[eventlog.RunID]bool{}}
+	return &compactor{e: e, grown: map[eventlog.RunID]bool{}, kept: map[eventlog.RunID]eventlog.Version{}}
 }
 
 // committed is told of every append of a run.
@@ -88,14 +89,19 @@ func (c *compactor) sweep(ctx context.Context) {
 func (c *compactor) snapshot(ctx context.Context, id eventlog.RunID) error {
 	var b []byte
 	var at eventlog.Version
+	var ended bool
 	var failed error
 	err := c.e.look(ctx, id, func(s *run.State, _ *workflow.Workflow) {
-		if at = s.Version; !s.Status.Terminal() {
+		at, ended = s.Version, s.Status.Terminal()
+		if !ended && c.due(id, at) {
 			b, failed = s.Snapshot()
 		}
 	})
-	if err = errors.Join(err, failed); err != nil || b == nil {
+	if err = errors.Join(err, failed); err != nil || ended {
 		return err
+	}
+	if b == nil {
+		return c.prune(ctx, id, at)
 	}
 	last, err := c.e.log.ReadRun(id, at-1, 1)
 	if err != nil {
@@ -107,7 +113,23 @@ func (c *compactor) snapshot(ctx context.Context, id eventlog.RunID) error {
 	if err := c.e.snapshots.put(id, last[0], b); err != nil {
 		return err
 	}
+	c.mu.Lock()
+	if len(c.kept) >= maxGrown {
+		clear(c.kept)
+	}
+	c.kept[id] = at
+	c.mu.Unlock()
 	return c.prune(ctx, id, at)
+}
+
+// due reports whether a run has grown enough for another snapshot. What a snapshot costs
+// grows with the run: one in so many events as the run has eighths is paid for by what it
+// saves whoever loads the run, and all of them together stay in proportion to it.
+func (c *compactor) due(id eventlog.RunID, at eventlog.Version) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last := c.kept[id]
+	return at < last || at-last >= max(snapshotEvery, last/8)
 }
 
 // prune takes all but the newest automatic checkpoints off a run's list. It looks

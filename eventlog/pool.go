@@ -20,9 +20,37 @@ type filePool struct {
 	limit int
 	log   *slog.Logger
 	clock atomic.Uint64 // counts reads
+	long  atomic.Pointer[longEntry]
 
 	mu   sync.Mutex
 	open []*segment
+}
+
+// longEntry is the decoded entry of a long run, the last one that was read: the run is
+// read in pages, and each page would decode all of its offsets.
+type longEntry struct {
+	in  *segment
+	run RunID
+	runEntry
+}
+
+// longFrom is from how many events on that is worth keeping.
+const longFrom = 4096
+
+func (p *filePool) longOf(s *segment, run RunID) (runEntry, bool) {
+	if p == nil {
+		return runEntry{}, false
+	}
+	if l := p.long.Load(); l != nil && l.in == s && l.run == run {
+		return l.runEntry, true
+	}
+	return runEntry{}, false
+}
+
+func (p *filePool) keepLong(s *segment, run RunID, e runEntry) {
+	if p != nil && len(e.offs) >= longFrom {
+		p.long.Store(&longEntry{s, run, e})
+	}
 }
 
 // touch notes that s is being read.

@@ -126,6 +126,10 @@ func (s *segment) entry(run RunID, offsets bool) (e runEntry, n int, err error) 
 	if !filter.has(run) {
 		return e, 0, nil
 	}
+	pool := s.pool.Load()
+	if e, ok := pool.longOf(s, run); ok {
+		return e, len(e.offs), nil
+	}
 	err = s.view(func(tx storeTx) error {
 		v := tx.get(bucketIndex, run[:])
 		if v == nil {
@@ -136,6 +140,8 @@ func (s *segment) entry(run RunID, offsets bool) (e runEntry, n int, err error) 
 	})
 	if err != nil {
 		err = s.corrupt(0, run, "index", err)
+	} else if offsets {
+		pool.keepLong(s, run, e)
 	}
 	return e, n, err
 }

@@ -23,6 +23,7 @@ type vars struct {
 	as     string
 	// overlay holds state keys as they were before the visit's own writes.
 	overlay map[string]event.Value
+	given   map[string]any // of an item: input and result, decoded once for all items
 }
 
 // Vars returns the variables that the settings of visit v see: result is what
@@ -71,6 +72,20 @@ func (d *decider) before(v *run.Visit) (*vars, error) {
 			return nil, err
 		}
 		x.setItem(d.w.Node(v.Of), items[v.Item-1])
+		if of.Given == nil {
+			result, err := of.Input(false, d.s.Input)
+			if err != nil {
+				return nil, err
+			}
+			of.Given = map[string]any{}
+			for name, v := range map[string]event.Value{"input": d.s.Input, "result": result} {
+				if a, ok := plain(v); ok {
+					of.Given[name] = a
+				}
+			}
+		}
+		x.given = of.Given
+		return x, nil
 	}
 	var err error
 	x.result, err = of.Input(false, d.s.Input)
@@ -88,6 +103,12 @@ func (x *vars) setItem(foreach *workflow.Node, item any) {
 
 // Var implements expr.Vars.
 func (x *vars) Var(name string) (any, bool) {
+	if name == "input" || name == "result" {
+		if x.given != nil {
+			a, ok := x.given[name]
+			return a, ok
+		}
+	}
 	switch name {
 	case "input":
 		return plain(x.s.Input)

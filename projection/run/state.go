@@ -189,6 +189,9 @@ type Visit struct {
 	// Items is the machine's memo of a foreach's items, which follow from what the
 	// visit sees.
 	Items []any `msgpack:"-"`
+	// Given is its memo of the input and result that all items of a foreach see: to
+	// decode them once an item would take as long as there are items, squared.
+	Given map[string]any `msgpack:"-"`
 	// Short is the machine's memo of what its next attempt waits for.
 	Short *Short `msgpack:"-"`
 	// Item is set on the visit of one item: its number, from 1; 0 otherwise.

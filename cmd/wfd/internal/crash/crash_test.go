@@ -31,6 +31,7 @@ type site struct {
 	rng     *rand.Rand
 	client  client
 	book    *book
+	daemon  *daemon // the one that down kills
 
 	tidied atomic.Int64 // runs whose payloads retention has moved
 

@@ -62,17 +62,31 @@ func freeAddr(t testing.TB) string {
 // name:N, kills it at the Nth hit; it may do so before it is ready.
 func startDaemon(t testing.TB, dir, replies, failpoint string) *daemon {
 	t.Helper()
+	var env []string
+	if failpoint != "" {
+		env = []string{"WFD_FAILPOINT=" + failpoint}
+	}
+	d := launch(t, dir, replies, env, nil)
+	if !d.up() && failpoint == "" {
+		d.kill()
+		t.Fatalf("the daemon did not come up:\n%s", d.log)
+	}
+	return d
+}
+
+// launch starts wfd on dir, by way of another program if wrap names one.
+func launch(t testing.TB, dir, replies string, env, wrap []string) *daemon {
+	t.Helper()
 	bin, err := build()
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := &daemon{t: t, dir: dir, addr: freeAddr(t), log: &bytes.Buffer{}, done: make(chan struct{})}
-	d.cmd = exec.Command(bin, "serve", "--data", dir, "--addr", d.addr, "--replies", replies)
-	d.cmd.Env = append(os.Environ(), "WFD_FAILPOINT="+failpoint)
-	if failpoint == "" {
-		d.cmd.Env = os.Environ()
-	}
+	args := append(wrap[:len(wrap):len(wrap)], bin, "serve", "--data", dir, "--addr", d.addr, "--replies", replies)
+	d.cmd = exec.Command(args[0], args[1:]...)
+	d.cmd.Env = append(os.Environ(), env...)
 	d.cmd.Stderr = d.log
+	d.cmd.WaitDelay = 5 * time.Second // a tracer holds the output a little longer
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -81,16 +95,19 @@ func startDaemon(t testing.TB, dir, replies, failpoint string) *daemon {
 		close(d.done)
 	}()
 	t.Cleanup(d.kill)
-	for deadline := time.Now().Add(30 * time.Second); ; {
-		if d.ready() || (failpoint != "" && d.ended()) {
-			return d
-		}
-		if d.ended() || time.Now().After(deadline) {
-			d.kill()
-			t.Fatalf("the daemon did not come up:\n%s", d.log)
+	return d
+}
+
+// up waits until the daemon is ready, and reports whether it came to that: it may end
+// before.
+func (d *daemon) up() bool {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline) && !d.ended(); {
+		if d.ready() {
+			return true
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
+	return false
 }
 
 func (d *daemon) ready() bool {
