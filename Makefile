@@ -58,7 +58,7 @@ soak: build ## build a large store of SOAK_RUNS runs (SOAK_DIR keeps it) and mea
 		--limit $(SOAK_LIMIT) --watch $(SOAK_WATCH) $(if $(SOAK_DIR),--dir $(SOAK_DIR))
 
 crash: ## kill the daemon KILLS times, cut the power CUTS times, fail system calls, simulate TICKS, and look whether the word was kept
-	$(GO) test -count=1 -timeout 60m -v -run 'TestKill|TestNoticesLoss' ./cmd/wfd/internal/crash -kills $(KILLS)
+	$(GO) test -count=1 -timeout 60m -v -run 'TestKill|TestNoticesLoss|UnderTheDaemon' ./cmd/wfd/internal/crash -kills $(KILLS) -cuts $(CUTS) -faults $(FAULTS)
 	$(GO) test -count=1 -timeout 60m -v -run 'TestCrash$$|TestPowerCut|TestEverySystemCall|TestSwallowedWrites|TestCrashStates' ./eventlog -cuts $(CUTS) -faults $(FAULTS) -states $(STATES)
 	$(GO) run ./cmd/wfd sim --seed 1 --ticks $(TICKS)
 

@@ -180,7 +180,7 @@ func (d *DB) AdoptArchive(id ArchiveID) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	return d.catalog.update(func(tx storeTx) error { return putFrames(tx, id, frames) })
+	return d.updateCatalog(func(tx storeTx) error { return putFrames(tx, id, frames) })
 }
 
 func putFrames(tx storeTx, id ArchiveID, frames []frame) error {

@@ -69,7 +69,7 @@ func (d *DB) rewriteArchive(ctx context.Context, id ArchiveID, gone map[RunID][]
 	if err != nil {
 		return err
 	}
-	err = d.catalog.update(func(tx storeTx) error {
+	err = d.updateCatalog(func(tx storeTx) error {
 		if err := dropFrames(tx, id); err != nil {
 			return err
 		}

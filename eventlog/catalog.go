@@ -176,3 +176,20 @@ func listCatalog(s *store) (list []catalogEntry, err error) {
 	})
 	return list, err
 }
+
+// updateCatalog changes the catalog beside what the writer and the keeper do, who answer
+// for themselves. After a commit of unknown outcome the log stops: what is written over
+// pages that the kernel may have dropped is damage.
+func (d *DB) updateCatalog(fn func(storeTx) error) error {
+	var refused error
+	err := d.catalog.update(func(tx storeTx) error {
+		refused = fn(tx)
+		return refused
+	})
+	if err == nil || refused != nil || errors.Is(err, ErrFull) {
+		return err
+	}
+	err = fmt.Errorf("%w: %w", ErrUnknown, err)
+	d.stop(err)
+	return err
+}

@@ -112,5 +112,5 @@ func (d *DB) digestRow(s *segment) (row digestRow, err error) {
 }
 
 func (d *DB) putDigest(s *segment, row digestRow) error {
-	return d.catalog.update(func(tx storeTx) error { return tx.put(bucketDigests, seqKey(s.first), row.bytes()) })
+	return d.updateCatalog(func(tx storeTx) error { return tx.put(bucketDigests, seqKey(s.first), row.bytes()) })
 }

@@ -197,5 +197,5 @@ func (d *DB) Settle(seq Seq) error {
 	if d.opts.ReadOnly {
 		return ErrReadOnly
 	}
-	return d.catalog.update(func(tx storeTx) error { return tx.put(bucketMeta, keySettled, seqKey(seq)) })
+	return d.updateCatalog(func(tx storeTx) error { return tx.put(bucketMeta, keySettled, seqKey(seq)) })
 }

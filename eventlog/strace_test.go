@@ -117,6 +117,50 @@ func TestFailedSync(t *testing.T) {
 	}
 }
 
+// TestErasingChild erases payloads in segments that are sealed, and says what came of it.
+func TestErasingChild(t *testing.T) {
+	dir := os.Getenv("EVENTLOG_ERASING_DIR")
+	if dir == "" {
+		t.Skip("runs as a child under strace")
+	}
+	d, err := eventlog.Open(dir, eventlog.Options{SegmentSize: tiny})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = d.Erase(t.Context(), []eventlog.Span{{Run: eventlogtest.RunNo(1), From: 1, To: 3}}, func(eventlog.Event) ([]byte, error) { return nil, nil })
+	_, then := fillSome(d, 60, 1)
+	fmt.Println("erase", errors.Is(err, eventlog.ErrUnknown), "then", errors.Is(then, eventlog.ErrStopped), err)
+	d.Close()
+}
+
+// A sync of the catalog that fails while segments are rewritten stops the log too.
+func TestFailedSyncOfTheCatalog(t *testing.T) {
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		t.Skip("strace is not installed")
+	}
+	dir := filepath.Join(t.TempDir(), "data")
+	d, err := eventlog.Open(dir, eventlog.Options{SegmentSize: tiny})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fillSome(d, 0, 60); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := child(t, "TestErasingChild", []string{"EVENTLOG_ERASING_DIR=" + dir},
+		strace, "-f", "-qq", "-o", "/dev/null", "-P", filepath.Join(dir, "catalog.db"), "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=1")
+	if err != nil && strings.Contains(out, "ptrace") {
+		t.Skip("strace may not trace here")
+	}
+	if err != nil || !strings.Contains(out, "erase true then true") {
+		t.Errorf("child: %v\n%s", err, out)
+	}
+	check(t, dir)
+}
+
 // What a process that was ended has written is not taken from the kernel's cache: a
 // sync of it may have failed, and the kernel takes the pages for clean since then.
 // The next one syncs and reads from the disk: the catalog, and the open segment.

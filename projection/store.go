@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -101,7 +102,7 @@ func guard(fn func() error) (err error) {
 			return &DamageError{What: err.Error()}
 		}
 	}
-	return err
+	return named(err)
 }
 
 // view runs fn on a snapshot. It must be short and must not wait for anything.
@@ -132,6 +133,20 @@ func (s *store) update(fn func(*writer) error) error {
 			return w.writeMeta()
 		})
 	})
+}
+
+// named returns an error of a file that could not grow with its cause, which bbolt
+// formats away.
+func named(err error) error {
+	if err == nil || !strings.Contains(err.Error(), "file resize error:") {
+		return err
+	}
+	for _, cause := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
+		if text, ok := strings.CutSuffix(err.Error(), cause.Error()); ok {
+			return fmt.Errorf("%s%w", text, cause)
+		}
+	}
+	return err
 }
 
 func (s *store) sync() error { return guard(s.db.Sync) }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/wfd-dev/wfd/client"
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/host"
@@ -69,6 +70,8 @@ func exitCode(err error) int {
 		return exitConflict
 	case errors.As(err, &corrupt), errors.Is(err, host.ErrFailed), errors.Is(err, eventlog.ErrFormat), errors.Is(err, errStorage):
 		return exitStorage
+	case errors.Is(err, syscall.EIO), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EROFS):
+		return exitStorage // of a file beside the log: the disk is the same
 	case errors.Is(err, context.DeadlineExceeded):
 		return exitTimeout
 	case errors.Is(err, context.Canceled):

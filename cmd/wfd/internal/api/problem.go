@@ -151,7 +151,7 @@ func AsProblem(err error) *Problem {
 	case errors.Is(err, eventlog.ErrFull):
 		p = problem("disk-full", msg, "nothing was stored; repeat the request once there is space: reads go on, and so does the daemon")
 		p.retryAfter = "10"
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT): // the views could not be brought up to date
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG): // the views could not be brought up to date
 		p = problem("disk-full", msg, "lists come back once there is space; single runs and their events can be read meanwhile")
 		p.retryAfter = "10"
 	case errors.Is(err, eventlog.ErrUnknown):

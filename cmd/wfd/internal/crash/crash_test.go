@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -32,6 +33,7 @@ type site struct {
 	client  client
 	book    *book
 	daemon  *daemon // the one that down kills
+	sick    bool    // the disk is
 
 	tidied atomic.Int64 // runs whose payloads retention has moved
 
@@ -103,10 +105,13 @@ func (s *site) compact() {
 	var done struct{ Archived, Dropped int }
 	status, err := s.client.post("/v1/compact", "", map[string]any{"retain": []string{"runs=3", "crash-wait: runs=1,drop"}}, &done)
 	switch status {
-	case 0, http.StatusTooManyRequests, http.StatusServiceUnavailable: // killed, or not ready
+	case 0, http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusInsufficientStorage: // killed, not ready, or the disk is full
 	case http.StatusOK:
 		s.tidied.Add(int64(done.Archived + done.Dropped))
 	default:
+		if s.sick && (strings.Contains(err.Error(), "input/output error") || strings.Contains(err.Error(), "no space left")) {
+			return // of a file that is made up for the pass, and thrown away
+		}
 		s.broken(fmt.Errorf("compact: %d, %w", status, err))
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -43,6 +44,7 @@ func TestFaultsUnderTheDaemon(t *testing.T) {
 		{"openat", "error=EMFILE"}, {"mkdirat", "error=ENOSPC"},
 	}
 	s := newSite(t, 7)
+	s.sick = true
 	s.register(s.up())
 	s.down()
 	tried, ended, failed := 0, 0, 0
@@ -126,6 +128,7 @@ func (s *site) down() {
 // backup of itself.
 func TestPowerCutUnderTheDaemon(t *testing.T) {
 	s := newSite(t, 11)
+	s.sick = true
 	disk := eventlogtest.NewDisk(t, 256)
 	s.dir = filepath.Join(disk.Dir, "data")
 	for i := range *cuts {
@@ -148,7 +151,7 @@ func (s *site) cutOff(disk *eventlogtest.Disk, d *daemon, round int, backup bool
 	stop := s.clients(3, round)
 	time.Sleep(time.Duration(150+s.rng.IntN(250)) * time.Millisecond)
 	if backup {
-		go s.client.post("/v1/backup", "", map[string]any{"to": filepath.Join(disk.Dir, fmt.Sprint("backup", round))}, nil)
+		go s.client.call(http.MethodPost, "/v1/backup", "", "application/octet-stream", nil, nil) // cut off, most likely
 		time.Sleep(time.Duration(s.rng.IntN(20)) * time.Millisecond)
 	}
 	disk.Cut()
