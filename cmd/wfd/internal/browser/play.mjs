@@ -324,6 +324,25 @@ await scene('a run that is out of budget gets more', async () => {
   wrong.length = 0 // the refusal above is in the console
 })
 
+await scene('a schedule is seen at work, and paused', async () => {
+  await apply('name: scheduled\nnodes: {a: {end: completed}}')
+  await api('POST', '/v1/schedules', { name: 'every-second', cron: '* * * * * *', workflow: 'scheduled' })
+  await api('POST', '/v1/hooks/in', { name: 'deploys', secret: '${secrets.NONE}', workflow: 'scheduled' })
+  await api('POST', '/v1/hooks/out', { name: 'pager', url: 'https://127.0.0.1:1/x', secret: 'NONE', kinds: ['run.'], workflows: ['scheduled'] })
+  await open('/triggers')
+  const row = page.locator('tr[data-trigger=every-second]')
+  await row.getByText('started').first().waitFor()
+  await page.locator('tr[data-trigger=deploys]', { hasText: '/hooks/deploys' }).waitFor()
+  await page.locator('tr[data-trigger=pager]', { hasText: 'failing' }).waitFor()
+  await row.getByRole('button', { name: 'Pause every-second' }).click()
+  await row.locator('.pill', { hasText: 'paused' }).waitFor()
+  await page.getByRole('button', { name: 'Pause pager' }).click()
+  await page.locator('tr[data-trigger=pager] .pill', { hasText: 'paused' }).waitFor()
+  await shot('triggers')
+  await row.locator('a.mono').first().click()
+  await page.locator('.run-head .pill', { hasText: 'completed' }).waitFor()
+})
+
 await scene('an answer is read as it comes, and a chat turn by turn', async () => {
   await apply('name: slow\nnodes: {say: {agent: slow, prompt: Speak.}, talk: {chat: {participants: [x, y], mode: consensus, rounds: 1, threshold: 1, prompt: Well?}, needs: [say]}}')
   const id = await startRun('slow', {})
@@ -410,7 +429,7 @@ await scene('a daemon with a token asks for it', async () => {
   wrong.length = 0
 })
 
-const screens = { runs: '/runs', run: `/runs/${tour}`, past: '', inbox: '/inbox', workflows: '/workflows', workflow: '/workflows/tour?start=1', agents: '/agents', cost: '/cost', audit: '/audit?seq=4', diff: '' }
+const screens = { runs: '/runs', run: `/runs/${tour}`, past: '', inbox: '/inbox', workflows: '/workflows', workflow: '/workflows/tour?start=1', triggers: '/triggers', agents: '/agents', cost: '/cost', audit: '/audit?seq=4', diff: '' }
 
 await scene('every screen, in both themes and on a narrow one', async () => {
   const frames = (await api('GET', `/v1/runs/${tour}/replay?limit=1000`)).items

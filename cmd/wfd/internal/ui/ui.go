@@ -38,7 +38,7 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 // places are the addresses at which the page opens by itself: the page tells them
 // apart.
 var places = []string{
-	"/{$}", "/runs", "/runs/{rest...}", "/diff", "/workflows", "/workflows/{rest...}", "/inbox", "/agents", "/cost", "/audit",
+	"/{$}", "/runs", "/runs/{rest...}", "/diff", "/workflows", "/workflows/{rest...}", "/inbox", "/triggers", "/agents", "/cost", "/audit",
 }
 
 // Routes are the page's handlers by the pattern of their address.

@@ -16,6 +16,7 @@ import { go, path } from './router'
 import { RunPage } from './run'
 import { Runs } from './runs'
 import { plainText } from './text'
+import { Triggers } from './triggers'
 import type { List, Question } from './types'
 import { WorkflowPage, Workflows } from './workflows'
 
@@ -40,7 +41,7 @@ function Toggle() {
   }}><Icon of={theme.value === 'dark' ? 'moon' : theme.value === 'light' ? 'sun' : 'half'} /></button>
 }
 
-const links: [string, string, string][] = [['/runs', 'Runs', 'r'], ['/inbox', 'Inbox', 'i'], ['/workflows', 'Workflows', 'w'], ['/agents', 'Agents', 'a'], ['/cost', 'Cost', 'c'], ['/audit', 'Audit', 'u'], ['/diff', 'Compare', 'd']]
+const links: [string, string, string][] = [['/runs', 'Runs', 'r'], ['/inbox', 'Inbox', 'i'], ['/workflows', 'Workflows', 'w'], ['/triggers', 'Triggers', 't'], ['/agents', 'Agents', 'a'], ['/cost', 'Cost', 'c'], ['/audit', 'Audit', 'u'], ['/diff', 'Compare', 'd']]
 
 function Top() {
   const at = path.value === '/' ? '/runs' : path.value
@@ -91,6 +92,7 @@ function Screen() {
   if (p === '/workflows') return <Workflows />
   if (one('/workflows/')) return <WorkflowPage key={p} name={one('/workflows/')} />
   if (p === '/inbox') return <Inbox />
+  if (p === '/triggers') return <Triggers />
   if (p === '/agents') return <Agents />
   if (p === '/cost') return <Cost />
   if (p === '/audit') return <Audit />
