@@ -25,10 +25,11 @@ var ErrUnreachable = errors.New("no daemon answers")
 // Client makes requests to one daemon. Its methods may be called from several
 // goroutines.
 type Client struct {
-	http     *http.Client
-	base     string
-	token    string
-	patience time.Duration
+	http      *http.Client
+	base      string
+	token     string
+	namespace string
+	patience  time.Duration
 }
 
 // Option changes how a client works.
@@ -36,6 +37,10 @@ type Option func(*Client)
 
 // Token is sent with every request, to a daemon that asks for one.
 func Token(token string) Option { return func(c *Client) { c.token = token } }
+
+// Namespace is what every request is about; without, it is the default one, or that of
+// the token.
+func Namespace(name string) Option { return func(c *Client) { c.namespace = name } }
 
 // Transport makes the requests, in the place of http.DefaultTransport.
 func Transport(rt http.RoundTripper) Option { return func(c *Client) { c.http.Transport = rt } }
@@ -71,9 +76,9 @@ func New(addr string, options ...Option) (*Client, error) {
 }
 
 // FromEnv returns a client of the daemon that the environment names, as the command
-// line has it: WFD_ADDR, else [DefaultAddr], and WFD_TOKEN.
+// line has it: WFD_ADDR, else [DefaultAddr], WFD_TOKEN and WFD_NAMESPACE.
 func FromEnv(options ...Option) (*Client, error) {
-	return New(cmp.Or(os.Getenv("WFD_ADDR"), DefaultAddr), append([]Option{Token(os.Getenv("WFD_TOKEN"))}, options...)...)
+	return New(cmp.Or(os.Getenv("WFD_ADDR"), DefaultAddr), append([]Option{Token(os.Getenv("WFD_TOKEN")), Namespace(os.Getenv("WFD_NAMESPACE"))}, options...)...)
 }
 
 // Request is one request. In is sent as JSON unless it is a []byte.
@@ -140,7 +145,7 @@ func (c *Client) Open(ctx context.Context, r Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	for k, v := range map[string]string{"Content-Type": media, "Accept": r.Accept, "Idempotency-Key": r.Key} {
+	for k, v := range map[string]string{"Content-Type": media, "Accept": r.Accept, "Idempotency-Key": r.Key, "Wfd-Namespace": c.namespace} {
 		if v != "" {
 			req.Header.Set(k, v)
 		}

@@ -8,6 +8,7 @@ import (
 // Run is a run as the API answers it.
 type Run struct {
 	ID          string            `json:"id"`
+	Namespace   string            `json:"namespace"` // "": the default one
 	Workflow    string            `json:"workflow"`
 	Version     int               `json:"workflow_version"`
 	Hash        string            `json:"hash"`

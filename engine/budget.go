@@ -53,8 +53,8 @@ func (e *Engine) SetBudget(ctx context.Context, id event.BudgetID, micros *event
 			id.Name = a.ID
 		}
 	}
-	if id.Scope == event.ScopeOfWorkflow {
-		reg, _, err := e.defs.find(ctx, id.Name, 0)
+	if n, ok := id.Namespace(); ok {
+		reg, _, err := e.defs.find(ctx, n, id.Name, 0)
 		if err != nil {
 			return Budget{}, err
 		}
@@ -108,8 +108,8 @@ func (l *ledger) budget(id event.BudgetID, now event.Time) Budget {
 }
 
 // Budgets returns the budgets beyond one run that have limits, and what is spent of
-// them.
-func (e *Engine) Budgets(ctx context.Context) ([]Budget, error) {
+// them: all there are, or those of the workflows of one namespace.
+func (e *Engine) Budgets(ctx context.Context, only *event.Namespace) ([]Budget, error) {
 	l := e.ledger
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -129,6 +129,9 @@ func (e *Engine) Budgets(ctx context.Context) ([]Budget, error) {
 	}
 	list := []Budget{}
 	for _, id := range sortedBudgets(ids) {
+		if n, ok := id.Namespace(); only != nil && (!ok || n != *only) {
+			continue
+		}
 		if b := l.budget(id, e.now()); !b.Limits.None() {
 			list = append(list, b)
 		}

@@ -105,7 +105,7 @@ func TestRunsShareABudget(t *testing.T) {
 			for _, id := range ids {
 				await(t, e, id, status(run.Completed))
 			}
-			rep, err := e.Costs(t.Context(), ByWorkflow, "")
+			rep, err := e.Costs(t.Context(), nil, ByWorkflow, "")
 			if err != nil || rep.Total.Calls != 4*runs {
 				t.Fatalf("%d calls were charged, not %d (%v)", rep.Total.Calls, 4*runs, err)
 			}
@@ -413,7 +413,7 @@ nodes:
   far: {worker: {worker: w, max_tokens: 100, max_usd: 0.05}, needs: [unknown]}
   free: {worker: w, needs: [far]}
 `)
-	got, err := e.EstimateRun(t.Context(), "all", 0, nil)
+	got, err := e.EstimateRun(t.Context(), "", "all", 0, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -434,7 +434,7 @@ nodes:
 		t.Error(got.Partly)
 	}
 	register(t, e, "name: huge\nnodes:\n  a: {worker: {worker: w, max_tokens: 1000000000000000, max_usd: 1000000000}, max_visits: 10000, retry: {max: 100}}\n  b: {decision: {}}\n  c: {end: completed}\nentry: a\nedges:\n  - {from: a, to: b}\n  - {from: b, to: a, if: input.x}\n  - {from: b, to: c, default: true}\n")
-	if got, err = e.EstimateRun(t.Context(), "huge", 0, nil); err != nil || got.Worst.Tokens < 1e18 || got.Worst.Micros < 1e18 {
+	if got, err = e.EstimateRun(t.Context(), "", "huge", 0, nil); err != nil || got.Worst.Tokens < 1e18 || got.Worst.Micros < 1e18 {
 		t.Errorf("%+v, %v", got.Worst, err)
 	}
 }

@@ -60,10 +60,10 @@ const reasonPaused = "the parent run was paused"
 
 func (e *Engine) tendOnce(parent event.Parent, child eventlog.RunID) error {
 	ctx := context.Background()
-	wanted, paused, depth := false, false, 0
+	wanted, paused, depth, n := false, false, 0, event.Namespace("")
 	err := e.look(ctx, parent.Run, func(s *run.State, _ *workflow.Workflow) {
 		wanted = waitsFor(s, parent, child)
-		paused, depth = s.Status == run.Paused, s.Depth+1
+		paused, depth, n = s.Status == run.Paused, s.Depth+1, s.Namespace
 	})
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return err
@@ -84,7 +84,7 @@ func (e *Engine) tendOnce(parent event.Parent, child eventlog.RunID) error {
 		if err != nil {
 			return err
 		}
-		return e.startChild(parent, depth, order)
+		return e.startChild(parent, n, depth, order)
 	case errors.Is(err, ErrNotFound):
 		return nil
 	case err != nil:
@@ -113,9 +113,9 @@ func waitsFor(s *run.State, p event.Parent, child eventlog.RunID) bool {
 
 // startChild starts the child run that an event ordered. The child's ID is in
 // the event: ordered again after a crash, it is found and not started twice.
-func (e *Engine) startChild(from event.Parent, depth int, p *event.ChildStarted) error {
+func (e *Engine) startChild(from event.Parent, n event.Namespace, depth int, p *event.ChildStarted) error {
 	ctx := context.Background()
-	reg, wf, err := e.defs.find(ctx, p.Workflow, p.Version)
+	reg, wf, err := e.defs.find(ctx, n, p.Workflow, p.Version)
 	switch {
 	case errors.Is(err, ErrNotFound), errors.Is(err, projection.ErrAmbiguous):
 		return e.childFailed(from, p, event.ClassNotFound, err)
@@ -128,7 +128,7 @@ func (e *Engine) startChild(from event.Parent, depth int, p *event.ChildStarted)
 	}
 	err = e.runs.do(ctx, p.Child, &request{
 		meta: machine.Meta{At: e.now(), Actor: system}, internal: true, wf: wf,
-		cmd: machine.Start{Version: reg.Version, Input: p.Input, Metered: true, Parent: &from, Depth: depth, Env: env, Breakpoints: e.breakpoints(wf, nil)},
+		cmd: machine.Start{Namespace: n, Version: reg.Version, Input: p.Input, Metered: true, Parent: &from, Depth: depth, Env: env, Breakpoints: e.breakpoints(wf, nil)},
 	})
 	if errors.Is(err, machine.ErrInvalid) {
 		return e.childFailed(from, p, event.ClassInvalidOutput, err)

@@ -27,12 +27,13 @@ type By struct {
 
 // StartRequest asks for a run of a workflow.
 type StartRequest struct {
-	Workflow string
-	Version  int            // 0 = the newest
-	ID       eventlog.RunID // zero: one is made
-	Input    event.Value
-	Labels   map[string]string
-	Budget   event.Value
+	Namespace event.Namespace // of the workflow, and so of the run
+	Workflow  string
+	Version   int            // 0 = the newest
+	ID        eventlog.RunID // zero: one is made
+	Input     event.Value
+	Labels    map[string]string
+	Budget    event.Value
 	// Breakpoints are where the run is paused, see workflow.Breakpoint; those of
 	// Options.Breakpoints that the workflow has are added.
 	Breakpoints []string
@@ -42,7 +43,7 @@ type StartRequest struct {
 // or by key, returns the run that is there, created false; ErrExists if that was
 // started differently.
 func (e *Engine) StartRun(ctx context.Context, r StartRequest, by By) (view Run, created bool, err error) {
-	reg, wf, err := e.defs.find(ctx, r.Workflow, r.Version)
+	reg, wf, err := e.defs.find(ctx, r.Namespace, r.Workflow, r.Version)
 	if err != nil {
 		return view, false, err
 	}
@@ -54,13 +55,13 @@ func (e *Engine) StartRun(ctx context.Context, r StartRequest, by By) (view Run,
 	switch {
 	case !id.IsZero():
 	case by.Key != "":
-		id = keyed(reg.Name, by.Key)
+		id = keyed(reg.key(), by.Key)
 	default:
 		id = e.newID()
 	}
 	err = e.runs.do(ctx, id, &request{
 		meta: machine.Meta{At: e.now(), Actor: by.Actor, Key: by.Key},
-		cmd:  machine.Start{Version: reg.Version, Input: r.Input, Labels: r.Labels, Env: env, Budget: r.Budget, Metered: true, Breakpoints: e.breakpoints(wf, r.Breakpoints)},
+		cmd:  machine.Start{Namespace: r.Namespace, Version: reg.Version, Input: r.Input, Labels: r.Labels, Env: env, Budget: r.Budget, Metered: true, Breakpoints: e.breakpoints(wf, r.Breakpoints)},
 		wf:   wf,
 		view: func(s *run.State, w *workflow.Workflow) { view = e.viewOf(s, w) },
 	})
@@ -70,12 +71,18 @@ func (e *Engine) StartRun(ctx context.Context, r StartRequest, by By) (view Run,
 	if !errors.Is(err, machine.ErrRefused) {
 		return view, false, err
 	}
-	same := false
+	same, foreign := false, false
 	if err := e.look(ctx, id, func(s *run.State, w *workflow.Workflow) {
+		if foreign = s.Namespace != r.Namespace; foreign {
+			return
+		}
 		view = e.viewOf(s, w)
 		same = s.Workflow == reg.Name && s.Key == by.Key && (len(r.Input) == 0 || bytes.Equal(s.Input, r.Input)) && s.Parent == nil
 	}); err != nil {
 		return view, false, err
+	}
+	if foreign {
+		return view, false, fmt.Errorf("%w: the ID %s is taken: leave it out, or make another", ErrExists, id)
 	}
 	if !same {
 		return view, false, fmt.Errorf("%w: %s is a run of %s with other input or another key", ErrExists, id, view.Workflow)
@@ -172,14 +179,14 @@ type ForkRequest struct {
 // ForkRun starts a run where run id stood after version r.At, and returns it once
 // it is on disk. The other run is not touched.
 func (e *Engine) ForkRun(ctx context.Context, id eventlog.RunID, r ForkRequest, by By) (Run, error) {
-	erased := false
-	if err := e.look(ctx, id, func(s *run.State, _ *workflow.Workflow) { erased = s.Erased }); err != nil {
+	erased, n := false, event.Namespace("")
+	if err := e.look(ctx, id, func(s *run.State, _ *workflow.Workflow) { erased, n = s.Erased, s.Namespace }); err != nil {
 		return Run{}, err
 	}
 	if erased {
 		return Run{}, fmt.Errorf("%w: what run %s did was erased: there is nothing to go on from", machine.ErrRefused, id)
 	}
-	wf, version, err := e.forkDefinition(ctx, id, r)
+	wf, version, err := e.forkDefinition(ctx, id, n, r)
 	if err != nil {
 		return Run{}, err
 	}
@@ -209,13 +216,13 @@ func (e *Engine) ForkRun(ctx context.Context, id eventlog.RunID, r ForkRequest, 
 	return view, err
 }
 
-// forkDefinition returns the definition that a fork begins with.
-func (e *Engine) forkDefinition(ctx context.Context, id eventlog.RunID, r ForkRequest) (wf *workflow.Workflow, version int, err error) {
+// forkDefinition returns the definition that a fork of a run of namespace n begins with.
+func (e *Engine) forkDefinition(ctx context.Context, id eventlog.RunID, n event.Namespace, r ForkRequest) (wf *workflow.Workflow, version int, err error) {
 	if r.Workflow == "" {
 		err = e.look(ctx, id, func(s *run.State, w *workflow.Workflow) { wf, version = w, s.WFVer })
 	} else {
 		var reg Registered
-		reg, wf, err = e.defs.find(ctx, r.Workflow, r.Version)
+		reg, wf, err = e.defs.find(ctx, n, r.Workflow, r.Version)
 		version = reg.Version
 	}
 	if err != nil {

@@ -12,11 +12,20 @@ import (
 	"github.com/wfd-dev/wfd/projection/event"
 )
 
-// Registered is a version of a workflow's name.
+// Registered is a version of a workflow's name in a namespace.
 type Registered struct {
-	Name    string `json:"name"`
-	Version int    `json:"version"`
-	Hash    string `json:"hash"`
+	Namespace event.Namespace `json:"namespace,omitempty" doc:"absent: the default one"`
+	Name      string          `json:"name"`
+	Version   int             `json:"version"`
+	Hash      string          `json:"hash"`
+}
+
+// key is the name among those of all namespaces.
+func (r Registered) key() string {
+	if r.Namespace == "" {
+		return r.Name
+	}
+	return string(r.Namespace) + "\x00" + r.Name // which no name has
 }
 
 // maxCompiled bounds the compiled definitions kept in memory.
@@ -37,35 +46,42 @@ type definitions struct {
 
 // asked is how somebody named a workflow.
 type asked struct {
-	name    string
-	version int
+	namespace event.Namespace
+	name      string
+	version   int
 }
 
 func newDefinitions(log eventlog.Log, views *projection.Views) *definitions {
 	return &definitions{log: log, views: views, compiled: map[string]*workflow.Workflow{}, named: map[asked]Registered{}}
 }
 
-// Register gives a definition the next version of its name. One that is the
-// newest version already keeps it.
+// Register is RegisterIn the default namespace.
 func (e *Engine) Register(ctx context.Context, wf *workflow.Workflow, source, actor string) (Registered, error) {
+	return e.RegisterIn(ctx, "", wf, source, actor)
+}
+
+// RegisterIn gives a definition the next version of its name in a namespace. One that
+// is the newest version already keeps it.
+func (e *Engine) RegisterIn(ctx context.Context, n event.Namespace, wf *workflow.Workflow, source, actor string) (Registered, error) {
 	if err := e.accepting(false); err != nil {
 		return Registered{}, err
 	}
-	reg, err := e.defs.add(ctx, wf, source, actor, e.now())
+	reg, err := e.defs.add(ctx, n, wf, source, actor, e.now())
 	if errors.Is(err, eventlog.ErrUnknown) || errors.Is(err, eventlog.ErrStopped) {
 		e.fail(err)
 	}
 	return reg, err
 }
 
-func (d *definitions) add(ctx context.Context, wf *workflow.Workflow, source, actor string, at event.Time) (Registered, error) {
+func (d *definitions) add(ctx context.Context, n event.Namespace, wf *workflow.Workflow, source, actor string, at event.Time) (Registered, error) {
 	d.register.Lock()
 	defer d.register.Unlock()
-	reg := Registered{Name: wf.Name, Version: 1, Hash: wf.Hash.String()}
-	old, err := d.exactly(ctx, wf.Name)
+	reg := Registered{Namespace: n, Name: wf.Name, Version: 1, Hash: wf.Hash.String()}
+	old, err := d.exactly(ctx, n, wf.Name)
 	switch {
 	case err == nil && old.Hash == reg.Hash:
-		return Registered{Name: old.Name, Version: old.Version, Hash: old.Hash}, nil
+		reg.Version = old.Version
+		return reg, nil
 	case err == nil:
 		reg.Version = old.Version + 1
 	case !errors.Is(err, projection.ErrNotFound):
@@ -75,7 +91,7 @@ func (d *definitions) add(ctx context.Context, wf *workflow.Workflow, source, ac
 	if err != nil {
 		return reg, err
 	}
-	p := &event.DefinitionRegistered{Name: reg.Name, Version: reg.Version, Hash: reg.Hash, Definition: string(text), Source: source}
+	p := &event.DefinitionRegistered{Name: reg.Name, Version: reg.Version, Hash: reg.Hash, Definition: string(text), Source: source, Namespace: n}
 	if source == p.Definition {
 		p.Source = ""
 	}
@@ -91,17 +107,17 @@ func (d *definitions) add(ctx context.Context, wf *workflow.Workflow, source, ac
 }
 
 // exactly returns the newest version of a name, letter for letter.
-func (d *definitions) exactly(ctx context.Context, name string) (projection.Definition, error) {
-	def, err := d.views.Definition(ctx, name, 0)
+func (d *definitions) exactly(ctx context.Context, n event.Namespace, name string) (projection.Definition, error) {
+	def, err := d.views.Definition(ctx, n, name, 0)
 	if (err == nil && def.Name != name) || errors.Is(err, projection.ErrAmbiguous) {
 		err = projection.ErrNotFound // there are others like it; to the letter it would have been found
 	}
 	return def, err
 }
 
-// find returns a version of a workflow by name; version 0 is the newest.
-func (d *definitions) find(ctx context.Context, name string, version int) (Registered, *workflow.Workflow, error) {
-	key := asked{name, version}
+// find returns a version of a workflow of a namespace by name; version 0 is the newest.
+func (d *definitions) find(ctx context.Context, n event.Namespace, name string, version int) (Registered, *workflow.Workflow, error) {
+	key := asked{n, name, version}
 	d.mu.Lock()
 	reg, ok := d.named[key]
 	wf, generation := d.compiled[reg.Hash], d.generation
@@ -109,7 +125,7 @@ func (d *definitions) find(ctx context.Context, name string, version int) (Regis
 	if ok && wf != nil {
 		return reg, wf, nil
 	}
-	def, err := d.views.Definition(ctx, name, version)
+	def, err := d.views.Definition(ctx, n, name, version)
 	if err != nil {
 		if errors.Is(err, projection.ErrNotFound) {
 			err = fmt.Errorf("%w: workflow %q; see the list of workflows", ErrNotFound, name)
@@ -119,7 +135,7 @@ func (d *definitions) find(ctx context.Context, name string, version int) (Regis
 	if wf, err = d.compile(def); err != nil {
 		return Registered{}, nil, err
 	}
-	reg = Registered{Name: def.Name, Version: def.Version, Hash: def.Hash}
+	reg = Registered{Namespace: n, Name: def.Name, Version: def.Version, Hash: def.Hash}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.named) >= maxCompiled {

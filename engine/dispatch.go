@@ -77,7 +77,7 @@ func (e *Engine) dispatch(l *loaded, events []machine.Event, fresh bool, m *mete
 func bare(s *run.State, w *workflow.Workflow, v *run.Visit) *agent.Task {
 	n := machine.NodeOf(w, v)
 	return &agent.Task{
-		Run: s.Run, Workflow: w.Name, Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Depth: s.Depth,
+		Run: s.Run, Namespace: s.Namespace, Workflow: w.Name, Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Depth: s.Depth,
 		Kind: n.Kind, Def: n, Timeout: n.Timeout,
 	}
 }

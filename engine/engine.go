@@ -119,6 +119,8 @@ type Engine struct {
 	stopped   chan struct{} // closed when commands are no longer accepted
 	stop      sync.Once
 
+	namespaces namespaces
+
 	started atomic.Bool
 	boot    atomic.Uint64 // the log's head when the engine was started
 

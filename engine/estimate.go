@@ -57,8 +57,8 @@ const maxRecorded = 200
 const maxEstimated = 1000
 
 // EstimateRun says what a run of a workflow may cost. Nothing is started.
-func (e *Engine) EstimateRun(ctx context.Context, name string, version int, budget event.Value) (Estimate, error) {
-	reg, wf, err := e.defs.find(ctx, name, version)
+func (e *Engine) EstimateRun(ctx context.Context, n event.Namespace, name string, version int, budget event.Value) (Estimate, error) {
+	reg, wf, err := e.defs.find(ctx, n, name, version)
 	if err != nil {
 		return Estimate{}, err
 	}
@@ -66,23 +66,24 @@ func (e *Engine) EstimateRun(ctx context.Context, name string, version int, budg
 	if err != nil {
 		return Estimate{}, err
 	}
-	x := &estimator{ctx: ctx, e: e, out: Estimate{Workflow: reg.Name, Version: reg.Version, Limits: *lim, Nodes: []EstimateNode{}}}
+	x := &estimator{ctx: ctx, e: e, namespace: n, out: Estimate{Workflow: reg.Name, Version: reg.Version, Limits: *lim, Nodes: []EstimateNode{}}}
 	choose, done := e.choosing(wf.Name)
 	defer done()
 	x.choose = choose
 	x.run(reg, wf, "", 1)
 	slices.Sort(x.out.Unpriced)
-	x.out.Recorded, err = e.recorded(ctx, reg.Name)
+	x.out.Recorded, err = e.recorded(ctx, n, reg.Name)
 	return x.out, err
 }
 
 // estimator adds up what a run, and those under it, may cost.
 type estimator struct {
-	ctx    context.Context
-	e      *Engine
-	choose func(*workflow.Node, *run.Visit) *event.AgentChosen
-	under  []string // hashes of the definitions that are being counted
-	out    Estimate
+	ctx       context.Context
+	e         *Engine
+	choose    func(*workflow.Node, *run.Visit) *event.AgentChosen
+	namespace event.Namespace
+	under     []string // hashes of the definitions that are being counted
+	out       Estimate
 }
 
 // run counts so many runs of a definition; within says whose child runs they are.
@@ -130,7 +131,7 @@ func (x *estimator) node(wf *workflow.Workflow, n *workflow.Node, name string, t
 
 // child counts the child runs of a node.
 func (x *estimator) child(n *workflow.Node, name string, times int64) {
-	reg, wf, err := x.e.defs.find(x.ctx, n.Def.Text("workflow"), n.Def.Int("version"))
+	reg, wf, err := x.e.defs.find(x.ctx, x.namespace, n.Def.Text("workflow"), n.Def.Int("version"))
 	switch {
 	case err != nil:
 		x.partly(name, "child runs: there is no such workflow yet")
@@ -196,8 +197,8 @@ func product(a, b int64) int64 {
 	return int64(lo)
 }
 
-func (e *Engine) recorded(ctx context.Context, name string) (*Recorded, error) {
-	rows, _, err := e.views.Runs(ctx, projection.Filter{Workflow: name, Status: run.Completed}, "", maxRecorded)
+func (e *Engine) recorded(ctx context.Context, n event.Namespace, name string) (*Recorded, error) {
+	rows, _, err := e.views.Runs(ctx, projection.Filter{Namespace: n, Workflow: name, Status: run.Completed}, "", maxRecorded)
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}

@@ -60,7 +60,7 @@ func (e *Engine) SetIncoming(ctx context.Context, name string, h event.Incoming,
 		return false, v, err
 	}
 	if h.Workflow != "" {
-		reg, _, err := e.defs.find(ctx, h.Workflow, h.Version)
+		reg, _, err := e.defs.find(ctx, "", h.Workflow, h.Version)
 		if err != nil {
 			return false, v, err
 		}
@@ -347,6 +347,11 @@ func (t *triggers) signal(ctx context.Context, s *triggerState, vars named, by B
 	id, err := eventlog.ParseRunID(expr.Text(of))
 	if err != nil || id.IsSystem() {
 		return fmt.Errorf("%w: %q is not a run's ID", machine.ErrInvalid, clip(expr.Text(of)))
+	}
+	if n, err := t.e.NamespaceOf(id); err != nil {
+		return err
+	} else if n != "" { // hooks are of the default one
+		return fmt.Errorf("%w: run %s", ErrNotFound, id)
 	}
 	if err := t.e.look(ctx, id, func(s *run.State, _ *workflow.Workflow) { r.Again = s.HasKey(by.Key) }); err != nil {
 		return err

@@ -63,7 +63,7 @@ func (e *Engine) SetOutgoing(ctx context.Context, name string, h event.Outgoing,
 		return false, v, err
 	}
 	for i, name := range h.Workflows {
-		reg, _, err := e.defs.find(ctx, name, 0)
+		reg, _, err := e.defs.find(ctx, "", name, 0)
 		if err != nil {
 			return false, v, err
 		}
@@ -303,8 +303,8 @@ func (x *sender) wants(ctx context.Context, e *eventlog.Event) (bool, error) {
 	if !slices.ContainsFunc(x.hook.Kinds, func(k string) bool { return k == kind || strings.HasSuffix(k, ".") && strings.HasPrefix(kind, k) }) {
 		return false, nil
 	}
-	if len(x.hook.Workflows) == 0 {
-		return true, nil
+	if n, err := x.t.e.NamespaceOf(e.Run); err != nil || n != "" || len(x.hook.Workflows) == 0 {
+		return err == nil && n == "", err // hooks are of the default one
 	}
 	name, err := x.workflow(ctx, e.Run)
 	return slices.Contains(x.hook.Workflows, name), err

@@ -62,7 +62,7 @@ func (e *Engine) Import(ctx context.Context, im Import, by By) (Imported, error)
 	defer e.importing.Unlock()
 	x := &importer{
 		e: e, ctx: ctx, im: im, by: by, definitions: map[string]*event.DefinitionRegistered{},
-		among: map[eventlog.RunID]bool{}, placed: map[eventlog.RunID]bool{}, needed: map[string]bool{},
+		among: map[eventlog.RunID]bool{}, placed: map[eventlog.RunID]bool{}, needed: map[asked]bool{},
 	}
 	for _, id := range im.Runs {
 		x.among[id] = true
@@ -93,8 +93,8 @@ type importer struct {
 
 	definitions map[string]*event.DefinitionRegistered // of the import, by hash
 	missing     []*event.DefinitionRegistered          // that are needed and not known here
-	needed      map[string]bool
-	among       map[eventlog.RunID]bool // the runs of the import
+	needed      map[asked]bool                         // by namespace and hash
+	among       map[eventlog.RunID]bool                // the runs of the import
 	placed      map[eventlog.RunID]bool
 	runs        []*importRun // in the order in which they are stored
 }
@@ -116,7 +116,7 @@ func (x *importer) prepare() error {
 		}
 	}
 	for _, r := range x.runs {
-		if err := x.define(r.state.Hash); err != nil {
+		if err := x.define(r.state.Namespace, r.state.Hash); err != nil {
 			return fmt.Errorf("run %s: %w", r.ID, err)
 		}
 	}
@@ -223,6 +223,9 @@ func (x *importer) check(r *importRun) (err error) {
 	if r.state, err = run.Fold(x.im.Log, r.ID, run.Newest); err != nil {
 		return invalidImport(r.ID, err)
 	}
+	if !r.state.Namespace.Valid() {
+		return invalidImport(r.ID, fmt.Errorf("%w: %q", event.ErrNamespace, string(r.state.Namespace)))
+	}
 	r.Workflow, r.Status = r.state.Workflow, r.state.Status
 	if !r.Status.Terminal() {
 		r.Status = run.Paused
@@ -262,12 +265,13 @@ func (x *importer) compare(r *importRun) error {
 }
 
 // define sees to it that a definition will be known here.
-func (x *importer) define(hash string) error {
-	if x.needed[hash] {
+func (x *importer) define(n event.Namespace, hash string) error {
+	key := asked{namespace: n, name: hash}
+	if x.needed[key] {
 		return nil
 	}
-	x.needed[hash] = true
-	_, err := x.e.views.DefinitionByHash(x.ctx, hash)
+	x.needed[key] = true
+	_, err := x.e.views.DefinitionIn(x.ctx, n, hash)
 	if err == nil || !errors.Is(err, projection.ErrNotFound) {
 		return err
 	}
@@ -282,7 +286,9 @@ func (x *importer) define(hash string) error {
 	if wf.Hash.String() != hash {
 		return fmt.Errorf("%w: its definition is not the one with hash %s", machine.ErrInvalid, hash)
 	}
-	x.missing = append(x.missing, p)
+	own := *p
+	own.Namespace = n
+	x.missing = append(x.missing, &own)
 	return nil
 }
 

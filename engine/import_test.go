@@ -121,7 +121,7 @@ func TestImport(t *testing.T) {
 	if err != nil || !again.Runs[0].There || !again.Runs[1].There || e.log.Head() != head {
 		t.Errorf("again: %+v, %v", again, err)
 	}
-	defs, _, err := e.views.Definitions(ctx, "", 10)
+	defs, _, err := e.views.Definitions(ctx, "", "", 10)
 	if err != nil || len(defs) != 1 || defs[0].Hash != own.Hash || defs[0].Version != 1 {
 		t.Errorf("%+v, %v", defs, err)
 	}

@@ -52,7 +52,7 @@ func (s *scheduler) give(j *job, l lease.Lease) {
 	j.hold = &hold{Lease: l, until: s.e.opt.Now().Add(l.Length)}
 	s.leases.held[j] = true
 	s.queues[j.queue].running++
-	s.workers.holds(l.Worker, j)
+	s.workers.holds(who{j.task.Namespace, l.Worker}, j)
 	s.lookBy(j.hold.until)
 }
 
@@ -63,7 +63,7 @@ func (s *scheduler) drop(j *job) bool {
 		return false
 	}
 	over := j.hold.over
-	s.workers.lets(j.hold.Worker)
+	s.workers.lets(who{j.task.Namespace, j.hold.Worker})
 	j.hold = nil
 	delete(s.leases.held, j)
 	if s.jobs[j.key()] == j {

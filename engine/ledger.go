@@ -116,8 +116,8 @@ func (l *ledger) account(id event.BudgetID, at eventlog.Seq) *account {
 }
 
 // scopes are the budgets that a call spends from whatever its run.
-func scopes(workflow, agent, day string) []event.BudgetID {
-	ids := []event.BudgetID{{Scope: event.ScopeOfDay, Name: day}, {Scope: event.ScopeOfWorkflow, Name: workflow}}
+func scopes(workflow event.BudgetID, agent, day string) []event.BudgetID {
+	ids := []event.BudgetID{{Scope: event.ScopeOfDay, Name: day}, workflow}
 	if agent != "" {
 		ids = append(ids, event.BudgetID{Scope: event.ScopeOfAgent, Name: agent})
 	}
@@ -222,7 +222,7 @@ func (l *ledger) grant(s *run.State, w *workflow.Workflow, n *event.Need, at eve
 	if err != nil {
 		return machine.Grant{}, nil, err
 	}
-	g := &allotment{key: callKey{s.Run, n.CallID}, spend: n.Spend(), ids: append(scopes(s.Workflow, n.Agent, projection.Day(at)), under...)}
+	g := &allotment{key: callKey{s.Run, n.CallID}, spend: n.Spend(), ids: append(scopes(event.OfWorkflow(s.Namespace, s.Workflow), n.Agent, projection.Day(at)), under...)}
 	var short *run.Short
 	for _, id := range g.ids {
 		a, lim := l.account(id, 0), l.limitsOf(id)
@@ -325,7 +325,7 @@ func (l *ledger) committed(s *run.State, events []machine.Event, last eventlog.S
 // settled frees what was set aside for a call, and charges what it used. Called with mu
 // held.
 func (l *ledger) settled(s *run.State, p *event.CostSettled, seq eventlog.Seq) {
-	ids := scopes(s.Workflow, p.Agent, projection.Day(p.Since))
+	ids := scopes(event.OfWorkflow(s.Namespace, s.Workflow), p.Agent, projection.Day(p.Since))
 	for id := range l.under(s) {
 		ids = append(ids, id)
 	}

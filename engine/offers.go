@@ -32,7 +32,7 @@ type offers struct {
 
 // poller is a worker that waits for tasks.
 type poller struct {
-	worker   string
+	worker   who
 	queues   []string
 	handlers []string
 	max      int
@@ -85,12 +85,12 @@ func (s *scheduler) offer(j *job) {
 	}
 	q := s.queues[j.queue]
 	if q.offers == nil {
-		q.offers = map[string]*jobHeap{}
+		q.offers = map[who]*jobHeap{}
 	}
-	h := q.offers[j.handler]
+	h := q.offers[j.wanted()]
 	if h == nil {
 		h = &jobHeap{}
-		q.offers[j.handler] = h
+		q.offers[j.wanted()] = h
 	}
 	heap.Push(h, j)
 	s.offers.waiting++
@@ -103,10 +103,10 @@ func (s *scheduler) withdraw(j *job) {
 		return
 	}
 	q := s.queues[j.queue]
-	h := q.offers[j.handler]
+	h := q.offers[j.wanted()]
 	heap.Remove(h, j.place)
 	if h.Len() == 0 {
-		delete(q.offers, j.handler)
+		delete(q.offers, j.wanted())
 	}
 	s.offers.waiting--
 }
@@ -121,7 +121,7 @@ func (s *scheduler) best(p *poller) *job {
 			continue
 		}
 		for _, handler := range p.handlers {
-			if h := q.offers[handler]; h != nil && (first == nil || (*h)[0].before(first)) {
+			if h := q.offers[who{p.worker.namespace, handler}]; h != nil && (first == nil || (*h)[0].before(first)) {
 				first = (*h)[0]
 			}
 		}
@@ -142,7 +142,7 @@ func (s *scheduler) take(p *poller) (g grant) {
 			g.unsure = append(g.unsure, j)
 			continue
 		}
-		s.give(j, lease.Lease{Task: j.id(), Claim: lease.Claim{Attempt: j.task.Attempt, Worker: p.worker}, Length: p.length, Since: now})
+		s.give(j, lease.Lease{Task: j.id(), Claim: lease.Claim{Attempt: j.task.Attempt, Worker: p.worker.name}, Length: p.length, Since: now})
 		g.jobs = append(g.jobs, j)
 	}
 	return g

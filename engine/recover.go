@@ -162,9 +162,22 @@ func (e *Engine) keepAlarms(ctx context.Context) {
 
 // fetchAlarms sets the alarms of the coming horizon from the views.
 func (e *Engine) fetchAlarms(ctx context.Context) error {
+	all, err := e.views.AllTotals(ctx)
+	if err != nil {
+		return err
+	}
 	until := e.now() + event.Time(horizon)
+	for n := range all {
+		if err := e.fetchAlarmsOf(ctx, n, until); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *Engine) fetchAlarmsOf(ctx context.Context, n event.Namespace, until event.Time) error {
 	for cursor := ""; ; {
-		timers, next, err := e.views.NextTimers(ctx, cursor, recoverPage)
+		timers, next, err := e.views.NextTimers(ctx, n, cursor, recoverPage)
 		if err != nil {
 			return err
 		}

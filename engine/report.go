@@ -9,6 +9,7 @@ import (
 
 	"github.com/wfd-dev/wfd/engine/machine"
 	"github.com/wfd-dev/wfd/projection"
+	"github.com/wfd-dev/wfd/projection/event"
 )
 
 // What costs are reported by.
@@ -35,24 +36,27 @@ type CostLine struct {
 	projection.CostTotals
 }
 
-// Costs reports what calls have cost from a day on, the dearest first; days in order.
-// What runs had cost elsewhere that were imported is not in it.
-func (e *Engine) Costs(ctx context.Context, by, since string) (CostReport, error) {
+// Costs reports what calls have cost from a day on, of all runs or of those of one
+// namespace, the dearest first; days in order. What runs had cost elsewhere that were imported is not in it.
+func (e *Engine) Costs(ctx context.Context, only *event.Namespace, by, since string) (CostReport, error) {
 	r := CostReport{By: by, Since: since, Items: []CostLine{}}
 	sums := map[string]*projection.CostTotals{}
 	each := func(k projection.CostKey, t projection.CostTotals) {
+		if only != nil && k.Namespace != *only {
+			return
+		}
 		name := ""
 		switch by {
 		case ByRun:
 			name = k.Run.String()
 		case ByWorkflow:
-			name = k.Workflow
+			name = labelOf(k.Namespace, k.Workflow)
 		case ByAgent:
 			name = k.Agent
 		case ByModel:
 			name = k.Model
 		case ByNode:
-			name = k.Workflow + "/" + k.Node
+			name = labelOf(k.Namespace, k.Workflow) + "/" + k.Node
 		case ByDay:
 			name = k.Day
 		}
@@ -83,4 +87,13 @@ func (e *Engine) Costs(ctx context.Context, by, since string) (CostReport, error
 		return cmp.Or(cmp.Compare(b.Micros, a.Micros), cmp.Compare(b.Input+b.Output, a.Input+a.Output), strings.Compare(a.Name, b.Name))
 	})
 	return r, nil
+}
+
+// labelOf names a workflow among those of all namespaces: of the default one by its
+// name, of others as team-a/NAME. It is for people to read; two may read the same.
+func labelOf(n event.Namespace, name string) string {
+	if n == "" {
+		return name
+	}
+	return string(n) + "/" + name
 }

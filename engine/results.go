@@ -34,8 +34,9 @@ func (e *StaleError) Error() string {
 
 // TaskRef names a task that a worker says it holds.
 type TaskRef struct {
-	ID    string
-	Token string
+	Namespace event.Namespace // of whoever says so
+	ID        string
+	Token     string
 }
 
 // claimed is a TaskRef that is good: its token was handed out.
@@ -49,10 +50,13 @@ func (e *Engine) claim(ref TaskRef) (c claimed, err error) {
 	if c.id, err = lease.ParseID(ref.ID); err != nil {
 		return c, fmt.Errorf("%w: %w", ErrNotFound, err)
 	}
+	if n, err := e.NamespaceOf(c.id.Run); err == nil && n != ref.Namespace {
+		return c, &StaleError{c.id, lease.ErrToken.Error()} // as of one that is not there
+	}
 	if c.Claim, err = e.sched.leases.book.Claim(c.id, ref.Token); err != nil {
 		return c, &StaleError{c.id, err.Error()}
 	}
-	e.sched.workers.seen(c.Worker)
+	e.sched.workers.seen(who{ref.Namespace, c.Worker})
 	return c, nil
 }
 

@@ -33,10 +33,10 @@ type reckoned struct {
 
 // choose goes through all runs, the newest first.
 func (p *pass) choose(ctx context.Context) error {
-	sums := map[string]*reckoned{}
+	sums := map[asked]*reckoned{}
 	now := p.e.now()
 	for cursor := ""; ; {
-		rows, next, err := p.e.views.Runs(ctx, projection.Filter{}, cursor, 1000)
+		rows, next, err := p.e.views.AllRuns(ctx, cursor, 1000)
 		if err != nil {
 			return err
 		}
@@ -55,8 +55,8 @@ func (p *pass) choose(ctx context.Context) error {
 }
 
 // consider decides about one run.
-func (p *pass) consider(ctx context.Context, row projection.Row, sums map[string]*reckoned, now event.Time) error {
-	policy := p.policy.of(row.Workflow)
+func (p *pass) consider(ctx context.Context, row projection.Row, sums map[asked]*reckoned, now event.Time) error {
+	policy := p.policy.of(labelOf(row.Namespace, row.Workflow))
 	age := now.Std().Sub(row.Ended.Std())
 	if row.Erased == projection.ErasedArchived {
 		if policy.DropAfter <= 0 || age < policy.DropAfter+policy.After {
@@ -70,10 +70,11 @@ func (p *pass) consider(ctx context.Context, row projection.Row, sums map[string
 	if _, held := row.Labels[HoldLabel]; held {
 		return nil
 	}
-	s := sums[row.Workflow]
+	of := asked{namespace: row.Namespace, name: row.Workflow}
+	s := sums[of]
 	if s == nil {
 		s = &reckoned{}
-		sums[row.Workflow] = s
+		sums[of] = s
 	}
 	s.runs++
 	s.bytes += row.Bytes
@@ -114,7 +115,7 @@ func (p *pass) take(ctx context.Context, root projection.Row, by string, drop bo
 			return err // it moved: the next pass looks again
 		}
 	}
-	p.done.note(root.Workflow, by, bytes)
+	p.done.note(labelOf(root.Namespace, root.Workflow), by, bytes)
 	p.done.Runs += len(rows)
 	p.done.Bytes += bytes
 	if drop {

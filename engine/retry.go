@@ -88,9 +88,13 @@ func (e *Engine) unknownNode(ctx context.Context, id eventlog.RunID, wf *workflo
 // withinChild returns the node of a run that had a child run with a node of a
 // name, "" if there is none.
 func (e *Engine) withinChild(ctx context.Context, id eventlog.RunID, node string) (string, error) {
+	n, err := e.NamespaceOf(id)
+	if err != nil {
+		return "", err
+	}
 	seen := map[asked]bool{}
 	of := ""
-	err := e.eachEvent(id, 0, func(ev eventlog.Event) (bool, error) {
+	err = e.eachEvent(id, 0, func(ev eventlog.Event) (bool, error) {
 		if ev.Kind != event.KindChildStarted || ev.Erased {
 			return true, nil
 		}
@@ -99,12 +103,12 @@ func (e *Engine) withinChild(ctx context.Context, id eventlog.RunID, node string
 			return false, err
 		}
 		c := p.(*event.ChildStarted)
-		key := asked{c.Workflow, c.Version}
+		key := asked{n, c.Workflow, c.Version}
 		if seen[key] {
 			return true, nil
 		}
 		seen[key] = true
-		_, wf, err := e.defs.find(ctx, c.Workflow, c.Version)
+		_, wf, err := e.defs.find(ctx, n, c.Workflow, c.Version)
 		switch {
 		case errors.Is(err, ErrNotFound), errors.Is(err, projection.ErrAmbiguous):
 			return true, nil

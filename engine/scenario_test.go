@@ -214,7 +214,7 @@ func TestManyRuns(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	total, err := views.Totals(context.Background())
+	total, err := views.Totals(context.Background(), "")
 	if err != nil || total[run.Completed] != n {
 		t.Fatal(total, err)
 	}

@@ -63,7 +63,7 @@ type queue struct {
 	limit   int
 	running int // here and by workers
 	ready   jobHeap
-	offers  map[string]*jobHeap // what waits for workers, by handler
+	offers  map[who]*jobHeap // what waits for workers, by handler
 }
 
 // job is an attempt that is ready or under way. To do it is a duty.
@@ -88,6 +88,15 @@ type job struct {
 	hold    *hold  // nil: no worker has it
 }
 
+// who names a worker, or a handler, of a namespace.
+type who struct {
+	namespace event.Namespace
+	name      string
+}
+
+// wanted is the handler that a job is for.
+func (j *job) wanted() who { return who{j.task.Namespace, j.handler} }
+
 func (j *job) key() attempt { return attempt{j.task.Run, j.task.Node, j.task.Visit} }
 
 func (j *job) id() lease.ID {
@@ -100,7 +109,7 @@ func newScheduler(e *Engine) *scheduler {
 	s := &scheduler{e: e, queues: map[string]*queue{}, jobs: map[attempt]*job{}, ignored: map[claimed]bool{}}
 	s.offers.most = maxOffers
 	s.leases = leases{book: e.opt.Leases, held: map[*job]bool{}, next: e.opt.Now().Add(leaseIdle), nudge: make(chan struct{}, 1)}
-	s.workers = workers{now: e.opt.Now, byName: map[string]*presence{}}
+	s.workers = workers{now: e.opt.Now, byName: map[who]*presence{}}
 	return s
 }
 

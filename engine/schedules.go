@@ -51,7 +51,7 @@ func (e *Engine) SetSchedule(ctx context.Context, name string, s event.Schedule,
 	if _, _, err := compileSchedule(&s, e.now()); err != nil {
 		return false, v, err
 	}
-	reg, _, err := e.defs.find(ctx, s.Workflow, s.Version)
+	reg, _, err := e.defs.find(ctx, "", s.Workflow, s.Version)
 	if err != nil {
 		return false, v, err
 	}
@@ -288,14 +288,14 @@ func (s *triggerState) count(due, until event.Time) int {
 
 // startedFor reports whether the run for a time is there.
 func (t *triggers) startedFor(s *triggerState, due event.Time) (bool, error) {
-	reg, _, err := t.e.defs.find(context.Background(), s.Schedule.Workflow, s.Schedule.Version)
+	reg, _, err := t.e.defs.find(context.Background(), "", s.Schedule.Workflow, s.Schedule.Version)
 	if err != nil {
 		if permanent(err) {
 			err = nil // the start will say so
 		}
 		return false, err
 	}
-	v, err := t.e.log.Version(keyed(reg.Name, s.key(due)))
+	v, err := t.e.log.Version(keyed(reg.key(), s.key(due)))
 	return v > 0, err
 }
 

@@ -37,12 +37,13 @@ const DefaultQueue = string(workflow.Worker)
 
 // PollRequest asks for tasks.
 type PollRequest struct {
-	Worker   string   // who asks
-	Queues   []string // none: DefaultQueue
-	Handlers []string // what it can do
-	Max      int      // tasks; 0 = 1
-	Wait     time.Duration
-	Lease    time.Duration // how long it holds a task without a word; 0 = DefaultLease
+	Namespace event.Namespace // whose tasks are handed out
+	Worker    string          // who asks
+	Queues    []string        // none: DefaultQueue
+	Handlers  []string        // what it can do
+	Max       int             // tasks; 0 = 1
+	Wait      time.Duration
+	Lease     time.Duration // how long it holds a task without a word; 0 = DefaultLease
 }
 
 // check fills in what is left out, and returns what is wrong.
@@ -146,7 +147,7 @@ func (e *Engine) Poll(ctx context.Context, r PollRequest) ([]Task, error) {
 	defer e.sched.workers.polls(&r)()
 	waiting, cancel := context.WithTimeout(ctx, r.Wait)
 	defer cancel()
-	p := &poller{worker: r.Worker, queues: r.Queues, handlers: r.Handlers, max: r.Max, length: r.Lease}
+	p := &poller{worker: who{r.Namespace, r.Worker}, queues: r.Queues, handlers: r.Handlers, max: r.Max, length: r.Lease}
 	for {
 		g := e.sched.await(waiting, p)
 		e.renumber(g.unsure)

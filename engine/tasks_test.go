@@ -111,7 +111,7 @@ func (s *shop) none(worker string) {
 	}
 }
 
-func ref(t Task) TaskRef { return TaskRef{t.ID.String(), t.Token} }
+func ref(t Task) TaskRef { return TaskRef{"", t.ID.String(), t.Token} }
 
 func (s *shop) complete(t Task, result any) (Outcome, error) {
 	return s.Complete(s.t.Context(), ref(t), agent.Answer{Result: result}, By{Actor: "api:local"})
@@ -607,7 +607,7 @@ func TestWhyOfTasks(t *testing.T) {
 	says(id, "node a is done by worker w1 (attempt 1): half of it.")
 	other := s.begin("blue")
 	says(other, "node a waits for a place in queue worker, all of which are taken")
-	list, more := s.Workers("", 10)
+	list, more := s.Workers("", "", 10)
 	if more || len(list) != 1 || list[0].Name != "w1" || list[0].State != "working" || len(list[0].Tasks) != 1 || list[0].Tasks[0].Progress != progress {
 		t.Errorf("%+v", list)
 	}
@@ -620,7 +620,7 @@ func TestWhyOfTasks(t *testing.T) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	if list, _ := s.Workers("", 10); list[0].State != "gone" || len(list[0].Tasks) != 0 {
+	if list, _ := s.Workers("", "", 10); list[0].State != "gone" || len(list[0].Tasks) != 0 {
 		t.Errorf("%+v", list)
 	}
 }
@@ -692,13 +692,14 @@ func TestWorkerLimits(t *testing.T) {
 		t.Error(err)
 	}
 	for _, lie := range []TaskRef{
-		{task.ID.String(), ""}, {task.ID.String(), task.Token + "x"}, {task.ID.String(), "2" + task.Token[1:]}, {task.ID.String(), strings.Repeat("x", 100_000)},
-		{lease.ID{Run: task.Run, Node: "b", Visit: 1}.String(), task.Token},
+		{"", task.ID.String(), ""}, {"", task.ID.String(), task.Token + "x"}, {"", task.ID.String(), "2" + task.Token[1:]},
+		{"", task.ID.String(), strings.Repeat("x", 100_000)}, {"", lease.ID{Run: task.Run, Node: "b", Visit: 1}.String(), task.Token},
+		{"team-b", task.ID.String(), task.Token},
 	} {
 		_, err := s.Complete(t.Context(), lie, agent.Answer{Result: "mine"}, By{})
 		stale(t, err, "was not handed out")
 	}
-	if _, err := s.Heartbeat(t.Context(), Beat{TaskRef: TaskRef{"../../etc", task.Token}}); !errors.Is(err, ErrNotFound) {
+	if _, err := s.Heartbeat(t.Context(), Beat{TaskRef: TaskRef{"", "../../etc", task.Token}}); !errors.Is(err, ErrNotFound) {
 		t.Error(err)
 	}
 	s.done(task, "x")

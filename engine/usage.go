@@ -37,15 +37,16 @@ func (e *Engine) Usage(ctx context.Context) (u DiskUsage, err error) {
 	}
 	u.Workflows = map[string]*WorkflowUsage{}
 	for cursor := ""; ; {
-		rows, next, err := e.views.Runs(ctx, projection.Filter{}, cursor, 1000)
+		rows, next, err := e.views.AllRuns(ctx, cursor, 1000)
 		if err != nil {
 			return u, err
 		}
 		for _, row := range rows {
-			w := u.Workflows[row.Workflow]
+			name := labelOf(row.Namespace, row.Workflow)
+			w := u.Workflows[name]
 			if w == nil {
 				w = &WorkflowUsage{}
-				u.Workflows[row.Workflow] = w
+				u.Workflows[name] = w
 			}
 			w.add(&row)
 		}

@@ -18,28 +18,30 @@ import (
 
 // Run is a run as people and programs outside see it.
 type Run struct {
-	ID       eventlog.RunID    `json:"id"`
-	Workflow string            `json:"workflow"`
-	WFVer    int               `json:"workflow_version,omitempty"`
-	Hash     string            `json:"hash"`
-	Status   run.Status        `json:"status"`
-	Why      string            `json:"why"` // what it waits for, or why it ended, in one sentence
-	Created  event.Time        `json:"created"`
-	Updated  event.Time        `json:"updated"`
-	Ended    event.Time        `json:"ended,omitzero"`
-	Deadline event.Time        `json:"deadline,omitzero"`
-	Seq      eventlog.Seq      `json:"seq"`
-	Version  eventlog.Version  `json:"version"`
-	Labels   map[string]string `json:"labels,omitempty"`
-	Parent   *event.Parent     `json:"parent,omitempty"`
-	Forked   *Origin           `json:"forked,omitempty"`
-	Input    event.Value       `json:"input"`
-	Output   event.Value       `json:"output"`
-	Error    *event.Failure    `json:"error"`
-	Errors   []event.Failure   `json:"errors,omitempty"`
-	Waits    []event.Wait      `json:"waits,omitempty"`
-	Usage    event.Usage       `json:"usage"`
-	Cost     *Cost             `json:"cost,omitempty" doc:"of its own calls; those of its child runs are with them"`
+	ID eventlog.RunID `json:"id"`
+	// Namespace is absent of a run of the default one.
+	Namespace event.Namespace   `json:"namespace,omitempty"`
+	Workflow  string            `json:"workflow"`
+	WFVer     int               `json:"workflow_version,omitempty"`
+	Hash      string            `json:"hash"`
+	Status    run.Status        `json:"status"`
+	Why       string            `json:"why"` // what it waits for, or why it ended, in one sentence
+	Created   event.Time        `json:"created"`
+	Updated   event.Time        `json:"updated"`
+	Ended     event.Time        `json:"ended,omitzero"`
+	Deadline  event.Time        `json:"deadline,omitzero"`
+	Seq       eventlog.Seq      `json:"seq"`
+	Version   eventlog.Version  `json:"version"`
+	Labels    map[string]string `json:"labels,omitempty"`
+	Parent    *event.Parent     `json:"parent,omitempty"`
+	Forked    *Origin           `json:"forked,omitempty"`
+	Input     event.Value       `json:"input"`
+	Output    event.Value       `json:"output"`
+	Error     *event.Failure    `json:"error"`
+	Errors    []event.Failure   `json:"errors,omitempty"`
+	Waits     []event.Wait      `json:"waits,omitempty"`
+	Usage     event.Usage       `json:"usage"`
+	Cost      *Cost             `json:"cost,omitempty" doc:"of its own calls; those of its child runs are with them"`
 	// Breakpoints are those of the run, and Breakpoint what it was about to do at the
 	// one that it is paused at.
 	Breakpoints []string    `json:"breakpoints,omitempty"`
@@ -74,7 +76,7 @@ func (e *Engine) viewOf(s *run.State, w *workflow.Workflow) Run {
 // briefOf is viewOf without what has to be put into words.
 func (e *Engine) briefOf(s *run.State, w *workflow.Workflow) Run {
 	r := Run{
-		ID: s.Run, Workflow: s.Workflow, WFVer: s.WFVer, Hash: s.Hash, Status: s.Status,
+		ID: s.Run, Namespace: s.Namespace, Workflow: s.Workflow, WFVer: s.WFVer, Hash: s.Hash, Status: s.Status,
 		Created: s.Created, Updated: s.Time, Ended: s.Ended, Deadline: s.Deadline, Seq: s.Seq, Version: s.Version,
 		Labels: maps.Clone(s.Labels), Parent: s.Parent, Input: s.Input, Output: s.Output,
 		Error: s.Failure, Errors: s.Errors, Usage: s.Usage, Cost: costOf(s),

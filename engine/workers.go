@@ -3,7 +3,6 @@ package engine
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -33,7 +32,7 @@ type workers struct {
 	now func() time.Time
 
 	mu     sync.Mutex
-	byName map[string]*presence
+	byName map[who]*presence
 }
 
 type presence struct {
@@ -49,7 +48,7 @@ func (p *presence) there(now time.Time) bool {
 }
 
 // see returns what is known of a worker, seen now. Called with mu held.
-func (w *workers) see(name string) *presence {
+func (w *workers) see(name who) *presence {
 	now := w.now()
 	p := w.byName[name]
 	if p == nil {
@@ -64,13 +63,13 @@ func (w *workers) see(name string) *presence {
 // clean drops workers that have been silent for long, and one more if there are too
 // many. Called with mu held.
 func (w *workers) clean(now time.Time) {
-	oldest := ""
+	var oldest who
 	for name, p := range w.byName {
 		switch {
 		case p.there(now):
 		case now.Sub(p.seen) > workerKept:
 			delete(w.byName, name)
-		case oldest == "" || p.seen.Before(w.byName[oldest].seen):
+		case oldest == who{} || p.seen.Before(w.byName[oldest].seen):
 			oldest = name
 		}
 	}
@@ -83,7 +82,7 @@ func (w *workers) clean(now time.Time) {
 func (w *workers) polls(r *PollRequest) (done func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	p := w.see(r.Worker)
+	p := w.see(who{r.Namespace, r.Worker})
 	p.queues, p.handlers = r.Queues, r.Handlers
 	p.polling++
 	return func() {
@@ -95,14 +94,14 @@ func (w *workers) polls(r *PollRequest) (done func()) {
 }
 
 // seen notes a word of a worker.
-func (w *workers) seen(name string) {
+func (w *workers) seen(name who) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.see(name)
 }
 
 // holds notes that a worker holds a task more.
-func (w *workers) holds(name string, j *job) {
+func (w *workers) holds(name who, j *job) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	p := w.byName[name]
@@ -120,7 +119,7 @@ func (w *workers) holds(name string, j *job) {
 }
 
 // lets notes that a worker holds a task less.
-func (w *workers) lets(name string) {
+func (w *workers) lets(name who) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if p := w.byName[name]; p != nil {
@@ -130,18 +129,18 @@ func (w *workers) lets(name string) {
 
 // offering returns how many workers take tasks of a handler from a queue, and who did
 // last if nobody does.
-func (w *workers) offering(queue, handler string) (n int, last string, seen time.Time) {
+func (w *workers) offering(queue string, handler who) (n int, last string, seen time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.now()
 	for name, p := range w.byName {
-		if !slices.Contains(p.queues, queue) || !slices.Contains(p.handlers, handler) {
+		if name.namespace != handler.namespace || !slices.Contains(p.queues, queue) || !slices.Contains(p.handlers, handler.name) {
 			continue
 		}
 		if p.there(now) {
 			n++
 		} else if p.seen.After(seen) {
-			last, seen = name, p.seen
+			last, seen = name.name, p.seen
 		}
 	}
 	return n, last, seen
@@ -169,14 +168,14 @@ type HeldTask struct {
 	Progress string         `json:"progress,omitempty"`
 }
 
-// Workers lists the workers by name, those after a name, up to limit.
-func (e *Engine) Workers(after string, limit int) (list []Worker, more bool) {
+// Workers lists the workers of a namespace by name, those after a name, up to limit.
+func (e *Engine) Workers(n event.Namespace, after string, limit int) (list []Worker, more bool) {
 	s := e.sched
 	s.mu.Lock()
 	tasks := map[string][]HeldTask{}
 	for j := range s.leases.held {
 		h := j.hold
-		if h.resting || h.over {
+		if h.resting || h.over || j.task.Namespace != n {
 			continue
 		}
 		tasks[h.Worker] = append(tasks[h.Worker], HeldTask{
@@ -191,14 +190,18 @@ func (e *Engine) Workers(after string, limit int) (list []Worker, more bool) {
 	now := w.now()
 	w.clean(now)
 	list = []Worker{}
-	for _, name := range slices.Sorted(maps.Keys(w.byName)) {
-		if name <= after {
-			continue
+	var names []string
+	for of := range w.byName {
+		if of.namespace == n && of.name > after {
+			names = append(names, of.name)
 		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
 		if len(list) == limit {
 			return list, true
 		}
-		p := w.byName[name]
+		p := w.byName[who{n, name}]
 		one := Worker{Name: name, State: "gone", Queues: p.queues, Handlers: p.handlers, Seen: event.At(p.seen), Tasks: tasks[name]}
 		slices.SortFunc(one.Tasks, func(a, b HeldTask) int {
 			return cmp.Or(cmp.Compare(a.Since, b.Since), strings.Compare(a.ID.String(), b.ID.String()))
@@ -242,7 +245,7 @@ func (e *Engine) whyRemote(s *run.State, w *workflow.Workflow, v *run.Visit) (wh
 	}
 	sched.mu.Unlock()
 	wait = event.Wait{Node: v.Node, For: "worker", Name: handler}
-	count, last, seen := sched.workers.offering(queue, handler)
+	count, last, seen := sched.workers.offering(queue, who{s.Namespace, handler})
 	switch {
 	case e.opt.NoWorkers:
 		why = fmt.Sprintf("node %s is for a worker, and none can reach this process: run wfd serve on the directory", v.Node)

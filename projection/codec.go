@@ -92,6 +92,7 @@ func (d *decoder) done() error {
 
 func encodeRow(r *Row) []byte {
 	e := make(encoder, 0, 256)
+	e.str(string(r.Namespace))
 	e.str(r.Workflow)
 	e.uint(uint64(r.WorkflowVersion))
 	e.str(r.Hash)
@@ -161,6 +162,7 @@ func encodeRow(r *Row) []byte {
 func decodeRow(id eventlog.RunID, b []byte) (Row, error) {
 	d := decoder{b: b}
 	r := Row{ID: id}
+	r.Namespace = event.Namespace(d.str())
 	r.Workflow = d.str()
 	r.WorkflowVersion = int(d.uint())
 	r.Hash = d.str()

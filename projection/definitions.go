@@ -16,23 +16,25 @@ var ErrAmbiguous = errors.New("name is ambiguous")
 
 // Definition is a registered version of a workflow.
 type Definition struct {
-	Name       string       `json:"name"`
-	Version    int          `json:"version"`
-	Hash       string       `json:"hash"`
-	Registered event.Time   `json:"registered"`
-	Seq        eventlog.Seq `json:"seq"` // of its event
+	Namespace  event.Namespace `json:"namespace,omitempty"` // absent: the default one
+	Name       string          `json:"name"`
+	Version    int             `json:"version"`
+	Hash       string          `json:"hash"`
+	Registered event.Time      `json:"registered"`
+	Seq        eventlog.Seq    `json:"seq"` // of its event
 	// JSON is the canonical form and Source the text as it was handed in; lists
 	// leave both out.
 	JSON   string `json:"-"`
 	Source string `json:"-"`
 }
 
-// Definitions returns a page of all workflows in their newest version, by name.
-func (v *Views) Definitions(ctx context.Context, cursor string, limit int) (defs []Definition, next string, err error) {
-	return pages(ctx, v, "definitions", bucketNames, nil, cursor, limit, func(r *reader, _, value []byte) (Definition, bool, error) {
+// Definitions returns a page of the workflows of a namespace in their newest version,
+// by name.
+func (v *Views) Definitions(ctx context.Context, n event.Namespace, cursor string, limit int) (defs []Definition, next string, err error) {
+	return pages(ctx, v, "definitions "+n.String(), bucketNames, of(n), cursor, limit, func(r *reader, _, value []byte) (Definition, bool, error) {
 		d := decoder{b: value}
 		name, version := d.str(), int(d.uint())
-		def, ok, err := r.definition(versionKey(name, version))
+		def, ok, err := r.definition(versionKey(n, name, version))
 		if err == nil && !ok {
 			err = damaged("version %d of workflow %s is missing", version, name)
 		}
@@ -42,45 +44,55 @@ func (v *Views) Definitions(ctx context.Context, cursor string, limit int) (defs
 
 // DefinitionVersions returns a page of the versions of a workflow, oldest first.
 // The name is resolved as in Resolve.
-func (v *Views) DefinitionVersions(ctx context.Context, name, cursor string, limit int) (defs []Definition, next string, err error) {
-	if name, err = v.Resolve(ctx, name); err != nil {
+func (v *Views) DefinitionVersions(ctx context.Context, n event.Namespace, name, cursor string, limit int) (defs []Definition, next string, err error) {
+	if name, err = v.Resolve(ctx, n, name); err != nil {
 		return nil, "", err
 	}
-	return pages(ctx, v, "versions of "+name, bucketVersions, part(nil, name), cursor, limit,
+	return pages(ctx, v, "versions of "+n.String()+" "+name, bucketVersions, part(of(n), name), cursor, limit,
 		func(r *reader, key, _ []byte) (Definition, bool, error) { return r.definition(key) })
 }
 
 // Definition returns a version of a workflow with its text; version 0 is the
 // newest. The name is resolved as in Resolve.
-func (v *Views) Definition(ctx context.Context, name string, version int) (Definition, error) {
-	name, err := v.Resolve(ctx, name)
+func (v *Views) Definition(ctx context.Context, n event.Namespace, name string, version int) (Definition, error) {
+	name, err := v.Resolve(ctx, n, name)
 	if err != nil {
 		return Definition{}, err
 	}
 	return v.definition(ctx, fmt.Sprintf("version %d of workflow %s", version, name), func(r *reader) ([]byte, error) {
 		if version != 0 {
-			return versionKey(name, version), nil
+			return versionKey(n, name, version), nil
 		}
-		b, err := r.get(bucketNames, part(part(nil, sameName(name)), name))
+		b, err := r.get(bucketNames, part(part(of(n), sameName(name)), name))
 		if b == nil || err != nil {
 			return nil, err
 		}
 		d := decoder{b: b}
 		d.str()
-		return versionKey(name, int(d.uint())), nil
+		return versionKey(n, name, int(d.uint())), nil
 	})
 }
 
 // DefinitionByHash returns the definition with a hash and its text, under the
-// name it first had.
+// name it first had in a namespace. What it does is the same in all of them.
 func (v *Views) DefinitionByHash(ctx context.Context, hash string) (Definition, error) {
-	return v.definition(ctx, "definition "+hash, func(r *reader) ([]byte, error) {
-		b, err := r.get(bucketHashes, part(nil, hash))
-		if b == nil || err != nil {
-			return nil, err
-		}
-		d := decoder{b: b}
-		return versionKey(d.str(), int(d.uint())), nil
+	return v.byHash(ctx, hash, part(nil, hash))
+}
+
+// DefinitionIn is DefinitionByHash for one that was registered in a namespace.
+func (v *Views) DefinitionIn(ctx context.Context, n event.Namespace, hash string) (Definition, error) {
+	return v.byHash(ctx, hash, part(part(nil, hash), string(n)))
+}
+
+func (v *Views) byHash(ctx context.Context, hash string, prefix []byte) (Definition, error) {
+	return v.definition(ctx, "definition "+hash, func(r *reader) (found []byte, err error) {
+		err = r.scan(bucketHashes, prefix, prefix, func(key, value []byte) (bool, error) {
+			k, d := decoder{b: key}, decoder{b: value}
+			k.str()
+			found = versionKey(event.Namespace(k.str()), d.str(), int(d.uint()))
+			return false, nil
+		})
+		return found, err
 	})
 }
 
@@ -125,7 +137,7 @@ func (r *reader) definition(key []byte) (Definition, bool, error) {
 		return Definition{}, false, err
 	}
 	k, d := decoder{b: key[:len(key)-8]}, decoder{b: b}
-	def := Definition{Name: k.str(), Hash: d.str(), Seq: eventlog.Seq(d.uint()), Registered: event.Time(d.int())}
+	def := Definition{Namespace: event.Namespace(k.str()), Name: k.str(), Hash: d.str(), Seq: eventlog.Seq(d.uint()), Registered: event.Time(d.int())}
 	for _, c := range key[len(key)-8:] {
 		def.Version = def.Version<<8 | int(c)
 	}
@@ -135,14 +147,14 @@ func (r *reader) definition(key []byte) (Definition, bool, error) {
 	return def, true, nil
 }
 
-// Resolve returns the registered name that name stands for: itself, or else the
+// Resolve returns the name registered in a namespace that name stands for: itself, or else the
 // one that differs only in letter case, -, _ and spaces, or else the one that
 // begins with its words. ErrAmbiguous lists several, ErrNotFound says that there
 // is none.
-func (v *Views) Resolve(ctx context.Context, name string) (string, error) {
-	names, err := v.alike(ctx, name)
+func (v *Views) Resolve(ctx context.Context, n event.Namespace, name string) (string, error) {
+	names, err := v.alike(ctx, n, name)
 	if err == nil && len(names) == 0 {
-		names, err = v.beginning(ctx, name)
+		names, err = v.beginning(ctx, n, name)
 	}
 	switch {
 	case err != nil:
@@ -159,18 +171,18 @@ func (v *Views) Resolve(ctx context.Context, name string) (string, error) {
 
 // filterName returns the name that runs of a list must have to the letter, ""
 // if no other name is like it.
-func (v *Views) filterName(ctx context.Context, name string) (string, error) {
-	names, err := v.alike(ctx, name)
+func (v *Views) filterName(ctx context.Context, n event.Namespace, name string) (string, error) {
+	names, err := v.alike(ctx, n, name)
 	if err != nil || len(names) < 2 {
 		return "", err
 	}
-	return v.Resolve(ctx, name)
+	return v.Resolve(ctx, n, name)
 }
 
 // alike returns the registered names that name may stand for.
-func (v *Views) alike(ctx context.Context, name string) ([]string, error) {
+func (v *Views) alike(ctx context.Context, n event.Namespace, name string) ([]string, error) {
 	var names []string
-	prefix := part(nil, sameName(name))
+	prefix := part(of(n), sameName(name))
 	err := v.read(ctx, func(r *reader) error {
 		names = nil
 		return r.scan(bucketNames, prefix, prefix, func(_, value []byte) (bool, error) {
@@ -185,12 +197,12 @@ func (v *Views) alike(ctx context.Context, name string) ([]string, error) {
 // beginning returns the registered names that begin with the words of name:
 // "code-review" stands for "Code Review Workflow". It looks at every name, once
 // there is none that is like it whole.
-func (v *Views) beginning(ctx context.Context, name string) ([]string, error) {
+func (v *Views) beginning(ctx context.Context, n event.Namespace, name string) ([]string, error) {
 	words := sameName(name) + "-"
 	var names []string
 	err := v.read(ctx, func(r *reader) error {
 		names = nil
-		return r.scan(bucketNames, nil, nil, func(_, value []byte) (bool, error) {
+		return r.scan(bucketNames, of(n), of(n), func(_, value []byte) (bool, error) {
 			d := decoder{b: value}
 			if full := d.str(); strings.HasPrefix(sameName(full), words) {
 				names = append(names, full)

@@ -100,7 +100,7 @@ func TestCursorsOfOtherLists(t *testing.T) {
 	if _, _, err := v.Runs(ctx, Filter{Status: run.Running}, next, 3); !errors.Is(err, ErrCursor) {
 		t.Error(err)
 	}
-	if _, _, err := v.NextTimers(ctx, next, 3); !errors.Is(err, ErrCursor) {
+	if _, _, err := v.NextTimers(ctx, "", next, 3); !errors.Is(err, ErrCursor) {
 		t.Error(err)
 	}
 	for _, c := range []string{"x", "!!", "AAAAAAAA"} {

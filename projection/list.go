@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/projection/event"
 	"github.com/wfd-dev/wfd/projection/run"
 )
 
@@ -27,9 +28,11 @@ func pageLimit(n int) int {
 	return min(n, maxPage)
 }
 
-// Filter says which runs a list has: those that match every field that is set.
+// Filter says which runs of a namespace a list has: those that match every field that
+// is set.
 type Filter struct {
-	Status run.Status
+	Namespace event.Namespace
+	Status    run.Status
 	// Workflow matches as names do: letter case, - and _ alike, unless several
 	// registered names do; see Resolve.
 	Workflow string
@@ -55,23 +58,23 @@ func (v *Views) Run(ctx context.Context, id eventlog.RunID) (Row, error) {
 func (v *Views) Runs(ctx context.Context, f Filter, cursor string, limit int) (rows []Row, next string, err error) {
 	exact := ""
 	if f.Workflow != "" {
-		if exact, err = v.filterName(ctx, f.Workflow); err != nil {
+		if exact, err = v.filterName(ctx, f.Namespace, f.Workflow); err != nil {
 			return nil, "", err
 		}
 	}
 	keys := slices.Sorted(maps.Keys(f.Labels))
-	bucket, prefix := bucketAll, []byte(nil)
+	bucket, prefix := bucketAll, of(f.Namespace)
 	switch {
 	case len(keys) > 0:
-		bucket, prefix = bucketByLabel, part(part(nil, keys[0]), f.Labels[keys[0]])
+		bucket, prefix = bucketByLabel, part(part(prefix, keys[0]), f.Labels[keys[0]])
 	case f.Workflow != "" && f.Status != "":
-		bucket, prefix = bucketByBoth, part(part(nil, sameName(f.Workflow)), string(f.Status))
+		bucket, prefix = bucketByBoth, part(part(prefix, sameName(f.Workflow)), string(f.Status))
 	case f.Workflow != "":
-		bucket, prefix = bucketByWorkflow, part(nil, sameName(f.Workflow))
+		bucket, prefix = bucketByWorkflow, part(prefix, sameName(f.Workflow))
 	case f.Status != "":
-		bucket, prefix = bucketByStatus, part(nil, string(f.Status))
+		bucket, prefix = bucketByStatus, statusKey(f.Status, f.Namespace)
 	}
-	list := fmt.Sprintf("runs %q %q", f.Status, f.Workflow)
+	list := fmt.Sprintf("runs %s %q %q", f.Namespace, f.Status, f.Workflow)
 	for _, k := range keys {
 		list += fmt.Sprintf(" %q=%q", k, f.Labels[k])
 	}
@@ -92,9 +95,23 @@ func (v *Views) Runs(ctx context.Context, f Filter, cursor string, limit int) (r
 	})
 }
 
-// ByStatus is Runs of one status: the live ones, say, of an engine that starts.
+// ByStatus returns a page of the runs of one status in all namespaces, one after the
+// other: the live ones, say, of an engine that starts.
 func (v *Views) ByStatus(ctx context.Context, s run.Status, cursor string, limit int) (rows []Row, next string, err error) {
-	return v.Runs(ctx, Filter{Status: s}, cursor, limit)
+	return v.everywhere(ctx, bucketByStatus, part(nil, string(s)), cursor, limit)
+}
+
+// AllRuns returns a page of the runs of all namespaces, one after the other, newest
+// first in each.
+func (v *Views) AllRuns(ctx context.Context, cursor string, limit int) (rows []Row, next string, err error) {
+	return v.everywhere(ctx, bucketAll, nil, cursor, limit)
+}
+
+func (v *Views) everywhere(ctx context.Context, bucket string, prefix []byte, cursor string, limit int) ([]Row, string, error) {
+	return pages(ctx, v, fmt.Sprintf("%s %q", bucket, prefix), bucket, prefix, cursor, limit, func(r *reader, key, value []byte) (Row, bool, error) {
+		row, err := r.indexed(bucket, key, value)
+		return row, true, err
+	})
 }
 
 // Children returns a page of the runs whose parent is run, oldest first.
@@ -115,14 +132,30 @@ func (v *Views) Forks(ctx context.Context, run eventlog.RunID, cursor string, li
 		})
 }
 
-// Totals returns the number of runs by status.
-func (v *Views) Totals(ctx context.Context) (map[run.Status]int, error) {
-	var totals map[run.Status]int
+// Totals returns the number of runs of a namespace by status.
+func (v *Views) Totals(ctx context.Context, n event.Namespace) (map[run.Status]int, error) {
+	all, err := v.AllTotals(ctx)
+	if all[n] == nil {
+		return map[run.Status]int{}, err
+	}
+	return all[n], err
+}
+
+// AllTotals returns the number of runs by status of each namespace that has any.
+func (v *Views) AllTotals(ctx context.Context) (map[event.Namespace]map[run.Status]int, error) {
+	var totals map[event.Namespace]map[run.Status]int
 	err := v.read(ctx, func(r *reader) error {
-		totals = make(map[run.Status]int)
-		return r.scan(bucketTotals, nil, nil, func(k, value []byte) (bool, error) {
-			d := decoder{b: value}
-			totals[run.Status(k)] = int(d.uint())
+		totals = map[event.Namespace]map[run.Status]int{}
+		return r.scan(bucketTotals, nil, nil, func(key, value []byte) (bool, error) {
+			k, d := decoder{b: key}, decoder{b: value}
+			n := event.Namespace(k.str())
+			if totals[n] == nil {
+				totals[n] = map[run.Status]int{}
+			}
+			totals[n][run.Status(k.b)] = int(d.uint())
+			if k.bad {
+				return false, damaged("the number of runs of a namespace")
+			}
 			return true, d.done()
 		})
 	})

@@ -97,12 +97,15 @@ func (w *world) agrees(r *Row, s *run.State) {
 }
 
 // timers returns what the full folds say is due, as text in order.
-func (w *world) timers() []string {
+func (w *world) timers(n event.Namespace) []string {
 	var list []string
 	add := func(l *life, at event.Time, node string, visit int, what string) {
 		list = append(list, fmt.Sprintf("%d %s %s#%d %s", at, l.id, node, visit, what))
 	}
 	for _, l := range w.runs {
+		if l.state.Namespace != n {
+			continue
+		}
 		for _, t := range l.state.Timers {
 			add(l, t.At, t.Node, t.Visit, t.For)
 		}
@@ -117,11 +120,11 @@ func (w *world) timers() []string {
 }
 
 // inputs returns the questions that the full folds have open, as text.
-func (w *world) inputs() []string {
+func (w *world) inputs(n event.Namespace) []string {
 	var list []string
 	for _, l := range w.runs {
 		for _, v := range l.state.Live {
-			if v.Asks() {
+			if l.state.Namespace == n && v.Asks() {
 				list = append(list, fmt.Sprintf("%s %s#%d", l.id, v.Node, v.Visit))
 			}
 		}
@@ -173,25 +176,37 @@ func (w *world) check(v *Views) {
 	w.t.Helper()
 	ctx := context.Background()
 	rows := w.rows()
-	totals := map[run.Status]int{}
-	for _, r := range rows {
-		totals[r.Status]++
-	}
-	got, err := v.Totals(ctx)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.same("totals", got, totals)
-	for _, f := range w.filters() {
-		want := []Row{}
+	all, running := []Row{}, []Row{}
+	for _, of := range namespaceNames { // the order in which they stand in keys
+		totals := map[run.Status]int{}
 		for _, r := range rows {
-			if w.matches(&r, f) {
-				want = append(want, r)
+			if r.Namespace != of {
+				continue
 			}
+			if totals[r.Status]++; r.Status == run.Running {
+				running = append(running, r)
+			}
+			all = append(all, r)
 		}
-		list := collect(w, func(c string, n int) ([]Row, string, error) { return v.Runs(ctx, f, c, n) })
-		w.same(fmt.Sprintf("runs of %+v", f), list, want)
+		got, err := v.Totals(ctx, of)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.same("totals", got, totals)
+		for _, f := range w.filters() {
+			f.Namespace = of
+			want := []Row{}
+			for _, r := range rows {
+				if w.matches(&r, f) {
+					want = append(want, r)
+				}
+			}
+			list := collect(w, func(c string, n int) ([]Row, string, error) { return v.Runs(ctx, f, c, n) })
+			w.same(fmt.Sprintf("runs of %+v", f), list, want)
+		}
 	}
+	w.same("all runs", collect(w, func(c string, n int) ([]Row, string, error) { return v.AllRuns(ctx, c, n) }), all)
+	w.same("all that run", collect(w, func(c string, n int) ([]Row, string, error) { return v.ByStatus(ctx, run.Running, c, n) }), running)
 	for range 3 {
 		if len(rows) == 0 {
 			break
@@ -217,8 +232,10 @@ func (w *world) check(v *Views) {
 		w.same("forks", collect(w, func(c string, n int) ([]Row, string, error) { return v.Forks(ctx, r.ID, c, n) }), forks)
 		w.same("children", collect(w, func(c string, n int) ([]Row, string, error) { return v.Children(ctx, r.ID, c, n) }), children)
 	}
-	w.checkOpen(v)
-	w.checkDefinitions(v)
+	for _, n := range namespaceNames {
+		w.checkOpen(v, n)
+		w.checkDefinitions(v, n)
+	}
 	w.checkTriggers(v)
 }
 
@@ -285,7 +302,7 @@ func (w *world) matches(r *Row, f Filter) bool {
 	}
 	both := 0 // review-loop and Review_Loop
 	for _, name := range []string{"review-loop", "Review_Loop"} {
-		if slices.ContainsFunc(w.defs, func(d event.DefinitionRegistered) bool { return d.Name == name }) {
+		if slices.ContainsFunc(w.defs, func(d event.DefinitionRegistered) bool { return d.Name == name && d.Namespace == f.Namespace }) {
 			both++
 		}
 	}
@@ -293,15 +310,15 @@ func (w *world) matches(r *Row, f Filter) bool {
 		return false
 	}
 	norm := func(s string) string { return strings.ToLower(strings.ReplaceAll(s, "_", "-")) }
-	return (f.Status == "" || f.Status == r.Status) && (f.Workflow == "" || norm(f.Workflow) == norm(r.Workflow))
+	return r.Namespace == f.Namespace && (f.Status == "" || f.Status == r.Status) && (f.Workflow == "" || norm(f.Workflow) == norm(r.Workflow))
 }
 
-func (w *world) checkOpen(v *Views) {
+func (w *world) checkOpen(v *Views, of event.Namespace) {
 	w.t.Helper()
 	ctx := context.Background()
 	var timers []string
 	last := event.Time(0)
-	for _, t := range collect(w, func(c string, n int) ([]Timer, string, error) { return v.NextTimers(ctx, c, n) }) {
+	for _, t := range collect(w, func(c string, n int) ([]Timer, string, error) { return v.NextTimers(ctx, of, c, n) }) {
 		if t.At < last {
 			w.t.Fatal("timers are not in order")
 		}
@@ -309,13 +326,13 @@ func (w *world) checkOpen(v *Views) {
 		timers = append(timers, fmt.Sprintf("%d %s %s#%d %s", t.At, t.Run, t.Node, t.Visit, t.For))
 	}
 	slices.Sort(timers)
-	w.same("timers", timers, w.timers())
-	due, err := v.Due(ctx, event.Time(w.clock), 1000)
+	w.same("timers", timers, w.timers(of))
+	due, err := v.Due(ctx, of, event.Time(w.clock), 1000)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	want := 0
-	for _, s := range w.timers() {
+	for _, s := range w.timers(of) {
 		var at int64
 		if fmt.Sscan(s, &at); at <= w.clock {
 			want++
@@ -323,7 +340,7 @@ func (w *world) checkOpen(v *Views) {
 	}
 	w.same("timers due", len(due), want)
 
-	inbox := collect(w, func(c string, n int) ([]Input, string, error) { return v.Inbox(ctx, InputFilter{}, c, n) })
+	inbox := collect(w, func(c string, n int) ([]Input, string, error) { return v.Inbox(ctx, InputFilter{Namespace: of}, c, n) })
 	var inputs []string
 	for i, in := range inbox {
 		if i > 0 && in.Seq >= inbox[i-1].Seq {
@@ -340,38 +357,43 @@ func (w *world) checkOpen(v *Views) {
 		w.same("event of an input", l.events[in.Version-1].Seq, in.Seq)
 	}
 	slices.Sort(inputs)
-	w.same("inbox", inputs, w.inputs())
+	w.same("inbox", inputs, w.inputs(of))
 	mine := collect(w, func(c string, n int) ([]Input, string, error) {
-		return v.Inbox(ctx, InputFilter{Assignee: "ann"}, c, n)
+		return v.Inbox(ctx, InputFilter{Namespace: of, Assignee: "ann"}, c, n)
 	})
 	w.same("inbox of ann", len(mine), len(slices.DeleteFunc(slices.Clone(inbox), func(in Input) bool { return in.Assignee != "ann" })))
 }
 
-func (w *world) checkDefinitions(v *Views) {
+func (w *world) checkDefinitions(v *Views, of event.Namespace) {
 	w.t.Helper()
 	ctx := context.Background()
 	newest := map[string]event.DefinitionRegistered{}
 	first := map[string]event.DefinitionRegistered{}
 	for _, d := range w.defs {
+		if d.Namespace != of {
+			continue
+		}
 		newest[d.Name] = d
 		if _, ok := first[d.Hash]; !ok {
 			first[d.Hash] = d
 		}
 	}
-	defs := collect(w, func(c string, n int) ([]Definition, string, error) { return v.Definitions(ctx, c, n) })
+	defs := collect(w, func(c string, n int) ([]Definition, string, error) { return v.Definitions(ctx, of, c, n) })
 	w.same("names", len(defs), len(newest))
 	for _, d := range defs {
 		w.same("newest version", d.Version, newest[d.Name].Version)
-		full, err := v.Definition(ctx, d.Name, 0)
+		full, err := v.Definition(ctx, of, d.Name, 0)
 		if err != nil {
 			w.t.Fatal(err)
 		}
 		w.same("definition", full.JSON, newest[d.Name].Definition)
-		versions := collect(w, func(c string, n int) ([]Definition, string, error) { return v.DefinitionVersions(ctx, d.Name, c, n) })
+		versions := collect(w, func(c string, n int) ([]Definition, string, error) {
+			return v.DefinitionVersions(ctx, of, d.Name, c, n)
+		})
 		w.same("versions", len(versions), newest[d.Name].Version)
 	}
 	for hash, d := range first {
-		full, err := v.DefinitionByHash(ctx, hash)
+		full, err := v.DefinitionIn(ctx, of, hash)
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -382,7 +404,7 @@ func (w *world) checkDefinitions(v *Views) {
 			w.t.Fatalf("a definition of another log: %+v, %v", d, err)
 		}
 	}
-	_, err := v.Resolve(ctx, "REVIEW-loop")
+	_, err := v.Resolve(ctx, of, "REVIEW-loop")
 	_, a := newest["review-loop"]
 	_, b := newest["Review_Loop"]
 	switch {

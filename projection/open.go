@@ -20,17 +20,18 @@ type Timer struct {
 
 // Input is a question that a run has put to a person and that is not answered.
 type Input struct {
-	Run      eventlog.RunID   `json:"run"`
-	Node     string           `json:"node"`
-	Visit    int              `json:"visit"`
-	Workflow string           `json:"workflow"`
-	Prompt   string           `json:"prompt,omitempty"`
-	Form     event.Value      `json:"form,omitempty"` // none if it is over 4 kB: read the event
-	Assignee string           `json:"assignee,omitempty"`
-	Asked    event.Time       `json:"asked"`
-	Due      event.Time       `json:"due,omitzero"` // when its timer fires
-	Seq      eventlog.Seq     `json:"seq"`          // of the question's event
-	Version  eventlog.Version `json:"version"`      // of the question's event
+	Run       eventlog.RunID   `json:"run"`
+	Node      string           `json:"node"`
+	Visit     int              `json:"visit"`
+	Namespace event.Namespace  `json:"namespace,omitempty"` // absent: the default one
+	Workflow  string           `json:"workflow"`
+	Prompt    string           `json:"prompt,omitempty"`
+	Form      event.Value      `json:"form,omitempty"` // none if it is over 4 kB: read the event
+	Assignee  string           `json:"assignee,omitempty"`
+	Asked     event.Time       `json:"asked"`
+	Due       event.Time       `json:"due,omitzero"` // when its timer fires
+	Seq       eventlog.Seq     `json:"seq"`          // of the question's event
+	Version   eventlog.Version `json:"version"`      // of the question's event
 }
 
 // maxForm is the largest form that the inbox keeps.

@@ -26,14 +26,14 @@ func TestResolve(t *testing.T) {
 		"nightly":              "Nightly",
 		"Old_One":              "Old_One", // to the letter beats alike
 	} {
-		if got, err := v.Resolve(context.Background(), name); err != nil || got != want {
+		if got, err := v.Resolve(context.Background(), "", name); err != nil || got != want {
 			t.Errorf("%q is %q, want %q: %v", name, got, want, err)
 		}
 	}
 	for name, want := range map[string]error{
 		"code": ErrAmbiguous, "old-one": ErrAmbiguous, "night": ErrNotFound, "cod": ErrNotFound, "": ErrNotFound,
 	} {
-		if got, err := v.Resolve(context.Background(), name); !errors.Is(err, want) {
+		if got, err := v.Resolve(context.Background(), "", name); !errors.Is(err, want) {
 			t.Errorf("%q is %q, want an error: %v", name, got, err)
 		}
 	}

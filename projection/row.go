@@ -25,6 +25,7 @@ const (
 // Row is what lists and headers show of a run.
 type Row struct {
 	ID              eventlog.RunID    `json:"id"`
+	Namespace       event.Namespace   `json:"namespace,omitempty"` // absent: the default one
 	Workflow        string            `json:"workflow"`
 	WorkflowVersion int               `json:"workflow_version,omitempty"`
 	Hash            string            `json:"hash"`
@@ -92,7 +93,7 @@ func (r *Row) apply(f *fact) error {
 		return on(f, r.created)
 	case event.KindRunForked:
 		return on(f, func(p *event.RunForked) {
-			r.created(&event.RunCreated{Workflow: p.Workflow, Version: p.Version, Hash: p.Hash, Labels: p.Labels, Deadline: p.Deadline})
+			r.created(&event.RunCreated{Workflow: p.Workflow, Version: p.Version, Hash: p.Hash, Labels: p.Labels, Deadline: p.Deadline, Namespace: p.Namespace})
 			r.From = p.From
 			if p.Pause {
 				r.Status, r.Reason = run.Paused, "forked, and to be looked at first"
@@ -177,7 +178,7 @@ func (r *Row) apply(f *fact) error {
 
 func (r *Row) created(p *event.RunCreated) {
 	r.Status = run.Running
-	r.Workflow, r.WorkflowVersion, r.Hash = p.Workflow, p.Version, p.Hash
+	r.Namespace, r.Workflow, r.WorkflowVersion, r.Hash = p.Namespace, p.Workflow, p.Version, p.Hash
 	r.Parent, r.Depth, r.Deadline = p.Parent, p.Depth, p.Deadline
 	for _, k := range slices.Sorted(maps.Keys(p.Labels)) {
 		if v := p.Labels[k]; len(k) <= maxLabel && len(v) <= maxLabel && len(r.Labels) < maxLabels {

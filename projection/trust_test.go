@@ -158,7 +158,7 @@ func TestSignature(t *testing.T) {
 	w, dir := filled(t, 500)
 	v := open(t, dir, w.log)
 	err := v.store.update(func(w *writer) error {
-		w.meta.signature = strings.Replace(w.meta.signature, "runs 4", "runs 3", 1)
+		w.meta.signature = strings.Replace(w.meta.signature, "runs 5", "runs 4", 1)
 		return nil
 	})
 	if err != nil {
@@ -310,7 +310,7 @@ func TestVerifyFinds(t *testing.T) {
 			return wr.set(bucketTotals, []byte("sleeping"), nil, []byte{1})
 		}, []string{"bucket runs.totals", "key sleeping", "should not be there"}},
 		{"removed", func(wr *writer) error {
-			k := newest(nil, l.events[0].Seq)
+			k := newest(of(l.state.Namespace), l.events[0].Seq)
 			return wr.set(bucketAll, k, l.id[:], nil)
 		}, []string{"bucket runs.all", "is missing"}},
 	} {

@@ -15,8 +15,8 @@ import (
 // Buckets of what is spent. What a run that was imported had spent elsewhere is in
 // none of them: it is in the run's row alone.
 const (
-	bucketCosts   = "cost.days"   // day, workflow, agent, model, node → totals
-	bucketRunCost = "cost.runs"   // day, run → totals
+	bucketCosts   = "cost.days"   // day, namespace, workflow, agent, model, node → totals
+	bucketRunCost = "cost.runs"   // day, namespace, run → totals
 	bucketHolds   = "cost.holds"  // run, node, visit, attempt, turn → what is set aside
 	bucketLimits  = "cost.limits" // scope, name → limits of a budget beyond one run
 )
@@ -26,12 +26,12 @@ const (
 type costView struct{}
 
 func (costView) name() string { return "cost" }
-func (costView) version() int { return 1 }
+func (costView) version() int { return 2 }
 func (costView) buckets() []string {
 	return []string{bucketCosts, bucketRunCost, bucketHolds, bucketLimits}
 }
 func (costView) begin(w *writer) fold {
-	return &costFold{w: w, workflows: map[eventlog.RunID]string{}, sums: map[indexName]*totalRow{}}
+	return &costFold{w: w, runs: map[eventlog.RunID]costRun{}, sums: map[indexName]*totalRow{}}
 }
 
 // indexName is a key of a bucket.
@@ -44,9 +44,15 @@ type totalRow struct {
 }
 
 type costFold struct {
-	w         *writer
-	workflows map[eventlog.RunID]string
-	sums      map[indexName]*totalRow
+	w    *writer
+	runs map[eventlog.RunID]costRun
+	sums map[indexName]*totalRow
+}
+
+// costRun is what costs are kept by of a run.
+type costRun struct {
+	namespace event.Namespace
+	workflow  string
 }
 
 // CostTotals are what calls of models used.
@@ -90,9 +96,9 @@ func (f *costFold) apply(e *fact) error {
 	}
 	switch e.Kind {
 	case event.KindRunCreated:
-		return on(e, func(p *event.RunCreated) { f.workflows[e.Run] = p.Workflow })
+		return on(e, func(p *event.RunCreated) { f.runs[e.Run] = costRun{p.Namespace, p.Workflow} })
 	case event.KindRunForked:
-		return on(e, func(p *event.RunForked) { f.workflows[e.Run] = p.Workflow })
+		return on(e, func(p *event.RunForked) { f.runs[e.Run] = costRun{p.Namespace, p.Workflow} })
 	case event.KindCostReserved:
 		return f.reserved(e)
 	case event.KindCostSettled:
@@ -101,16 +107,17 @@ func (f *costFold) apply(e *fact) error {
 	return nil
 }
 
-// workflow returns the workflow of a run.
-func (f *costFold) workflow(id eventlog.RunID) (string, error) {
-	if name, ok := f.workflows[id]; ok {
-		return name, nil
+// run returns what costs are kept by of a run.
+func (f *costFold) run(id eventlog.RunID) (costRun, error) {
+	if r, ok := f.runs[id]; ok {
+		return r, nil
 	}
 	row, _, err := f.w.row(id)
+	r := costRun{row.Namespace, row.Workflow}
 	if err == nil {
-		f.workflows[id] = row.Workflow
+		f.runs[id] = r
 	}
-	return row.Workflow, err
+	return r, err
 }
 
 func (f *costFold) limits(e *fact) (err error) {
@@ -138,13 +145,14 @@ func holdKey(id eventlog.RunID, c event.CallID) []byte {
 }
 
 func (f *costFold) reserved(e *fact) (err error) {
-	workflow, err := f.workflow(e.Run)
+	of, err := f.run(e.Run)
 	if err != nil {
 		return err
 	}
 	bad := on(e, func(p *event.CostReserved) {
 		var row encoder
-		row.str(workflow)
+		row.str(string(of.namespace))
+		row.str(of.workflow)
 		row.str(p.Agent)
 		row.str(p.Node)
 		row.int(p.Spend().Tokens)
@@ -163,7 +171,7 @@ func (f *costFold) reserved(e *fact) (err error) {
 }
 
 func (f *costFold) settled(e *fact) (err error) {
-	workflow, err := f.workflow(e.Run)
+	by, err := f.run(e.Run)
 	if err != nil {
 		return err
 	}
@@ -182,11 +190,11 @@ func (f *costFold) settled(e *fact) (err error) {
 		}
 		d := day(p.Since)
 		key := []byte(d)
-		for _, s := range []string{workflow, p.Agent, u.Model, node} {
+		for _, s := range []string{string(by.namespace), by.workflow, p.Agent, u.Model, node} {
 			key = part(key, s)
 		}
 		if err = f.add(bucketCosts, key, t); err == nil {
-			err = f.add(bucketRunCost, append([]byte(d), e.Run[:]...), t)
+			err = f.add(bucketRunCost, append(part([]byte(d), string(by.namespace)), e.Run[:]...), t)
 		}
 	})
 	if bad != nil {
@@ -260,17 +268,18 @@ func decodeTotals(b []byte) (t CostTotals, err error) {
 
 // CostKey says what totals are of.
 type CostKey struct {
-	Day      string
-	Workflow string
-	Agent    string
-	Model    string
-	Node     string
-	Run      eventlog.RunID // of totals by run; then only Day is set too
+	Day       string
+	Namespace event.Namespace
+	Workflow  string
+	Agent     string
+	Model     string
+	Node      string
+	Run       eventlog.RunID // of totals by run; then only Day and Namespace are set too
 }
 
 func decodeCostKey(key []byte) (k CostKey, err error) {
 	d := decoder{b: key}
-	k.Day = string(d.bytes(10))
+	k.Day, k.Namespace = string(d.bytes(10)), event.Namespace(d.str())
 	k.Workflow, k.Agent, k.Model, k.Node = d.str(), d.str(), d.str(), d.str()
 	return k, d.done()
 }
@@ -290,11 +299,10 @@ func (v *Views) Costs(ctx context.Context, since string, each func(CostKey, Cost
 // RunCosts calls each with what runs used from a day on, by day and run.
 func (v *Views) RunCosts(ctx context.Context, since string, each func(CostKey, CostTotals)) error {
 	return v.eachCost(ctx, bucketRunCost, since, func(key []byte, t CostTotals) error {
-		if len(key) != 10+len(eventlog.RunID{}) {
-			return errRow
-		}
-		each(CostKey{Day: string(key[:10]), Run: eventlog.RunID(key[10:])}, t)
-		return nil
+		d := decoder{b: key}
+		k := CostKey{Day: string(d.bytes(10)), Namespace: event.Namespace(d.str()), Run: d.run()}
+		each(k, t)
+		return d.done()
 	})
 }
 
@@ -338,7 +346,7 @@ func (v *Views) eachCost(ctx context.Context, bucket, since string, each func([]
 type Hold struct {
 	Run      eventlog.RunID
 	Call     event.CallID
-	Workflow string
+	Workflow event.BudgetID // of its run
 	Agent    string
 	Spend    event.Spend
 	Since    event.Time
@@ -365,7 +373,7 @@ func (v *Views) Ledger(ctx context.Context) (l Ledger, err error) {
 			if err != nil || bad != nil {
 				return false, damaged("totals of cost of %q", key)
 			}
-			for _, id := range []event.BudgetID{{Scope: event.ScopeOfWorkflow, Name: k.Workflow}, {Scope: event.ScopeOfAgent, Name: k.Agent}, {Scope: event.ScopeOfDay, Name: k.Day}} {
+			for _, id := range []event.BudgetID{event.OfWorkflow(k.Namespace, k.Workflow), {Scope: event.ScopeOfAgent, Name: k.Agent}, {Scope: event.ScopeOfDay, Name: k.Day}} {
 				l.Costs[id] = l.Costs[id].Add(t.Spend())
 			}
 			return true, nil
@@ -442,7 +450,8 @@ func (r *reader) holds(prefix []byte) (list []Hold, err error) {
 			return false, damaged("what is set aside for run %s", h.Run)
 		}
 		h.Call.Visit, h.Call.Attempt, h.Call.Turn = number(k.b), number(k.b[8:]), number(k.b[16:])
-		h.Workflow, h.Agent, h.Call.Node = d.str(), d.str(), d.str()
+		h.Workflow = event.OfWorkflow(event.Namespace(d.str()), d.str())
+		h.Agent, h.Call.Node = d.str(), d.str()
 		h.Spend, h.Since = event.Spend{Tokens: d.int(), Micros: event.Micros(d.int())}, event.Time(d.int())
 		if k.bad || d.done() != nil {
 			return false, damaged("what is set aside for run %s", h.Run)

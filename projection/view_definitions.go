@@ -12,9 +12,9 @@ import (
 // Buckets of the definitions. Their text stays in the log: a row has the
 // sequence number of its event.
 const (
-	bucketNames    = "definitions.names"    // name with letter case and - folded, name → newest version
-	bucketVersions = "definitions.versions" // name, version → row
-	bucketHashes   = "definitions.hashes"   // hash → key in versions of the first with it
+	bucketNames    = "definitions.names"    // namespace, name with letter case and - folded, name → newest version
+	bucketVersions = "definitions.versions" // namespace, name, version → row
+	bucketHashes   = "definitions.hashes"   // hash, namespace → name and version of the first with it there
 )
 
 // Workflows is the system stream that definitions are registered in.
@@ -27,7 +27,7 @@ var Erasures = eventlog.System("erasures")
 type definitionsView struct{}
 
 func (definitionsView) name() string         { return "definitions" }
-func (definitionsView) version() int         { return 1 }
+func (definitionsView) version() int         { return 2 }
 func (definitionsView) buckets() []string    { return []string{bucketNames, bucketVersions, bucketHashes} }
 func (definitionsView) begin(w *writer) fold { return definitionsFold{w} }
 
@@ -55,11 +55,11 @@ func (f definitionsFold) apply(e *fact) error {
 	if p.Origin != "" { // no name that a definition can be registered under
 		name += "@" + p.Origin
 	}
-	key := versionKey(name, p.Version)
+	key := versionKey(p.Namespace, name, p.Version)
 	if err := f.replace(bucketVersions, key, row); err != nil {
 		return err
 	}
-	hash := part(nil, p.Hash)
+	hash := part(part(nil, p.Hash), string(p.Namespace))
 	if old, err := f.w.get(bucketHashes, hash); err != nil {
 		return err
 	} else if old == nil {
@@ -73,7 +73,7 @@ func (f definitionsFold) apply(e *fact) error {
 	if p.Origin != "" {
 		return nil
 	}
-	named := part(part(nil, sameName(p.Name)), p.Name)
+	named := part(part(of(p.Namespace), sameName(p.Name)), p.Name)
 	old, err := f.w.get(bucketNames, named)
 	if err != nil {
 		return err
@@ -98,8 +98,8 @@ func (f definitionsFold) replace(bucket string, key, value []byte) error {
 	return f.w.set(bucket, key, old, value)
 }
 
-func versionKey(name string, version int) []byte {
-	return binary.BigEndian.AppendUint64(part(nil, name), uint64(version))
+func versionKey(n event.Namespace, name string, version int) []byte {
+	return binary.BigEndian.AppendUint64(part(of(n), name), uint64(version))
 }
 
 // dashes makes the separators of names one.

@@ -14,24 +14,25 @@ import (
 // its indexes.
 const (
 	bucketOpen  = "open"        // run, what → a timer, a question, the run's deadline
-	bucketDue   = "open.timers" // time, key in open → nothing
-	bucketInbox = "open.inbox"  // seq inverted → key in open
+	bucketDue   = "open.timers" // namespace, time, key in open → nothing
+	bucketInbox = "open.inbox"  // namespace, seq inverted → key in open
 )
 
 // openView keeps timers and questions.
 type openView struct{}
 
 func (openView) name() string      { return "open" }
-func (openView) version() int      { return 2 }
+func (openView) version() int      { return 3 }
 func (openView) buckets() []string { return []string{bucketOpen, bucketDue, bucketInbox} }
 
 func (openView) begin(w *writer) fold {
-	return &openFold{w: w, runs: map[eventlog.RunID]*openChange{}}
+	return &openFold{w: w, runs: map[eventlog.RunID]*openChange{}, namespaces: namespaces{}}
 }
 
 type openFold struct {
-	w    *writer
-	runs map[eventlog.RunID]*openChange
+	w          *writer
+	runs       map[eventlog.RunID]*openChange
+	namespaces namespaces
 }
 
 // openChange is what was open of a run before the batch, as entries, and what
@@ -55,6 +56,9 @@ func (f *openFold) apply(e *fact) error {
 	}
 	if e.Run.IsSystem() {
 		return nil
+	}
+	if err := f.namespaces.note(e); err != nil {
+		return err
 	}
 	c, err := f.change(e.Run, e.Version)
 	if err != nil {
@@ -86,6 +90,10 @@ func (f *openFold) finish() error {
 		if len(c.old) == 0 && c.set.empty() {
 			continue
 		}
+		n, err := f.namespaces.of(&f.w.reader, id)
+		if err != nil {
+			return err
+		}
 		now := openEntries(id, c.set)
 		for k, v := range c.old {
 			if is, ok := now[k]; ok && bytes.Equal(is, v) {
@@ -93,15 +101,15 @@ func (f *openFold) finish() error {
 				continue
 			}
 			out = append(out, entry{bucketOpen, []byte(k), v, now[k]})
-			for _, x := range openIndex(k, v) {
+			for _, x := range openIndex(n, k, v) {
 				out = append(out, entry{x.bucket, x.key, x.new, nil})
 			}
-			out = append(out, openIndex(k, now[k])...)
+			out = append(out, openIndex(n, k, now[k])...)
 			delete(now, k)
 		}
 		for k, v := range now {
 			out = append(out, entry{bucketOpen, []byte(k), nil, v})
-			out = append(out, openIndex(k, v)...)
+			out = append(out, openIndex(n, k, v)...)
 		}
 	}
 	return f.w.setAll(out)
@@ -160,23 +168,23 @@ func openEntries(run eventlog.RunID, s *openSet) map[string][]byte {
 }
 
 // openIndex returns the index entries of an entry of open.
-func openIndex(key string, value []byte) []entry {
+func openIndex(n event.Namespace, key string, value []byte) []entry {
 	if value == nil {
 		return nil
 	}
 	d := decoder{b: value}
 	switch key[len(eventlog.RunID{})] {
 	case openTimer:
-		return []entry{{bucketDue, dueKey(event.Time(d.int()), key), nil, []byte{}}}
+		return []entry{{bucketDue, dueKey(n, event.Time(d.int()), key), nil, []byte{}}}
 	case openInput:
-		return []entry{{bucketInbox, newest(nil, eventlog.Seq(d.uint())), nil, []byte(key)}}
+		return []entry{{bucketInbox, newest(of(n), eventlog.Seq(d.uint())), nil, []byte(key)}}
 	}
 	return nil
 }
 
 // dueKey sorts by time; times before 1970 come first.
-func dueKey(at event.Time, key string) []byte {
-	return append(binary.BigEndian.AppendUint64(nil, uint64(at)^1<<63), key...)
+func dueKey(n event.Namespace, at event.Time, key string) []byte {
+	return append(binary.BigEndian.AppendUint64(of(n), uint64(at)^1<<63), key...)
 }
 
 func decodeTimer(key, value []byte) (Timer, error) {

@@ -17,21 +17,21 @@ import (
 // run's ID.
 const (
 	bucketRuns       = "runs"          // run → row
-	bucketAll        = "runs.all"      // seq
-	bucketByStatus   = "runs.status"   // status, seq
-	bucketByWorkflow = "runs.workflow" // workflow, seq
-	bucketByBoth     = "runs.both"     // workflow, status, seq
-	bucketByLabel    = "runs.label"    // key, value, seq
+	bucketAll        = "runs.all"      // namespace, seq
+	bucketByStatus   = "runs.status"   // status, namespace, seq
+	bucketByWorkflow = "runs.workflow" // namespace, workflow, seq
+	bucketByBoth     = "runs.both"     // namespace, workflow, status, seq
+	bucketByLabel    = "runs.label"    // namespace, key, value, seq
 	bucketChildren   = "runs.children" // parent, seq (not inverted)
 	bucketForks      = "runs.forks"    // run it branched off, seq (not inverted)
-	bucketTotals     = "runs.totals"   // status → number of runs
+	bucketTotals     = "runs.totals"   // namespace, status → number of runs
 )
 
 // runsView keeps a row per run and its indexes.
 type runsView struct{}
 
 func (runsView) name() string { return "runs" }
-func (runsView) version() int { return 4 }
+func (runsView) version() int { return 5 }
 func (runsView) buckets() []string {
 	return []string{
 		bucketRuns, bucketAll, bucketByStatus, bucketByWorkflow, bucketByBoth, bucketByLabel, bucketChildren,
@@ -133,7 +133,7 @@ func onErased(e *fact, do func(*event.PayloadErased, *event.ErasedSpan) error) e
 }
 
 func (f *runsFold) finish() error {
-	totals := map[run.Status]int64{}
+	totals := map[string]int64{} // by key
 	var out []entry
 	for _, id := range slices.SortedFunc(maps.Keys(f.rows), func(a, b eventlog.RunID) int { return bytes.Compare(a[:], b[:]) }) {
 		c := f.rows[id]
@@ -147,20 +147,20 @@ func (f *runsFold) finish() error {
 			for _, k := range indexKeys(&c.row) {
 				out = append(out, entry{k.bucket, k.key, nil, id[:]})
 			}
-			totals[c.row.Status]++
+			totals[totalKey(&c.row)]++
 			continue
 		}
 		if c.old.Status != c.row.Status {
-			totals[c.old.Status]--
-			totals[c.row.Status]++
+			totals[totalKey(&c.old)]--
+			totals[totalKey(&c.row)]++
 		}
 		out = append(out, moved(&c.old, &c.row, id[:])...)
 	}
 	if err := f.w.setAll(out); err != nil {
 		return err
 	}
-	for _, s := range slices.Sorted(maps.Keys(totals)) {
-		old, err := f.w.get(bucketTotals, []byte(s))
+	for _, k := range slices.Sorted(maps.Keys(totals)) {
+		old, err := f.w.get(bucketTotals, []byte(k))
 		if err != nil {
 			return err
 		}
@@ -169,7 +169,7 @@ func (f *runsFold) finish() error {
 		if old != nil {
 			n = int64(d.uint())
 		}
-		n += totals[s]
+		n += totals[k]
 		var to []byte
 		if n != 0 {
 			to = binary.AppendUvarint(nil, uint64(n))
@@ -177,7 +177,7 @@ func (f *runsFold) finish() error {
 		if old == nil && to == nil {
 			continue
 		}
-		if err := f.w.set(bucketTotals, []byte(s), old, to); err != nil {
+		if err := f.w.set(bucketTotals, []byte(k), old, to); err != nil {
 			return err
 		}
 	}
@@ -189,16 +189,21 @@ type indexKey struct {
 	key    []byte
 }
 
+// of begins a key with a namespace.
+func of(n event.Namespace) []byte { return part(nil, string(n)) }
+
+func totalKey(r *Row) string { return string(append(of(r.Namespace), r.Status...)) }
+
 // indexKeys is where r stands in the indexes.
 func indexKeys(r *Row) []indexKey {
 	keys := []indexKey{
-		{bucketAll, newest(nil, r.CreatedSeq)},
-		{bucketByStatus, newest(part(nil, string(r.Status)), r.CreatedSeq)},
-		{bucketByWorkflow, newest(part(nil, sameName(r.Workflow)), r.CreatedSeq)},
-		{bucketByBoth, newest(part(part(nil, sameName(r.Workflow)), string(r.Status)), r.CreatedSeq)},
+		{bucketAll, newest(of(r.Namespace), r.CreatedSeq)},
+		{bucketByStatus, newest(statusKey(r.Status, r.Namespace), r.CreatedSeq)},
+		{bucketByWorkflow, newest(part(of(r.Namespace), sameName(r.Workflow)), r.CreatedSeq)},
+		{bucketByBoth, newest(part(part(of(r.Namespace), sameName(r.Workflow)), string(r.Status)), r.CreatedSeq)},
 	}
 	for k, v := range r.Labels {
-		keys = append(keys, indexKey{bucketByLabel, newest(part(part(nil, k), v), r.CreatedSeq)})
+		keys = append(keys, indexKey{bucketByLabel, newest(part(part(of(r.Namespace), k), v), r.CreatedSeq)})
 	}
 	if r.Parent != nil {
 		keys = append(keys, indexKey{bucketChildren, runKey(r.Parent.Run, r.CreatedSeq)})
@@ -209,8 +214,11 @@ func indexKeys(r *Row) []indexKey {
 	return keys
 }
 
-func runKey(of eventlog.RunID, seq eventlog.Seq) []byte {
-	return binary.BigEndian.AppendUint64(of[:len(of):len(of)], uint64(seq))
+// statusKey begins with the status: those who look after runs do so in every namespace.
+func statusKey(s run.Status, n event.Namespace) []byte { return part(part(nil, string(s)), string(n)) }
+
+func runKey(id eventlog.RunID, seq eventlog.Seq) []byte {
+	return binary.BigEndian.AppendUint64(id[:len(id):len(id)], uint64(seq))
 }
 
 // moved returns what changes in the indexes when a row does. Of what they hold

@@ -9,10 +9,10 @@ import (
 	"github.com/wfd-dev/wfd/projection/event"
 )
 
-// Due returns the timers that are due at or before a time, soonest first, at
-// most limit of them.
-func (v *Views) Due(ctx context.Context, before event.Time, limit int) ([]Timer, error) {
-	timers, _, err := v.NextTimers(ctx, "", limit)
+// Due returns the timers of a namespace that are due at or before a time, soonest
+// first, at most limit of them.
+func (v *Views) Due(ctx context.Context, n event.Namespace, before event.Time, limit int) ([]Timer, error) {
+	timers, _, err := v.NextTimers(ctx, n, "", limit)
 	for i, t := range timers {
 		if t.At > before {
 			return timers[:i], err
@@ -21,10 +21,11 @@ func (v *Views) Due(ctx context.Context, before event.Time, limit int) ([]Timer,
 	return timers, err
 }
 
-// NextTimers returns a page of all open timers, soonest first.
-func (v *Views) NextTimers(ctx context.Context, cursor string, limit int) (timers []Timer, next string, err error) {
-	return pages(ctx, v, "timers", bucketDue, nil, cursor, limit, func(r *reader, key, _ []byte) (Timer, bool, error) {
-		if len(key) < 8 {
+// NextTimers returns a page of the open timers of a namespace, soonest first.
+func (v *Views) NextTimers(ctx context.Context, n event.Namespace, cursor string, limit int) (timers []Timer, next string, err error) {
+	prefix := of(n)
+	return pages(ctx, v, "timers "+n.String(), bucketDue, prefix, cursor, limit, func(r *reader, key, _ []byte) (Timer, bool, error) {
+		if key = key[len(prefix):]; len(key) < 8 {
 			return Timer{}, false, damaged("a timer has no time")
 		}
 		t, err := openTimerAt(r, key[8:])
@@ -71,18 +72,20 @@ func openTimerAt(r *reader, key []byte) (Timer, error) {
 	return t, nil
 }
 
-// InputFilter says which questions a list has: those that match every field
-// that is set.
+// InputFilter says which questions of a namespace a list has: those that match every
+// field that is set.
 type InputFilter struct {
-	Run      eventlog.RunID
-	Workflow string // letter case, - and _ alike
-	Assignee string
+	Namespace event.Namespace
+	Run       eventlog.RunID
+	Workflow  string // letter case, - and _ alike
+	Assignee  string
 }
 
 // Inbox returns a page of the questions that wait for an answer, newest first.
 func (v *Views) Inbox(ctx context.Context, f InputFilter, cursor string, limit int) (inputs []Input, next string, err error) {
-	list := fmt.Sprintf("inbox %s %q %q", f.Run, f.Workflow, f.Assignee)
-	return pages(ctx, v, list, bucketInbox, nil, cursor, limit, func(r *reader, key, value []byte) (Input, bool, error) {
+	list := fmt.Sprintf("inbox %s %s %q %q", f.Namespace, f.Run, f.Workflow, f.Assignee)
+	prefix := of(f.Namespace)
+	return pages(ctx, v, list, bucketInbox, prefix, cursor, limit, func(r *reader, key, value []byte) (Input, bool, error) {
 		if len(value) < len(f.Run) {
 			return Input{}, false, damaged("a question has no run")
 		}
@@ -93,7 +96,7 @@ func (v *Views) Inbox(ctx context.Context, f InputFilter, cursor string, limit i
 		if err != nil {
 			return in, false, err
 		}
-		if len(key) != 8 || ^binary.BigEndian.Uint64(key) != uint64(in.Seq) {
+		if key = key[len(prefix):]; len(key) != 8 || ^binary.BigEndian.Uint64(key) != uint64(in.Seq) {
 			return in, false, damaged("a question of run %s is out of order", in.Run)
 		}
 		ok := (f.Assignee == "" || in.Assignee == f.Assignee) && (f.Workflow == "" || sameName(in.Workflow) == sameName(f.Workflow))
@@ -122,7 +125,7 @@ func openInputAt(r *reader, key []byte) (Input, error) {
 	if !ok {
 		return in, damaged("a question is of run %s, which is not there", in.Run)
 	}
-	in.Workflow = row.Workflow
+	in.Namespace, in.Workflow = row.Namespace, row.Workflow
 	due, err := r.get(bucketOpen, openEntryKey(in.Run, openTimer, openKey{in.Node, in.Visit, "input"}))
 	if err != nil {
 		return in, err

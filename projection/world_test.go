@@ -68,7 +68,7 @@ func (w *world) fork(from *life) {
 	if w.foldOf(from.id, from.events[:at]).Status.Terminal() {
 		return
 	}
-	p := &event.RunForked{From: from.id, At: at, Workflow: w.pick(workflowNames...), Version: 1, Hash: "hash1", Pause: w.chance(3)}
+	p := &event.RunForked{From: from.id, At: at, Workflow: w.pick(workflowNames...), Version: 1, Hash: "hash1", Pause: w.chance(3), Namespace: from.state.Namespace}
 	if w.chance(3) {
 		p.Deadline = w.soon()
 	}
@@ -96,7 +96,12 @@ func (w *world) steps(n int) {
 	}
 }
 
-var workflowNames = []string{"review-loop", "Review_Loop", "nightly", "weiß", ""}
+var (
+	workflowNames  = []string{"review-loop", "Review_Loop", "nightly", "weiß", ""}
+	namespaceNames = []event.Namespace{"", "team-a", "team-b"}
+)
+
+func (w *world) namespace() event.Namespace { return namespaceNames[max(0, w.rng.IntN(6)-3)] }
 
 func (w *world) create(parent *event.Parent) *life {
 	p := &event.RunCreated{
@@ -109,8 +114,8 @@ func (w *world) create(parent *event.Parent) *life {
 	if w.chance(3) {
 		p.Deadline = event.Time(w.clock + int64(w.rng.IntN(1e9)))
 	}
-	if parent != nil {
-		p.Depth = 1
+	if p.Namespace = w.namespace(); parent != nil {
+		p.Depth, p.Namespace = 1, w.byID[parent.Run].state.Namespace
 	}
 	if !w.chance(3) {
 		p.Limits = &event.Limits{Tokens: 1000}
@@ -133,22 +138,22 @@ func (w *world) newLife() *life {
 }
 
 func (w *world) register() {
-	name := w.pick(workflowNames[:3]...)
+	name, in := w.pick(workflowNames[:3]...), w.namespace()
 	version := 1
 	for _, d := range w.defs {
-		if d.Name == name {
+		if d.Name == name && d.Namespace == in {
 			version++
 		}
 	}
 	if w.chance(4) { // that came with a run of another log
 		w.write(Workflows, eventlog.Version(len(w.defs)+w.foreign), &event.DefinitionRegistered{
-			Name: name, Version: 99, Hash: fmt.Sprintf("foreign%d", w.foreign), Definition: "{}", Origin: w.pick("wfd.dev/a", "wfd.dev/b"),
+			Name: name, Version: 99, Hash: fmt.Sprintf("foreign%d", w.foreign), Definition: "{}", Origin: w.pick("wfd.dev/a", "wfd.dev/b"), Namespace: in,
 		})
 		w.foreign++
 		return
 	}
 	d := event.DefinitionRegistered{
-		Name: name, Version: version, Hash: fmt.Sprintf("hash%d", w.rng.IntN(9)), Definition: fmt.Sprintf(`{"n":%d}`, len(w.defs)), Source: "n: 1",
+		Name: name, Version: version, Hash: fmt.Sprintf("hash%d", w.rng.IntN(9)), Definition: fmt.Sprintf(`{"n":%d}`, len(w.defs)), Source: "n: 1", Namespace: in,
 	}
 	w.write(Workflows, eventlog.Version(len(w.defs)+w.foreign), &d)
 	w.defs = append(w.defs, d)

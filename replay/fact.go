@@ -30,7 +30,7 @@ func commandOf(s *run.State, events []entry, cut bool) (machine.Meta, machine.Co
 	switch p := first.p.(type) {
 	case *event.RunCreated:
 		m.Key = p.Key
-		return m, machine.Start{Version: p.Version, Input: p.Input, Labels: p.Labels, Env: p.Env, Parent: p.Parent, Depth: p.Depth, Budget: p.Budget, Metered: p.Limits != nil, Breakpoints: p.Breakpoints}, nil
+		return m, machine.Start{Namespace: p.Namespace, Version: p.Version, Input: p.Input, Labels: p.Labels, Env: p.Env, Parent: p.Parent, Depth: p.Depth, Budget: p.Budget, Metered: p.Limits != nil, Breakpoints: p.Breakpoints}, nil
 	case *event.RunForked:
 		m.Key = p.Key
 		return m, forkOf(p, events[1:]), nil

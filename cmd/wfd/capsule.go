@@ -134,7 +134,7 @@ func (a *app) look(ctx context.Context, run string, l *looking) (*session, strin
 
 // into returns a way into a log that nobody works on.
 func (a *app) into(log eventlog.Log) *session {
-	return &session{Client: inside(api.NewPast(log, api.Options{Version: buildVersion()})), past: true}
+	return &session{Client: inside(api.NewPast(log, api.Options{Version: buildVersion()}), ""), past: true}
 }
 
 // readCapsule reads a capsule, and says who vouches for it.

@@ -230,7 +230,7 @@ func (a *app) connect(ctx context.Context, n need) (*session, error) {
 		if err != nil {
 			return nil, usagef("TLS: %w", err)
 		}
-		c, err := client.New(a.addr, client.Token(a.token), client.TLS(secured))
+		c, err := client.New(a.addr, client.Token(a.token), client.Namespace(a.namespace), client.TLS(secured))
 		if err != nil {
 			return nil, usagef("%w", err)
 		}
@@ -257,7 +257,7 @@ func (a *app) connect(ctx context.Context, n need) (*session, error) {
 			return nil, errors.Join(err, h.Close())
 		}
 	}
-	return &session{Client: inside(h.API), host: h}, nil
+	return &session{Client: inside(h.API, a.namespace), host: h}, nil
 }
 
 func (a *app) dataDir() (string, error) {
@@ -314,8 +314,8 @@ func asStorage(dir string, err error) error {
 }
 
 // inside returns a client of an API in this process.
-func inside(h http.Handler) *client.Client {
-	c, err := client.New("wfd", client.Transport(api.Inside(h, localActor())), client.Patience(0))
+func inside(h http.Handler, namespace string) *client.Client {
+	c, err := client.New("wfd", client.Namespace(namespace), client.Transport(api.Inside(h, localActor())), client.Patience(0))
 	if err != nil {
 		panic("wfd: " + err.Error()) // made of constants
 	}

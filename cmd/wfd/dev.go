@@ -110,7 +110,7 @@ breakpoint names; child runs too.`,
 			}
 			return a.daemon(ctx, change, func(ctx context.Context, h *host.Host) {
 				r := registrar{
-					a: a, s: &session{Client: inside(h.API)}, state: state,
+					a: a, s: &session{Client: inside(h.API, "")}, state: state,
 					seen: map[string]stamp{}, bad: map[string]api.DevFile{}, workflows: map[string]*workflow.Workflow{},
 				}
 				if bundled || demo {

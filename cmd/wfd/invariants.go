@@ -14,7 +14,7 @@ import (
 // foldAll folds every run and checks what must hold of each.
 func foldAll(ctx context.Context, log eventlog.Log, views *projection.Views, c *checked, p *progress) error {
 	for cursor := ""; ; {
-		rows, next, err := views.Runs(ctx, projection.Filter{}, cursor, 1000)
+		rows, next, err := views.AllRuns(ctx, cursor, 1000)
 		if err != nil {
 			return err
 		}

@@ -22,9 +22,9 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 
-	addr, token, data, config string
-	output, jq                string
-	logFormat, logLevel       string
+	addr, token, namespace, data, config string
+	output, jq                           string
+	logFormat, logLevel                  string
 
 	certs   host.Certificates // of this side of TLS
 	engine  engineFlags
@@ -79,6 +79,7 @@ else the directory ` + "$XDG_DATA_HOME/wfd" + `.`,
 	f := root.PersistentFlags()
 	f.StringVar(&a.addr, "addr", "", "address of the daemon: host:port or a URL (serve and dev: to listen on)")
 	f.StringVar(&a.token, "token", "", "token that the daemon asks for")
+	f.StringVar(&a.namespace, "namespace", "", "namespace of runs and definitions (default \"default\", or the token's)")
 	f.StringVar(&a.certs.Cert, "tls-cert", "", "file with the certificate to show: the daemon's, or a client's")
 	f.StringVar(&a.certs.Key, "tls-key", "", "file with its key")
 	f.StringVar(&a.certs.CA, "tls-ca", "", "file with who must have signed the other side's certificate; by default, for a client, the system's")

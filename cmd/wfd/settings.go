@@ -18,7 +18,7 @@ import (
 // fromOutside are the flags that can also be set by WFD_* and by the config
 // file. The others belong to one call.
 var fromOutside = []string{
-	"addr", "token", "data", "config", "output", "log-format", "log-level",
+	"addr", "token", "namespace", "data", "config", "output", "log-format", "log-level",
 	"replies", "no-exec", "allow-env", "queue", "secrets", "prices", "agents", "provider", "model", "no-spawn", "mcp", "guard",
 	"retain", "retain-every", "keep-checkpoints",
 	"auth", "host", "jwt-issuer", "jwt-audience", "jwt-keys", "tls-cert", "tls-key", "tls-ca",

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/url"
 	"time"
@@ -38,10 +39,14 @@ printed once and kept nowhere; the log has its hash.
   worker   be handed tasks and hand in their results, nothing else
   admin    everything: tokens, keys, backups, imports, erasures
 
+With --namespace the token is good for that namespace alone, and whoever has it sees
+nothing of the others.
+
 A daemon asks for tokens if it is started with --auth, with --token, or on an address
 that others can reach.`,
 		Example: `  wfd token create ci --scope run --expires 90d
-  wfd token create gpu-1 --scope worker --expires never`,
+  wfd token create gpu-1 --scope worker --expires never
+  wfd token create ann --scope operate --namespace team-a`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if len(scopes) == 0 {
@@ -56,7 +61,7 @@ that others can reach.`,
 				return err
 			}
 			defer closeInto(s, &err)
-			body := map[string]any{"name": args[0], "scopes": scopes, "reason": reason}
+			body := map[string]any{"name": args[0], "scopes": scopes, "reason": reason, "namespace": a.namespace}
 			if life > 0 {
 				body["expires"] = life.String()
 			}
@@ -70,7 +75,11 @@ that others can reach.`,
 					return
 				}
 				t.printf("%s\n", made.Text)
-				a.note("token %s of %s may %s, %s; it is not shown again", made.ID, made.Name, made.Scopes, until(made.Expires))
+				where := ""
+				if made.Namespace != "" {
+					where = " in namespace " + made.Namespace
+				}
+				a.note("token %s of %s may %s%s, %s; it is not shown again", made.ID, made.Name, made.Scopes, where, until(made.Expires))
 			})
 		},
 	}
@@ -101,7 +110,7 @@ func (a *app) tokenLs() *cobra.Command {
 				if t.err = json.Unmarshal(raw, &list); t.err != nil {
 					return
 				}
-				t.row("ID", "NAME", "SCOPES", "MADE", "BY", "GOOD", "LAST USED")
+				t.row("ID", "NAME", "SCOPES", "NAMESPACE", "MADE", "BY", "GOOD", "LAST USED")
 				for _, k := range list.Items {
 					good := until(k.Expires)
 					if k.Revoked != 0 {
@@ -111,7 +120,7 @@ func (a *app) tokenLs() *cobra.Command {
 					if k.Used != 0 {
 						used = k.Used.Std().Format(time.DateTime)
 					}
-					t.row(k.ID, k.Name, k.Scopes.String(), day(k.Created), k.By, good, used)
+					t.row(k.ID, k.Name, k.Scopes.String(), cmp.Or(k.Namespace, "all"), day(k.Created), k.By, good, used)
 				}
 			})
 		},

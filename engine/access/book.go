@@ -32,6 +32,8 @@ type Token struct {
 	Expires event.Time `json:"expires,omitempty"`
 	Revoked event.Time `json:"revoked,omitempty"`
 	Used    event.Time `json:"used,omitempty" doc:"when it was last brought, since the daemon was started"`
+	// Namespace is the name of the one that it is kept to.
+	Namespace string `json:"namespace,omitempty" doc:"all that it is good for; absent: every namespace"`
 }
 
 // inForce reports whether the token is good at a time.
@@ -60,7 +62,7 @@ func (b *Book) Apply(p event.Payload, at event.Time, by string) error {
 	defer b.mu.Unlock()
 	switch p := p.(type) {
 	case *event.TokenCreated:
-		e := &entry{Token: Token{ID: p.ID, Name: p.Name, Created: at, By: by, Expires: p.Expires}, hash: p.Hash}
+		e := &entry{Token: Token{ID: p.ID, Name: p.Name, Created: at, By: by, Expires: p.Expires, Namespace: p.Namespace}, hash: p.Hash}
 		for _, s := range p.Scopes {
 			e.Scopes = append(e.Scopes, Scope(s)) // one that a later version knows allows nothing here
 		}
@@ -81,6 +83,8 @@ type Spec struct {
 	Scopes []string
 	Life   time.Duration // 0: for ever
 	Reason string
+	// Namespace is all that it is good for; "": every one.
+	Namespace string
 }
 
 // New returns the event that makes a token, and the token itself, which is in
@@ -93,7 +97,13 @@ func (b *Book) New(s Spec, now event.Time) (*event.TokenCreated, string, error) 
 	if err != nil {
 		return nil, "", err
 	}
-	p := &event.TokenCreated{Name: s.Name, Scopes: scopes.Strings(), Reason: s.Reason}
+	if _, err := event.ParseNamespace(s.Namespace); err != nil {
+		return nil, "", fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if s.Namespace != "" && slices.Contains(scopes, Admin) {
+		return nil, "", fmt.Errorf("%w: admin is for the whole log, and not for one namespace: make it of read, run, operate or worker", ErrInvalid)
+	}
+	p := &event.TokenCreated{Name: s.Name, Scopes: scopes.Strings(), Reason: s.Reason, Namespace: s.Namespace}
 	switch {
 	case s.Life < 0 || s.Life > maxLife:
 		return nil, "", fmt.Errorf("%w: a token lives up to %d days, or for ever", ErrInvalid, int(maxLife.Hours()/24))
@@ -160,7 +170,15 @@ func (b *Book) Admit(text string, now event.Time) (Principal, error) {
 		return Principal{}, fmt.Errorf("%w: %s has expired or was revoked", ErrDenied, e.ID)
 	}
 	e.Used = now
-	return Principal{Actor: "token:" + e.Name, Scopes: e.Scopes}, nil
+	who := Principal{Actor: "token:" + e.Name, Scopes: e.Scopes}
+	if e.Namespace != "" {
+		n, err := event.ParseNamespace(e.Namespace)
+		if err != nil {
+			return Principal{}, fmt.Errorf("%w: %s is kept to %w", ErrDenied, e.ID, err)
+		}
+		who.Only = &n
+	}
+	return who, nil
 }
 
 // List returns the tokens, the newest first.

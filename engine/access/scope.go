@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/wfd-dev/wfd/projection/event"
 )
 
 // ErrInvalid marks a scope, a name or a time that a token cannot have.
@@ -79,4 +81,29 @@ func ParseScopes(names []string) (Scopes, error) {
 type Principal struct {
 	Actor  string // of the events that he causes, as "token:ci"
 	Scopes Scopes
+	// Only is the namespace that he is kept to; nil: he may be in any.
+	Only *event.Namespace
+}
+
+// NamespacePrefix begins what a certificate, or a token of an identity provider, says
+// of the namespace that it is kept to, among its scopes: namespace=team-a.
+const NamespacePrefix = "namespace="
+
+// Grant adds what a certificate or a token of an identity provider says, without its
+// wfd: before it: a scope or a namespace. It reports whether it is one of these, and
+// fails where two namespaces are named.
+func (p *Principal) Grant(said string) (ok bool, err error) {
+	name, ok := strings.CutPrefix(said, NamespacePrefix)
+	if !ok {
+		if ok = slices.Contains(All, Scope(said)); ok {
+			p.Scopes = append(p.Scopes, Scope(said))
+		}
+		return ok, nil
+	}
+	n, err := event.ParseNamespace(name)
+	if err != nil || name == "" || p.Only != nil && *p.Only != n {
+		return false, fmt.Errorf("%w: it is kept to namespace %.80q, and to no other", ErrDenied, name)
+	}
+	p.Only = &n
+	return true, nil
 }

@@ -15,12 +15,13 @@ import (
 // Task is one attempt of one visit of a node, with every setting evaluated. It
 // may hold secrets: it is never stored or logged.
 type Task struct {
-	Run      eventlog.RunID
-	Workflow string
-	Node     string // of a foreach's item: "node[i]"
-	Visit    int
-	Attempt  int
-	Depth    int // of the run among child runs
+	Run       eventlog.RunID
+	Namespace event.Namespace
+	Workflow  string
+	Node      string // of a foreach's item: "node[i]"
+	Visit     int
+	Attempt   int
+	Depth     int // of the run among child runs
 
 	Kind     workflow.Kind
 	Def      *workflow.Node // literal settings; shared, not to be changed

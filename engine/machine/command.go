@@ -16,12 +16,13 @@ import (
 
 // Start creates the run.
 type Start struct {
-	Version int // of the workflow's name
-	Input   event.Value
-	Labels  map[string]string
-	Env     map[string]string // values of the variables the definition reads
-	Parent  *event.Parent
-	Depth   int
+	Namespace event.Namespace
+	Version   int // of the workflow's name
+	Input     event.Value
+	Labels    map[string]string
+	Env       map[string]string // values of the variables the definition reads
+	Parent    *event.Parent
+	Depth     int
 	// Budget takes the place of what the definition says of the same name: usd, tokens
 	// and on_exceed; none: nothing.
 	Budget event.Value
@@ -48,7 +49,7 @@ func (c Start) decide(d *decider) error {
 	p := &event.RunCreated{
 		Workflow: d.w.Name, Version: c.Version, Hash: d.w.Hash.String(), Input: input,
 		Labels: c.Labels, Env: c.Env, Parent: c.Parent, Depth: c.Depth, Budget: c.Budget, Key: d.key,
-		Breakpoints: c.Breakpoints,
+		Breakpoints: c.Breakpoints, Namespace: c.Namespace,
 	}
 	if c.Metered {
 		var err error

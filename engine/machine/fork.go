@@ -56,7 +56,7 @@ func (c Fork) decide(d *decider) error {
 	p := &event.RunForked{
 		From: c.From, At: c.At, Workflow: d.w.Name, Version: c.Version, Hash: d.w.Hash.String(),
 		Input: c.Input, Labels: c.Labels, Env: c.Env, Pause: c.Pause, Key: d.key,
-		Breakpoints: c.Breakpoints, Anew: d.anew(past, c),
+		Breakpoints: c.Breakpoints, Anew: d.anew(past, c), Namespace: past.Namespace,
 	}
 	if d.w.Timeout > 0 {
 		p.Deadline = d.at + event.Time(d.w.Timeout)

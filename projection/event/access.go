@@ -14,6 +14,8 @@ type TokenCreated struct {
 	Scopes  []string `json:"scopes"`
 	Expires Time     `json:"expires,omitempty"` // 0: never
 	Reason  string   `json:"reason,omitempty"`
+	// Namespace is all that the token is good for, by name; "": all there are.
+	Namespace string `json:"namespace,omitempty"`
 }
 
 // TokenRevoked: the token is good for nothing any more.
@@ -35,6 +37,8 @@ func (p *TokenCreated) code(c *coder) {
 	c.strs(&p.Scopes)
 	c.time(&p.Expires)
 	c.text(&p.Reason)
+	c.later()
+	c.str(&p.Namespace)
 }
 
 // Kind returns KindTokenRevoked.

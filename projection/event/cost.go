@@ -2,6 +2,7 @@ package event
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/wfd-dev/wfd/eventlog"
 )
@@ -105,7 +106,7 @@ func NewNeed(chars, output int64, price *Price) Need {
 // Scopes of budgets.
 const (
 	ScopeOfRun      = "run"      // of one run with its child runs; its name is the run's ID
-	ScopeOfWorkflow = "workflow" // of all runs of a workflow
+	ScopeOfWorkflow = "workflow" // of all runs of a workflow; see OfWorkflow
 	ScopeOfAgent    = "agent"    // of all that an agent does
 	ScopeOfDay      = "day"      // of all that is done on one day, UTC
 )
@@ -114,6 +115,22 @@ const (
 type BudgetID struct {
 	Scope string `json:"scope"`
 	Name  string `json:"name,omitempty"` // of a day, as 2026-01-31
+}
+
+// OfWorkflow names the budget of a workflow. In another namespace than the default one
+// the scope says in which: workflow@team-a.
+func OfWorkflow(n Namespace, name string) BudgetID {
+	if n == "" {
+		return BudgetID{Scope: ScopeOfWorkflow, Name: name}
+	}
+	return BudgetID{Scope: ScopeOfWorkflow + "@" + string(n), Name: name}
+}
+
+// Namespace returns where the workflow is that a budget is of; ok is false if it is
+// not of a workflow.
+func (b BudgetID) Namespace() (n Namespace, ok bool) {
+	scope, at, named := strings.Cut(b.Scope, "@")
+	return Namespace(at), scope == ScopeOfWorkflow && (!named || at != "")
 }
 
 // String is the budget as people name it: "workflow:review-loop".

@@ -18,6 +18,7 @@ func (p *DefinitionRegistered) code(c *coder) {
 	c.text(&p.Source)
 	c.later()
 	c.str(&p.Origin)
+	c.str((*string)(&p.Namespace))
 }
 
 // Kind returns KindRunCreated.
@@ -40,6 +41,7 @@ func (p *RunCreated) code(c *coder) {
 	c.later()
 	c.strs(&p.Breakpoints)
 	optional(c, &p.Limits, codeLimits)
+	c.str((*string)(&p.Namespace))
 }
 
 // Kind returns KindRunCompleted.
@@ -130,6 +132,7 @@ func (p *RunForked) code(c *coder) {
 	c.strs(&p.Breakpoints)
 	c.strs(&p.Anew)
 	optional(c, &p.Limits, codeLimits)
+	c.str((*string)(&p.Namespace))
 }
 
 // Kind returns KindNodeScheduled.

@@ -82,6 +82,8 @@ type DefinitionRegistered struct {
 	// Origin is set if the definition came with runs of another log, where it has
 	// this name and version: here it is found by its hash alone.
 	Origin string `json:"origin,omitempty"`
+	// Namespace is where the name stands for it.
+	Namespace Namespace `json:"namespace,omitempty"`
 }
 
 // Parent names the node of another run that a run is the child of.
@@ -110,7 +112,8 @@ type RunCreated struct {
 	Breakpoints []string `json:"breakpoints,omitempty"`
 	// Limits are what the run may spend, of its definition and of Budget. nil: it began
 	// before calls were reserved and charged, and goes on without.
-	Limits *Limits `json:"limits,omitempty"`
+	Limits    *Limits   `json:"limits,omitempty"`
+	Namespace Namespace `json:"namespace,omitempty"`
 }
 
 // RunCompleted: the run ended well.
@@ -199,6 +202,8 @@ type RunForked struct {
 	Anew []string `json:"anew,omitempty"`
 	// Limits are what this run may spend; nil as in RunCreated.
 	Limits *Limits `json:"limits,omitempty"`
+	// Namespace is that of the other run.
+	Namespace Namespace `json:"namespace,omitempty"`
 }
 
 // NodeScheduled: a visit of the node begins; it consumes every token that the

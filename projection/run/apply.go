@@ -239,7 +239,7 @@ func (s *State) created(p *event.RunCreated) error {
 		return fmt.Errorf("%w: the run exists", ErrHistory)
 	}
 	s.Status, s.Created = Running, s.Time
-	s.Workflow, s.WFVer, s.Hash = p.Workflow, p.Version, p.Hash
+	s.Namespace, s.Workflow, s.WFVer, s.Hash = p.Namespace, p.Workflow, p.Version, p.Hash
 	s.Input, s.Env, s.Labels, s.Parent, s.Depth = p.Input, p.Env, p.Labels, p.Parent, p.Depth
 	s.Deadline, s.Budget, s.Key = p.Deadline, p.Budget, p.Key
 	s.Last, s.Breaks, s.Limits = p.Input, p.Breakpoints, p.Limits

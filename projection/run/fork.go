@@ -30,6 +30,9 @@ func (s *State) forked(p *event.RunForked) error {
 	if past.Version != p.At || past.Status.Terminal() {
 		return fmt.Errorf("%w: run %s cannot be forked at version %d", ErrHistory, p.From, p.At)
 	}
+	if past.Namespace != p.Namespace {
+		return fmt.Errorf("%w: run %s is of namespace %s, and its fork of %s", ErrHistory, p.From, past.Namespace, p.Namespace)
+	}
 	now := *s
 	*s = *past
 	s.Archived = false

@@ -48,27 +48,28 @@ type State struct {
 	Version eventlog.Version // of the last event applied
 	Time    event.Time       // of the last event applied
 
-	Status   Status
-	Workflow string
-	WFVer    int
-	Hash     string
-	Input    event.Value
-	Env      Map[string]
-	Labels   Map[string]
-	Parent   *event.Parent
-	Origin   *Origin // of a fork
-	Depth    int
-	Key      string // idempotency key of the command that started it
-	Deadline event.Time
-	Budget   event.Value // that it was started with, as it was written
-	Created  event.Time
-	Ended    event.Time
-	Output   event.Value // of a completed run
-	Last     event.Value // the last result, which is the output unless the definition says otherwise
-	Failure  *event.Failure
-	Errors   []event.Failure
-	Reason   string // why it is paused or cancelled
-	Usage    event.Usage
+	Status    Status
+	Namespace event.Namespace
+	Workflow  string
+	WFVer     int
+	Hash      string
+	Input     event.Value
+	Env       Map[string]
+	Labels    Map[string]
+	Parent    *event.Parent
+	Origin    *Origin // of a fork
+	Depth     int
+	Key       string // idempotency key of the command that started it
+	Deadline  event.Time
+	Budget    event.Value // that it was started with, as it was written
+	Created   event.Time
+	Ended     event.Time
+	Output    event.Value // of a completed run
+	Last      event.Value // the last result, which is the output unless the definition says otherwise
+	Failure   *event.Failure
+	Errors    []event.Failure
+	Reason    string // why it is paused or cancelled
+	Usage     event.Usage
 
 	// Vars is the run's state as a reader sees it: every write, in log order,
 	// and in branch order once parallel branches have met.

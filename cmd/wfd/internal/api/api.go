@@ -271,6 +271,5 @@ func (r OfRun) id() (eventlog.RunID, error) {
 }
 
 func by(ctx context.Context, k Keyed) engine.By {
-	who, _ := ctx.Value(principalKey{}).(access.Principal)
-	return engine.By{Actor: who.Actor, Key: k.Key}
+	return engine.By{Actor: principal(ctx).Actor, Key: k.Key}
 }

@@ -83,12 +83,18 @@ func (a *API) audits(h huma.API) {
 		})
 	register(h, operation{method: "GET", path: "/v1/audit/proof", id: "audit-proof", tag: tag,
 		summary: "The proof that an event is in the log: verified with the public key alone"},
-		func(_ context.Context, in *struct {
+		func(ctx context.Context, in *struct {
 			Seq     eventlog.Seq `query:"seq" required:"true" minimum:"1"`
 			Conceal bool         `query:"conceal" doc:"leave out the payload: its salted hash stands for it"`
 		}) (*document, error) {
 			if head := a.o.Log.Head(); in.Seq > head {
 				return nil, problem("not-found", fmt.Sprintf("no event has seq %d: the log has %d", in.Seq, head), "")
+			}
+			if seen := a.sight(ctx); seen != nil {
+				at, err := a.o.Log.ReadFrom(in.Seq-1, 1)
+				if err != nil || len(at) == 0 || !seen(at[0]) {
+					return nil, problem("not-found", fmt.Sprintf("no event of namespace %s has seq %d", namespace(ctx), in.Seq), "")
+				}
 			}
 			x, err := a.auditor()
 			if err != nil {

@@ -99,7 +99,7 @@ func isEdit(e eventlog.Event) bool {
 
 // deeds reads who did what from the events: there is no second record of it
 // that could say something else.
-func (a *API) deeds(_ context.Context, in *deedsInput) (*answer[List[Deed]], error) {
+func (a *API) deeds(ctx context.Context, in *deedsInput) (*answer[List[Deed]], error) {
 	after, err := (&EventsInput{Cursor: in.Cursor}).after()
 	if err != nil {
 		return nil, err
@@ -109,8 +109,9 @@ func (a *API) deeds(_ context.Context, in *deedsInput) (*answer[List[Deed]], err
 		return nil, err
 	}
 	var f feed = &logFeed{o: a.o, after: after}
+	seen := a.sight(ctx)
 	if in.Run != "" {
-		id, err := OfRun{in.Run}.existing(a.o.Log)
+		id, err := a.existing(ctx, in.Run)
 		if err != nil {
 			return nil, err
 		}
@@ -122,7 +123,7 @@ func (a *API) deeds(_ context.Context, in *deedsInput) (*answer[List[Deed]], err
 	list := List[Deed]{Items: []Deed{}}
 	views, err := eventPage(&sieve{f, func(e eventlog.Event) bool {
 		switch {
-		case !kind(e.Kind), e.When().Before(in.Since):
+		case !kind(e.Kind), e.When().Before(in.Since), seen != nil && !seen(e):
 			return false
 		case in.Actor != "" && e.Actor != in.Actor && !(strings.HasSuffix(in.Actor, ":") && strings.HasPrefix(e.Actor, in.Actor)):
 			return false

@@ -36,7 +36,7 @@ func (a *API) capsules(h huma.API) {
 			if err != nil {
 				return nil, err
 			}
-			src := capsule.Source{Log: a.o.Log, Definition: a.definitionEvent}
+			src := capsule.Source{Log: a.o.Log, Definition: a.definitionEvent(namespace(ctx))}
 			if !in.Unproven {
 				x, err := a.auditor()
 				if err != nil {
@@ -108,9 +108,14 @@ func unprovenHint(err error) error {
 	return err
 }
 
-// definitionEvent finds the event that registered a definition.
-func (a *API) definitionEvent(ctx context.Context, hash string) (eventlog.Event, error) {
-	def, err := a.o.Views.DefinitionByHash(ctx, hash)
+// definitionEvent finds the event that registered a definition in a namespace. Another
+// one may have it too, from somebody else.
+func (a *API) definitionEvent(n event.Namespace) func(context.Context, string) (eventlog.Event, error) {
+	return func(ctx context.Context, hash string) (eventlog.Event, error) { return a.definitionIn(ctx, n, hash) }
+}
+
+func (a *API) definitionIn(ctx context.Context, n event.Namespace, hash string) (eventlog.Event, error) {
+	def, err := a.o.Views.DefinitionIn(ctx, n, hash)
 	if errors.Is(err, projection.ErrNotFound) {
 		return eventlog.Event{}, fmt.Errorf("%w: %s", replay.ErrNoDefinition, hash)
 	}

@@ -119,7 +119,7 @@ func (r OfRun) existing(log eventlog.Log) (eventlog.RunID, error) {
 	}
 	v, err := log.Version(id)
 	if err == nil && v == 0 {
-		err = problem("not-found", "there is no run "+r.ID, "see the list of runs")
+		err = noRun(r.ID)
 	}
 	return id, err
 }

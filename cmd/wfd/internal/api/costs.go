@@ -36,7 +36,7 @@ func (a *API) costs(h huma.API) {
 			Name    string `path:"name" maxLength:"256"`
 			Version int    `query:"version" minimum:"0" doc:"0: the newest"`
 		}) (*answer[engine.Estimate], error) {
-			e, err := a.o.Engine.EstimateRun(ctx, in.Name, in.Version, nil)
+			e, err := a.o.Engine.EstimateRun(ctx, namespace(ctx), in.Name, in.Version, nil)
 			return &answer[engine.Estimate]{e}, err
 		})
 	register(h, operation{method: "POST", path: "/v1/runs/{id}/budget", id: "budget-run", tag: tag,
@@ -44,7 +44,7 @@ func (a *API) costs(h huma.API) {
 	register(h, operation{method: "GET", path: "/v1/budgets", id: "list-budgets", tag: tag,
 		summary: "The budgets of workflows, agents and days, and what is spent of them"},
 		func(ctx context.Context, _ *struct{}) (*answer[Budgets], error) {
-			list, err := a.o.Engine.Budgets(ctx)
+			list, err := a.o.Engine.Budgets(ctx, only(ctx))
 			return &answer[Budgets]{Budgets{Items: list}}, err
 		})
 	register(h, operation{method: "POST", path: "/v1/budgets/{budget}", id: "set-budget", tag: tag,
@@ -99,6 +99,11 @@ func (a *API) setBudget(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", machine.ErrInvalid, err)
 	}
+	if id.Scope == event.ScopeOfWorkflow {
+		id = event.OfWorkflow(namespace(ctx), id.Name)
+	} else if p := whole(principal(ctx), "a budget of agents or days"); p != nil {
+		return nil, p
+	}
 	m, err := in.Body.micros()
 	if err != nil {
 		return nil, err
@@ -118,6 +123,6 @@ func (a *API) cost(ctx context.Context, in *costInput) (*answer[engine.CostRepor
 			return nil, problem("invalid", fmt.Sprintf("since: %q is no day: want 2026-01-31", in.Since), "")
 		}
 	}
-	r, err := a.o.Engine.Costs(ctx, in.By, in.Since)
+	r, err := a.o.Engine.Costs(ctx, only(ctx), in.By, in.Since)
 	return &answer[engine.CostReport]{r}, err
 }

@@ -40,8 +40,14 @@ func (a *API) events(h huma.API) {
 		})
 	register(h, operation{method: "GET", path: "/v1/events", id: "all-events", tag: tag,
 		summary: "The events of the whole log, in its order"},
-		func(_ context.Context, in *EventsInput) (*huma.StreamResponse, error) {
-			return a.serveEvents(h, in, func(after eventlog.Seq) (feed, error) { return &logFeed{o: a.o, after: after}, nil })
+		func(ctx context.Context, in *EventsInput) (*huma.StreamResponse, error) {
+			return a.serveEvents(h, in, func(after eventlog.Seq) (feed, error) {
+				all := &logFeed{o: a.o, after: after}
+				if seen := a.sight(ctx); seen != nil {
+					return &sieve{all, seen}, nil
+				}
+				return all, nil
+			})
 		})
 }
 
@@ -99,7 +105,7 @@ func (in *EventsInput) after() (eventlog.Seq, error) {
 // commas between them.
 func kindFilter(given []string) (func(eventlog.Kind) bool, error) {
 	if len(given) == 0 {
-		return func(eventlog.Kind) bool { return true }, nil
+		return func(k eventlog.Kind) bool { return k != unwanted }, nil
 	}
 	kinds := strings.Split(strings.Join(given, ","), ",")
 	for _, k := range kinds {

@@ -33,8 +33,10 @@ func (a *API) guard(next http.Handler) http.Handler {
 				writeProblem(w, problem("internal", "the request could not be served; the daemon's log says why", ""))
 			}
 		}()
-		if _, inside := r.Context().Value(principalKey{}).(access.Principal); inside {
-			next.ServeHTTP(w, r)
+		if who, inside := r.Context().Value(principalKey{}).(access.Principal); inside {
+			if r, ok := a.enter(w, r, who); ok {
+				next.ServeHTTP(w, r)
+			}
 			return
 		}
 		if !a.knownHost(r.Host) {
@@ -61,7 +63,9 @@ func (a *API) guard(next http.Handler) http.Handler {
 			writeProblem(w, p)
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(as(r.Context(), who)))
+		if r, ok := a.enter(w, r, who); ok {
+			next.ServeHTTP(w, r)
+		}
 	})
 }
 
@@ -94,8 +98,8 @@ func (a *API) whoIs(r *http.Request) (access.Principal, error) {
 		}
 		return a.bearer(r, strings.TrimSpace(token))
 	}
-	if who, ok := certified(r); ok {
-		return who, nil
+	if who, ok, err := certified(r); ok || err != nil {
+		return who, err
 	}
 	if a.open[pattern] {
 		return access.Principal{}, nil
@@ -130,20 +134,22 @@ func (a *API) bearer(r *http.Request, token string) (access.Principal, error) {
 }
 
 // certified returns whoever a client certificate names, if it says what he may do: its
-// common name is his, and an organization wfd:read, say, is a scope. It was verified
-// with the connection.
-func certified(r *http.Request) (who access.Principal, ok bool) {
+// common name is his, and an organization wfd:read, say, is a scope, wfd:namespace=team-a
+// the namespace that he is kept to. It was verified with the connection.
+func certified(r *http.Request) (who access.Principal, ok bool, err error) {
 	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
-		return who, false
+		return who, false, nil
 	}
 	subject := r.TLS.VerifiedChains[0][0].Subject
 	for _, o := range subject.Organization {
-		if name, ok := strings.CutPrefix(o, "wfd:"); ok && slices.Contains(access.All, access.Scope(name)) {
-			who.Scopes = append(who.Scopes, access.Scope(name))
+		if said, ok := strings.CutPrefix(o, "wfd:"); ok {
+			if _, err := who.Grant(said); err != nil {
+				return who, false, unauthorized("the certificate is not good: " + err.Error())
+			}
 		}
 	}
 	who.Actor = "cert:" + subject.CommonName
-	return who, subject.CommonName != "" && len(who.Actor) <= eventlog.MaxActor && len(who.Scopes) > 0
+	return who, subject.CommonName != "" && len(who.Actor) <= eventlog.MaxActor && len(who.Scopes) > 0, nil
 }
 
 func unauthorized(detail string) *Problem {

@@ -21,7 +21,7 @@ func (a *API) lists(h huma.API) {
 	register(h, operation{method: "GET", path: "/v1/inbox", id: "list-questions", tag: "people",
 		summary: "List the questions that wait for an answer, newest first"},
 		func(ctx context.Context, in *inboxInput) (*answer[List[projection.Input]], error) {
-			f := projection.InputFilter{Workflow: in.Workflow, Assignee: in.Assignee}
+			f := projection.InputFilter{Namespace: namespace(ctx), Workflow: in.Workflow, Assignee: in.Assignee}
 			if in.Run != "" {
 				id, err := OfRun{in.Run}.id()
 				if err != nil {
@@ -38,9 +38,12 @@ func (a *API) lists(h huma.API) {
 			Run string `query:"run"`
 		}) (*answer[List[projection.Timer]], error) {
 			if in.Run == "" {
-				return listOf(a.o.Views.NextTimers(ctx, in.Cursor, in.Limit))
+				return listOf(a.o.Views.NextTimers(ctx, namespace(ctx), in.Cursor, in.Limit))
 			}
 			id, err := OfRun{in.Run}.id()
+			if err == nil {
+				err = a.reaches(ctx, id)
+			}
 			if err != nil {
 				return nil, err
 			}
@@ -53,7 +56,7 @@ func (a *API) lists(h huma.API) {
 	register(h, operation{method: "GET", path: "/v1/totals", id: "get-totals", tag: "runs",
 		summary: "The number of runs by status"},
 		func(ctx context.Context, _ *struct{}) (*answer[map[string]int], error) {
-			totals, err := a.o.Views.Totals(ctx)
+			totals, err := a.o.Views.Totals(ctx, namespace(ctx))
 			if err != nil {
 				return nil, err
 			}

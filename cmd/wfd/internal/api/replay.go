@@ -150,7 +150,7 @@ func (a *API) lookBack(h huma.API, defs replay.Definitions) {
 		})
 	register(h, operation{method: "GET", path: "/v1/runs/{id}/diff", id: "diff-runs", tag: tag,
 		summary: "How two runs differ, or one at two positions: the first divergence, then all"},
-		func(_ context.Context, in *diffInput) (*answer[replay.Diff], error) {
+		func(ctx context.Context, in *diffInput) (*answer[replay.Diff], error) {
 			id, err := in.existing(a.o.Log)
 			if err != nil {
 				return nil, err
@@ -160,7 +160,7 @@ func (a *API) lookBack(h huma.API, defs replay.Definitions) {
 				return nil, err
 			}
 			name, position, _ := strings.Cut(in.With, "@")
-			with, err := OfRun{name}.existing(a.o.Log)
+			with, err := a.existing(ctx, name)
 			if err != nil {
 				return nil, err
 			}

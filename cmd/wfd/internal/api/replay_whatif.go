@@ -45,7 +45,7 @@ func (a *API) whatIf(h huma.API, defs replay.Definitions) {
 func (a *API) played(ctx context.Context, b *WhatIfBody, name string) ([]eventlog.RunID, error) {
 	var ids []eventlog.RunID
 	for _, s := range b.Runs {
-		id, err := OfRun{s}.existing(a.o.Log)
+		id, err := a.existing(ctx, s)
 		if err != nil {
 			return nil, err
 		}
@@ -62,7 +62,7 @@ func (a *API) played(ctx context.Context, b *WhatIfBody, name string) ([]eventlo
 		limit = b.Limit
 	}
 	for cursor := ""; ; {
-		rows, next, err := a.o.Views.Runs(ctx, projection.Filter{Workflow: name}, cursor, 500)
+		rows, next, err := a.o.Views.Runs(ctx, projection.Filter{Namespace: namespace(ctx), Workflow: name}, cursor, 500)
 		if err != nil {
 			return nil, err
 		}

@@ -93,7 +93,7 @@ func (a *API) start(ctx context.Context, in *startInput) (*startOutput, error) {
 	if body == nil {
 		body = &StartBody{}
 	}
-	req := engine.StartRequest{Workflow: in.Name, Version: body.Version, Input: body.Input, Labels: body.Labels, Budget: body.Budget, Breakpoints: body.Breakpoints}
+	req := engine.StartRequest{Namespace: namespace(ctx), Workflow: in.Name, Version: body.Version, Input: body.Input, Labels: body.Labels, Budget: body.Budget, Breakpoints: body.Breakpoints}
 	if body.ID != "" {
 		id, err := eventlog.ParseRunID(body.ID)
 		if err != nil || id.IsSystem() {
@@ -152,7 +152,7 @@ func (a *API) rows(ctx context.Context, rows []projection.Row, next string, err 
 }
 
 func (a *API) listRuns(ctx context.Context, in *listRunsInput) (*answer[List[Row]], error) {
-	f := projection.Filter{Status: run.Status(in.Status), Workflow: in.Workflow}
+	f := projection.Filter{Namespace: namespace(ctx), Status: run.Status(in.Status), Workflow: in.Workflow}
 	for _, l := range in.Label {
 		k, v, ok := strings.Cut(l, "=")
 		if !ok || k == "" {

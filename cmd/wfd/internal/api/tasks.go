@@ -128,7 +128,7 @@ func (a *API) tasks(h huma.API) {
 		func(ctx context.Context, in *taskInput[HeartbeatBody]) (*answer[engine.Beaten], error) {
 			b := in.Body
 			beaten, err := a.o.Engine.Heartbeat(ctx, engine.Beat{
-				TaskRef: engine.TaskRef{ID: in.ID, Token: b.Token}, Lease: time.Duration(b.Lease), Checkpoint: b.Checkpoint, Progress: b.Progress,
+				TaskRef: ref(ctx, in.ID, b.Token), Lease: time.Duration(b.Lease), Checkpoint: b.Checkpoint, Progress: b.Progress,
 			})
 			return &answer[engine.Beaten]{beaten}, err
 		})
@@ -140,13 +140,13 @@ func (a *API) tasks(h huma.API) {
 		summary: "Give a task back, for others to do at once"},
 		func(ctx context.Context, in *taskInput[ReleaseBody]) (*answer[engine.Outcome], error) {
 			b := in.Body
-			o, err := a.o.Engine.Release(ctx, engine.TaskRef{ID: in.ID, Token: b.Token}, b.Reason, b.Checkpoint, by(ctx, Keyed{}))
+			o, err := a.o.Engine.Release(ctx, ref(ctx, in.ID, b.Token), b.Reason, b.Checkpoint, by(ctx, Keyed{}))
 			return &answer[engine.Outcome]{o}, err
 		})
 	register(h, operation{method: "GET", path: "/v1/workers", id: "list-workers", tag: tag,
 		summary: "List the workers that have polled lately, and what they do"},
-		func(_ context.Context, in *Paged) (*answer[List[engine.Worker]], error) {
-			list, more := a.o.Engine.Workers(in.Cursor, in.Limit)
+		func(ctx context.Context, in *Paged) (*answer[List[engine.Worker]], error) {
+			list, more := a.o.Engine.Workers(namespace(ctx), in.Cursor, in.Limit)
 			next := ""
 			if more {
 				next = list[len(list)-1].Name
@@ -160,12 +160,17 @@ func (a *API) tasks(h huma.API) {
 		})
 }
 
+func ref(ctx context.Context, id, token string) engine.TaskRef {
+	return engine.TaskRef{Namespace: namespace(ctx), ID: id, Token: token}
+}
+
 func (a *API) poll(ctx context.Context, in *struct{ Body PollBody }) (*answer[PollAnswer], error) {
 	ctx, cancel := a.until(ctx)
 	defer cancel()
 	b := in.Body
 	tasks, err := a.o.Engine.Poll(ctx, engine.PollRequest{
-		Worker: b.Worker, Queues: b.Queues, Handlers: b.Handlers, Max: b.Max, Wait: time.Duration(b.Wait), Lease: time.Duration(b.Lease),
+		Namespace: namespace(ctx),
+		Worker:    b.Worker, Queues: b.Queues, Handlers: b.Handlers, Max: b.Max, Wait: time.Duration(b.Wait), Lease: time.Duration(b.Lease),
 	})
 	return &answer[PollAnswer]{PollAnswer{tasks}}, err
 }
@@ -185,7 +190,7 @@ func (a *API) complete(ctx context.Context, in *taskInput[CompleteBody]) (*answe
 			}
 		}
 	}
-	o, err := a.o.Engine.Complete(ctx, engine.TaskRef{ID: in.ID, Token: b.Token}, r, by(ctx, Keyed{}))
+	o, err := a.o.Engine.Complete(ctx, ref(ctx, in.ID, b.Token), r, by(ctx, Keyed{}))
 	return &answer[engine.Outcome]{o}, err
 }
 
@@ -199,6 +204,6 @@ func (a *API) fail(ctx context.Context, in *taskInput[FailBody]) (*answer[engine
 		return nil, problem("invalid", fmt.Sprintf("after: %s is not between 0s and %s", after, maxAfter), "")
 	}
 	r := agent.Answer{Usage: b.Usage.usage(), Failure: &agent.Failure{Class: b.Class, Message: b.Message, Again: b.Retry, After: after}}
-	o, err := a.o.Engine.Fail(ctx, engine.TaskRef{ID: in.ID, Token: b.Token}, r, b.Checkpoint, by(ctx, Keyed{}))
+	o, err := a.o.Engine.Fail(ctx, ref(ctx, in.ID, b.Token), r, b.Checkpoint, by(ctx, Keyed{}))
 	return &answer[engine.Outcome]{o}, err
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -15,6 +16,8 @@ type createTokenInput struct {
 		Scopes  []string `json:"scopes" minItems:"1" maxItems:"8" doc:"read, run, operate, worker, admin"`
 		Expires Span     `json:"expires,omitempty" doc:"after which time it is good for nothing; absent: never"`
 		Reason  string   `json:"reason,omitempty" maxLength:"1024" doc:"why; it stays in the audit trail"`
+		// Namespace keeps the token to one.
+		Namespace string `json:"namespace,omitempty" maxLength:"63" doc:"all that it is good for; absent: every namespace"`
 	}
 }
 
@@ -24,6 +27,15 @@ type NewToken struct {
 	Text string `json:"token" doc:"the token itself: it is not shown again"`
 }
 
+// Whoami is who makes a request, and where it is.
+type Whoami struct {
+	Actor     string        `json:"actor" doc:"of the events that it causes"`
+	Scopes    access.Scopes `json:"scopes"`
+	Namespace string        `json:"namespace" doc:"what the request is about"`
+	// Namespaces are those that it could be about instead.
+	Namespaces []string `json:"namespaces" doc:"those with runs, of whoever is kept to none"`
+}
+
 type revokeTokenInput struct {
 	Name string `path:"name" maxLength:"64" doc:"ID or name of a token"`
 	Body *ReasonBody
@@ -31,11 +43,13 @@ type revokeTokenInput struct {
 
 func (a *API) tokens(h huma.API) {
 	const tag = "access"
+	register(h, operation{method: "GET", path: "/v1/whoami", id: "whoami", tag: tag,
+		summary: "Who makes this request, what he may do, and in which namespace"}, a.whoami)
 	register(h, operation{method: "POST", path: "/v1/tokens", id: "create-token", tag: tag, status: 201,
 		summary: "Make a token; the answer is the only place where it is ever seen"},
 		func(ctx context.Context, in *createTokenInput) (*answer[NewToken], error) {
 			b := in.Body
-			t, text, err := a.o.Engine.CreateToken(ctx, access.Spec{Name: b.Name, Scopes: b.Scopes, Life: time.Duration(b.Expires), Reason: b.Reason}, by(ctx, Keyed{}).Actor)
+			t, text, err := a.o.Engine.CreateToken(ctx, access.Spec{Name: b.Name, Scopes: b.Scopes, Life: time.Duration(b.Expires), Reason: b.Reason, Namespace: b.Namespace}, by(ctx, Keyed{}).Actor)
 			return answered(NewToken{t, text}, err)
 		})
 	register(h, operation{method: "GET", path: "/v1/tokens", id: "list-tokens", tag: tag,
@@ -54,4 +68,20 @@ func (a *API) tokens(h huma.API) {
 			t, err := a.o.Engine.RevokeToken(ctx, in.Name, reason, by(ctx, Keyed{}).Actor)
 			return answered(t, err)
 		})
+}
+
+func (a *API) whoami(ctx context.Context, _ *struct{}) (*answer[Whoami], error) {
+	who := principal(ctx)
+	me := Whoami{Actor: who.Actor, Scopes: who.Scopes, Namespace: namespace(ctx).String(), Namespaces: []string{}}
+	if who.Only == nil {
+		all, err := a.o.Views.AllTotals(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for n := range all {
+			me.Namespaces = append(me.Namespaces, n.String())
+		}
+		slices.Sort(me.Namespaces)
+	}
+	return &answer[Whoami]{me}, nil
 }

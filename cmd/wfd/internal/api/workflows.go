@@ -48,12 +48,12 @@ func (a *API) workflows(h huma.API, defs replay.Definitions) {
 	register(h, operation{method: "GET", path: "/v1/workflows", id: "list-workflows", tag: tag,
 		summary: "List the workflows in their newest version"},
 		func(ctx context.Context, in *Paged) (*answer[List[projection.Definition]], error) {
-			return listOf(a.o.Views.Definitions(ctx, in.Cursor, in.Limit))
+			return listOf(a.o.Views.Definitions(ctx, namespace(ctx), in.Cursor, in.Limit))
 		})
 	register(h, operation{method: "GET", path: "/v1/workflows/{name}", id: "get-workflow", tag: tag,
 		summary: "A version of a workflow with its text"},
 		func(ctx context.Context, in *namedInput) (*answer[Definition], error) {
-			def, err := a.o.Views.Definition(ctx, in.Name, in.Version)
+			def, err := a.o.Views.Definition(ctx, namespace(ctx), in.Name, in.Version)
 			if err != nil {
 				return nil, err
 			}
@@ -70,7 +70,7 @@ func (a *API) workflows(h huma.API, defs replay.Definitions) {
 			Name string `path:"name" maxLength:"256"`
 			Paged
 		}) (*answer[List[projection.Definition]], error) {
-			return listOf(a.o.Views.DefinitionVersions(ctx, in.Name, in.Cursor, in.Limit))
+			return listOf(a.o.Views.DefinitionVersions(ctx, namespace(ctx), in.Name, in.Cursor, in.Limit))
 		})
 }
 
@@ -89,7 +89,7 @@ func (a *API) register(ctx context.Context, in *registerInput) (*answer[Applied]
 	if err != nil {
 		return nil, err
 	}
-	reg, err := a.o.Engine.Register(ctx, wf, strings.Clone(string(in.RawBody)), by(ctx, Keyed{}).Actor)
+	reg, err := a.o.Engine.RegisterIn(ctx, namespace(ctx), wf, strings.Clone(string(in.RawBody)), by(ctx, Keyed{}).Actor)
 	if err != nil {
 		return nil, err
 	}

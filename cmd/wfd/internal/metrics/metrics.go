@@ -21,6 +21,7 @@ import (
 	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/projection"
 	"github.com/wfd-dev/wfd/projection/event"
+	"github.com/wfd-dev/wfd/projection/run"
 )
 
 const (
@@ -140,7 +141,13 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(failedDesc, failed)
 	ctx, cancel := context.WithTimeout(context.Background(), readTime)
 	defer cancel()
-	if totals, err := s.Views.Totals(ctx); err == nil { // or the views are being built: they are missing, not 0
+	if all, err := s.Views.AllTotals(ctx); err == nil { // or the views are being built: they are missing, not 0
+		totals := map[run.Status]int{}
+		for _, of := range all {
+			for status, n := range of {
+				totals[status] += n
+			}
+		}
 		for status, n := range totals {
 			gauge(runsDesc, float64(n), string(status))
 		}

@@ -135,8 +135,10 @@ func (p *Provider) Identify(ctx context.Context, token string) (access.Principal
 	}
 	who := access.Principal{Actor: "jwt:" + t.Subject}
 	for _, s := range slices.Concat(claims.Scope, claims.Scopes) {
-		if name, ok := strings.CutPrefix(s, prefix); ok && slices.Contains(access.All, access.Scope(name)) {
-			who.Scopes = append(who.Scopes, access.Scope(name))
+		if said, ok := strings.CutPrefix(s, prefix); ok {
+			if _, err := who.Grant(said); err != nil {
+				return access.Principal{}, err
+			}
 		}
 	}
 	return who, nil

@@ -24,10 +24,19 @@ export class Problem extends Error {
 export const reachable = signal(true)
 export const locked = signal(false)
 
+// namespace is what every request is about; '' is the default one, or the token's.
+const kept = () => { try { return localStorage.getItem('wfd namespace') ?? '' } catch { return '' } }
+export const namespace = signal(kept())
+export function choose(name: string) {
+  try { localStorage.setItem('wfd namespace', name) } catch { /* for this visit, then */ }
+  namespace.value = name
+}
+
 async function request(method: string, path: string, init: RequestInit = {}): Promise<Response> {
   let r: Response
   try {
-    r = await fetch(path, { method, credentials: 'same-origin', ...init })
+    const headers = namespace.value ? { ...(init.headers as Record<string, string>), 'Wfd-Namespace': namespace.value } : init.headers
+    r = await fetch(path, { method, credentials: 'same-origin', ...init, headers })
   } catch (e) {
     if ((e as Error).name === 'AbortError') throw e
     reachable.value = false

@@ -3,7 +3,7 @@ import { signal } from '@preact/signals'
 import { render } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
 import { Agents } from './agents'
-import { get, locked, post, Problem, reachable } from './api'
+import { choose, get, locked, namespace, post, Problem, reachable } from './api'
 import { Audit } from './audit'
 import { Cost } from './cost'
 import { DevBar } from './dev'
@@ -17,7 +17,7 @@ import { RunPage } from './run'
 import { Runs } from './runs'
 import { plainText } from './text'
 import { Triggers } from './triggers'
-import type { List, Question } from './types'
+import type { List, Question, Whoami } from './types'
 import { WorkflowPage, Workflows } from './workflows'
 
 type Theme = '' | 'light' | 'dark'
@@ -43,6 +43,20 @@ function Toggle() {
 
 const links: [string, string, string][] = [['/runs', 'Runs', 'r'], ['/inbox', 'Inbox', 'i'], ['/workflows', 'Workflows', 'w'], ['/triggers', 'Triggers', 't'], ['/agents', 'Agents', 'a'], ['/cost', 'Cost', 'c'], ['/audit', 'Audit', 'u'], ['/diff', 'Compare', 'd']]
 
+// Namespace shows what the page is about. A token that is kept to one has no choice.
+function Namespace() {
+  const me = useLoad('whoami', s => get<Whoami>('/v1/whoami', s).catch(e => {
+    if (e instanceof Problem && e.status === 403 && namespace.value) { choose(''); location.reload() } // chosen with another token
+    throw e
+  }), pulse.value)
+  const d = me.data
+  if (!d) return null
+  if (d.namespaces.length === 0) return d.namespace === 'default' ? null : <span class="muted" title="The namespace of the token">{d.namespace}</span>
+  const all = [...new Set(['default', d.namespace, ...d.namespaces])].sort()
+  if (all.length === 1) return null
+  return <select aria-label="Namespace" value={d.namespace} onChange={e => { choose((e.target as HTMLSelectElement).value); location.assign('/runs') }}>{all.map(n => <option>{n}</option>)}</select>
+}
+
 function Top() {
   const at = path.value === '/' ? '/runs' : path.value
   const waiting = useLoad('waiting', s => get<List<Question>>('/v1/inbox?limit=100', s), pulse.value)
@@ -51,6 +65,7 @@ function Top() {
     <a class="brand" href="/runs" aria-label="wfd: runs"><img src="/ui/icon.svg" alt="" width="20" height="20" /><span>wfd</span></a>
     <nav aria-label="Screens">{links.map(([to, name]) => <a href={to} aria-current={at === to || at.startsWith(to + '/') ? 'page' : undefined}>{name}{to === '/inbox' && n > 0 && <span class="num-badge" title={`${n} questions wait`}>{n}{waiting.data?.next_cursor ? '+' : ''}</span>}</a>)}</nav>
     <span class={`reach${reachable.value ? '' : ' off'}`} role="status">{reachable.value ? '' : 'The daemon does not answer. The page goes on once it is back.'}</span>
+    <Namespace />
     <button class="icon" aria-label="Keys" title="Keys (?)" onClick={() => { helping.value = true }}><Icon of="help" /></button>
     <Toggle />
   </header>

@@ -58,3 +58,5 @@ export interface Schema {
 }
 
 export interface Question { run: string; node: string; visit: number; workflow: string; prompt?: string; form?: Schema; assignee?: string; asked: string; due?: string; seq: number; version: number }
+
+export interface Whoami { actor: string; scopes: string[]; namespace: string; namespaces: string[] }
