@@ -47,6 +47,7 @@ func TestScripts(t *testing.T) {
 			}
 			e.Setenv("WFD_DATA", filepath.Join(e.WorkDir, "data"))
 			e.Setenv("NPM", filepath.Join(testDir, npmDir))
+			e.Setenv("TEMPLATES", filepath.Join(testDir, "../../../shared/templates"))
 			e.Setenv("GORACE", "atexit_sleep_ms=0") // else each command takes a second longer
 			e.Values[daemonKey{}] = map[string]*daemon{}
 			return os.MkdirAll(home, 0o755)

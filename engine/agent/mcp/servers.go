@@ -315,7 +315,9 @@ func (v *server) connect(ctx context.Context) (*sdk.ClientSession, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if err != nil {
-		end()
+		if ended := end(); ended != nil {
+			err = ended
+		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
@@ -325,7 +327,9 @@ func (v *server) connect(ctx context.Context) (*sdk.ClientSession, error) {
 	v.session, v.began = session, time.Now()
 	v.all.wg.Go(func() {
 		err := session.Wait()
-		end()
+		if ended := end(); ended != nil {
+			err = ended
+		}
 		v.drop(session, errors.Join(errors.New("the connection ended"), err))
 	})
 	return session, nil

@@ -237,3 +237,29 @@ func TestParseConfig(t *testing.T) {
 		}
 	}
 }
+
+// A program that ends while it is connected to says how it ended and what it said last,
+// without the secrets in it.
+func TestProgramEnds(t *testing.T) {
+	env := map[string]string{"KEY": "${secrets.KEY}"}
+	s, _ := open(t,
+		Server{Name: "refusing", Command: []string{"sh", "-c", `for i in 1 2 3; do echo "line $i" >&2; done; printf "the key $KEY is wrong" >&2; exit 7`}, Env: env},
+		Server{Name: "killed", Command: []string{"sh", "-c", `kill -9 $$`}},
+		Server{Name: "idle", Command: []string{"true"}},
+	)
+	for name, want := range map[string]string{
+		"refusing": "the program sh has ended: exit status 7: line 1 / line 2 / line 3 / the key [secret KEY] is wrong",
+		"killed":   "the program sh has ended: signal: killed",
+		"idle":     "the program true has ended: exit status 0",
+	} {
+		var f *agent.Failure
+		_, err := s.Call(t.Context(), name, "x", nil)
+		if !errors.As(err, &f) || f.Class != event.ClassUnavailable || strings.Contains(f.Message, "pl4nted") {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if !strings.Contains(f.Message, want) {
+			t.Errorf("%s: %s", name, f.Message)
+		}
+	}
+}

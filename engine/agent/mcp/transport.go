@@ -2,9 +2,11 @@ package mcp
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"time"
 
@@ -18,8 +20,12 @@ import (
 // endTime is how long a program has to end once its input is closed.
 const endTime = 2 * time.Second
 
-// transport returns the way to a server, and what ends it.
-func (v *server) transport() (t sdk.Transport, end func(), err error) {
+// lastTime is how long is waited for a program to have ended that has closed its output.
+const lastTime = 300 * time.Millisecond
+
+// transport returns the way to a server, and what ends it: that returns how its program
+// has ended, if that ended before.
+func (v *server) transport() (t sdk.Transport, end func() error, err error) {
 	filled := func(m map[string]string) (map[string]string, error) {
 		out := map[string]string{}
 		for k, text := range m {
@@ -45,7 +51,7 @@ func (v *server) transport() (t sdk.Transport, end func(), err error) {
 				// A redirect would carry the headers to somebody else.
 				CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("the server redirects elsewhere") },
 			},
-		}, func() {}, nil
+		}, func() error { return nil }, nil
 	}
 	env, err := filled(v.config.Env)
 	if err != nil {
@@ -66,7 +72,7 @@ func (h withHeaders) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // start starts a server's program.
-func (v *server) start(env map[string]string) (sdk.Transport, func(), error) {
+func (v *server) start(env map[string]string) (sdk.Transport, func() error, error) {
 	cmd := exec.CommandContext(v.all.ctx, v.config.Command[0], v.config.Command[1:]...)
 	cmd.Dir = v.config.Dir
 	for _, name := range agent.PassedEnv {
@@ -77,7 +83,8 @@ func (v *server) start(env map[string]string) (sdk.Transport, func(), error) {
 	for k, value := range env {
 		cmd.Env = append(cmd.Env, k+"="+value)
 	}
-	cmd.Stderr = &lineLog{v: v}
+	said := &lineLog{v: v}
+	cmd.Stderr = said
 	in, err := cmd.StdoutPipe() // ends as soon as the program does
 	if err != nil {
 		return nil, nil, v.failure(event.ClassUnavailable, "%v", err)
@@ -89,9 +96,10 @@ func (v *server) start(env map[string]string) (sdk.Transport, func(), error) {
 	cmd.WaitDelay = endTime
 	begun := make(chan error, 1)
 	ended := make(chan struct{})
+	var status error
 	v.all.wg.Go(func() {
 		defer close(ended)
-		_ = process.RunBegun(cmd, func(err error) { begun <- err }) // how it ended shows in its output
+		status = process.RunBegun(cmd, func(err error) { begun <- err })
 	})
 	if err := <-begun; err != nil {
 		f := v.failure(event.ClassUnavailable, "cannot start %s: %v", v.config.Command[0], err)
@@ -100,11 +108,16 @@ func (v *server) start(env map[string]string) (sdk.Transport, func(), error) {
 		v.delay(err)
 		return nil, nil, f
 	}
-	end := func() {
+	end := func() error {
+		select {
+		case <-ended:
+			return v.ended(status, said)
+		case <-time.After(lastTime):
+		}
 		out.Close()
 		select {
 		case <-ended:
-			return
+			return nil
 		case <-time.After(endTime):
 		}
 		process.Signal(cmd, syscall.SIGTERM) // it has ended, or it ends; the next signal is final
@@ -114,14 +127,40 @@ func (v *server) start(env map[string]string) (sdk.Transport, func(), error) {
 			process.Signal(cmd, syscall.SIGKILL)
 			<-ended
 		}
+		return nil
 	}
 	return &sdk.IOTransport{Reader: in, Writer: out, MaxLineLength: maxMessage}, end, nil
+}
+
+// ended says how a program has ended by itself, and what it said last.
+func (v *server) ended(status error, said *lineLog) error {
+	how := "exit status 0"
+	if status != nil {
+		how = status.Error()
+	}
+	if last := said.last(); last != "" {
+		how += ": " + last
+	}
+	return fmt.Errorf("the program %s has ended: %s", v.config.Command[0], v.all.secrets.Redactor().Head(how, maxLine))
 }
 
 // lineLog writes what a program says on standard error to the daemon's log.
 type lineLog struct {
 	v    *server
 	line []byte
+	tail []string // the last lines, at most tailLines
+}
+
+// tailLines is how many of a program's last lines are told when it has ended.
+const tailLines = 3
+
+// last is what the program said last. It is called once the program has ended.
+func (l *lineLog) last() string {
+	lines := l.tail
+	if len(l.line) > 0 {
+		lines = append(lines, string(l.line))
+	}
+	return strings.Join(lines, " / ")
 }
 
 // maxLine is how long a line of the log may be; a longer one comes in pieces.
@@ -134,6 +173,9 @@ func (l *lineLog) Write(p []byte) (int, error) {
 		}
 		if c == '\n' || len(l.line) == maxLine {
 			l.v.all.slog.Info("an MCP server says", "server", l.v.config.Name, "line", string(l.line))
+			if l.tail = append(l.tail, string(l.line)); len(l.tail) > tailLines {
+				l.tail = l.tail[1:]
+			}
 			l.line = l.line[:0]
 		}
 	}
