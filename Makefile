@@ -46,6 +46,8 @@ race: build ## all tests with the race detector, and a short round of kills
 	WFD_TEST_BINARY=$(CURDIR)/bin/wfd $(GO) test -race -timeout 15m ./...
 	WFD_TEST_BINARY=$(CURDIR)/bin/wfd $(GO) test -timeout 10m ./cmd/wfd/internal/workertest
 	$(GO) test -timeout 10m -run TestCrashStates ./eventlog -states 20000
+	$(GO) test -timeout 10m -run 'TestKill$$' ./cmd/wfd/internal/crash -kills 40
+	bin/wfd sim --seed 1 --ticks 1000000
 
 bench: build ## every workload of wfd bench beside the raw disk, then the packages' benchmarks
 	for w in chain "chain --clients 1" "chain --clients 16" fanout recover idle replay list targets "log --steps 1" "log --steps 10" "log --steps 100" "log --steps 1000 --runs 500"; do \
