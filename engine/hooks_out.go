@@ -183,7 +183,9 @@ func (t *triggers) send(ctx context.Context, s *triggerState) {
 		case <-ctx.Done():
 		}
 	}
-	x.note("", nil) // what is not noted is sent again
+	if err := x.note(event.DeliveredSent, nil); err != nil {
+		t.e.slog.Warn("how far a hook has come is not noted: some events are sent again", "hook", s.Name, "error", err)
+	}
 }
 
 // pause waits until an event that has failed is due again, or the hook was changed.
@@ -266,13 +268,10 @@ func (x *sender) page(ctx context.Context) (rest time.Duration, err error) {
 
 // note tells how far the hook has come, if there is something to tell.
 func (x *sender) note(outcome string, failure error) error {
-	if outcome == "" {
-		outcome = event.DeliveredSent
-	}
 	if failure == nil && x.sent == 0 && x.at-x.noted <= noteScanned {
 		return nil
 	}
-	if x.t.byNameIsNot(x.s) {
+	if x.t.deleted(x.s) {
 		return nil
 	}
 	p := &event.TriggerDelivered{Name: x.s.Name, Outcome: outcome, Upto: x.at, Count: x.sent, Attempts: x.attempts, Since: x.since}
@@ -286,8 +285,8 @@ func (x *sender) note(outcome string, failure error) error {
 	return err
 }
 
-// byNameIsNot reports whether a trigger was deleted.
-func (t *triggers) byNameIsNot(s *triggerState) bool {
+// deleted reports whether a trigger was deleted.
+func (t *triggers) deleted(s *triggerState) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.byName[s.Name] != s

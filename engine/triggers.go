@@ -332,7 +332,7 @@ func (e *Engine) TriggerTotals() (there, fires map[TriggerCount]uint64) {
 	t := e.triggers
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	there, fires = map[TriggerCount]uint64{}, map[TriggerCount]uint64{}
+	there, fires = map[TriggerCount]uint64{{event.TriggerOutgoing, "dead"}: 0}, map[TriggerCount]uint64{}
 	for _, s := range t.byName {
 		state := "active"
 		switch {

@@ -155,19 +155,3 @@ func (v *Views) Triggers(ctx context.Context, kind string) (list []*Trigger, err
 	})
 	return list, err
 }
-
-// Trigger returns the trigger of a name.
-func (v *Views) Trigger(ctx context.Context, name string) (t *Trigger, err error) {
-	err = v.read(ctx, func(r *reader) error {
-		b, err := r.get(bucketTriggers, part(nil, name))
-		if err != nil {
-			return err
-		}
-		if b == nil {
-			return fmt.Errorf("trigger %q: %w", clip(name, 80), ErrNotFound)
-		}
-		t, err = decodeTrigger(b)
-		return err
-	})
-	return t, err
-}
