@@ -17,6 +17,7 @@ import (
 	"github.com/wfd-dev/wfd/engine/agent"
 	"github.com/wfd-dev/wfd/engine/secret"
 	"github.com/wfd-dev/wfd/engine/trigger"
+	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/projection/event"
 	"github.com/wfd-dev/wfd/projection/run"
@@ -227,6 +228,20 @@ func TestIncomingSignals(t *testing.T) {
 	}
 	if got, err := send("e2", eventlog.RunID{1, 2, 3}.String()); err != nil || got.Outcome != event.FiredFailed {
 		t.Errorf("to a run that there is not: %+v, %v", got, err)
+	}
+	other, problems := workflow.Load("waits.yaml", []byte("name: waits\nnodes: {a: {wait: {signal: paid}}}"))
+	if other == nil {
+		t.Fatal(problems)
+	}
+	if _, err := e.RegisterIn(ctx, "team-a", other, "", "test"); err != nil {
+		t.Fatal(err)
+	}
+	theirs, _, err := e.StartRun(ctx, StartRequest{Namespace: "team-a", Workflow: "waits"}, By{Actor: "t"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := send("e6", theirs.ID.String()); err != nil || got.Outcome != event.FiredFailed {
+		t.Errorf("to a run of another namespace: %+v, %v", got, err)
 	}
 	if got, err := send("e3", "system:access"); err != nil || got.Outcome != event.FiredFailed {
 		t.Errorf("to a stream of the system: %+v, %v", got, err)
