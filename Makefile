@@ -19,13 +19,44 @@ SOAK_LIMIT   ?= 15m
 SOAK_WATCH   ?= 60s
 SOAK_DIR     ?=
 
-.PHONY: help build demo test lint race bench soak crash mutants fuzz ui
+# What the binary says that it is, and for which systems a release is.
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
+# The same source gives the same bytes wherever it is built: no paths, no state of a
+# checkout, no build ID of the linker.
+BUILD     = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -buildid= -X main.stamped=$(VERSION)"
+
+.PHONY: help build demo test lint race bench soak crash mutants fuzz ui man release reproducible vuln
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/wfd: one static binary
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/wfd ./cmd/wfd
+	$(BUILD) -o bin/wfd ./cmd/wfd
+
+man: build ## write bin/man: a manual page per command
+	rm -rf bin/man
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) bin/wfd man bin/man
+
+release: man ## write bin/release: an archive per system of PLATFORMS, with manual pages, and SHA256SUMS
+	rm -rf bin/release
+	@set -e; for p in $(PLATFORMS); do \
+		name=wfd-$(VERSION)-$${p%/*}-$${p#*/}; dir=bin/release/$$name; mkdir -p $$dir; \
+		echo "$$name"; \
+		GOOS=$${p%/*} GOARCH=$${p#*/} $(BUILD) -o $$dir/wfd ./cmd/wfd; \
+		cp -r README.md LICENSE bin/man docs/packaging/wfd.service $$dir/; \
+		tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 --mode=go=rX,u=rwX -C bin/release -cf - $$name | gzip -n -9 > $$dir.tar.gz; \
+		rm -r $$dir; \
+	done
+	cd bin/release && sha256sum *.tar.gz > SHA256SUMS && cat SHA256SUMS
+
+reproducible: ## build twice from two directories with nothing in common, and compare
+	@set -e; t=$$(mktemp -d); trap 'chmod -R u+w '$$t'; rm -rf '$$t EXIT; \
+	for d in a b/c; do \
+		mkdir -p $$t/$$d; git archive HEAD | tar -x -C $$t/$$d; \
+		(cd $$t/$$d && GOCACHE=$$t/cache-$$(basename $$d) $(BUILD) -o wfd ./cmd/wfd); \
+	done; \
+	sha256sum $$t/a/wfd $$t/b/c/wfd; cmp $$t/a/wfd $$t/b/c/wfd
 
 demo: build ## run a real workflow, kill -9 the daemon in the middle, and watch it finish
 	./examples/demo.sh bin/wfd
@@ -75,3 +106,8 @@ fuzz: ## every fuzz target for FUZZTIME
 			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
 		done; \
 	done
+
+vuln: ## known vulnerabilities that the code can reach, where the database of Go can be asked
+	@if curl -fsm 10 -o /dev/null https://vuln.go.dev/index/db.json; then \
+		$(GO) run golang.org/x/vuln/cmd/govulncheck@latest ./...; \
+	else echo "skipped: govulncheck (vuln.go.dev does not answer); TestDependencyFloors has the versions with known holes mended"; fi

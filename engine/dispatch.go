@@ -97,6 +97,7 @@ func (e *Engine) task(l *loaded, v *run.Visit, m *meter) *job {
 		j.answer = e.evaluate(j.task, l.state, l.wf, v)
 	}
 	j.queue, j.limit = agentQueue(j.task.Agent, n)
+	j.task.Traceparent = e.traceparent(l.state, v)
 	return j
 }
 

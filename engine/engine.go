@@ -71,6 +71,9 @@ type Options struct {
 	NoTriggers bool
 	// Leases are those of workers, from before too; by default a book in memory.
 	Leases *lease.Book
+	// Traces says that attempts are told their place in a trace, for what they call. Those
+	// of a run that was started in one are told in any case.
+	Traces bool
 	// Now is the clock.
 	Now func() time.Time
 	// OnAppend is called after each append of a run's events, with how long it took until

@@ -411,6 +411,7 @@ func (r *runs) commit(l *loaded, from eventlog.Version, events []machine.Event) 
 	}
 	l.state.Seq = first + eventlog.Seq(len(records)) - 1
 	r.e.compact.committed(l.id, from, l.state.Version)
+	r.e.tell(l, events)
 	return nil
 }
 

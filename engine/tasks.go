@@ -127,11 +127,12 @@ type Task struct {
 	Handler  string         `json:"handler"`
 	Input    any            `json:"input" doc:"the node's input; without one, what was delivered to the node"`
 	// Key is the same for every attempt.
-	Key        string      `json:"idempotency_key" doc:"the same each time the task is handed out, for services that take one"`
-	Lease      float64     `json:"lease" doc:"seconds that the task is held without a word"`
-	Until      event.Time  `json:"lease_until"`
-	Deadline   event.Time  `json:"deadline,omitzero" doc:"when the attempt fails whatever is said: the node's timeout"`
-	Checkpoint event.Value `json:"checkpoint" doc:"how far an attempt before had come; null: nobody said"`
+	Key         string      `json:"idempotency_key" doc:"the same each time the task is handed out, for services that take one"`
+	Traceparent string      `json:"traceparent,omitempty" doc:"the attempt's place in its trace, as W3C Trace Context has it"`
+	Lease       float64     `json:"lease" doc:"seconds that the task is held without a word"`
+	Until       event.Time  `json:"lease_until"`
+	Deadline    event.Time  `json:"deadline,omitzero" doc:"when the attempt fails whatever is said: the node's timeout"`
+	Checkpoint  event.Value `json:"checkpoint" doc:"how far an attempt before had come; null: nobody said"`
 }
 
 // Poll hands out tasks to a worker, which holds each on a lease. It returns as soon as
@@ -202,6 +203,7 @@ func (e *Engine) handOutOne(ctx context.Context, j *job) *Task {
 			task = &Task{
 				ID: j.id(), Run: t.Run, Workflow: t.Workflow, Node: t.Node, Visit: t.Visit, Attempt: t.Attempt,
 				Queue: j.queue, Handler: j.handler, Input: t.Input, Key: t.Key(), Checkpoint: v.Checkpoint,
+				Traceparent: e.traceparent(s, v),
 			}
 		}
 	})

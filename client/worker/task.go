@@ -25,17 +25,18 @@ var (
 
 // Task is a task that this worker holds.
 type Task struct {
-	ID       string          `json:"id"` // the same each time the task is handed out
-	Run      string          `json:"run"`
-	Workflow string          `json:"workflow"`
-	Node     string          `json:"node"`
-	Visit    int             `json:"visit"`
-	Attempt  int             `json:"attempt"` // rises each time the task is handed out
-	Queue    string          `json:"queue"`
-	Handler  string          `json:"handler"`
-	Input    json.RawMessage `json:"input"`
-	Key      string          `json:"idempotency_key"` // the same each time, for services that take one
-	Deadline time.Time       `json:"deadline"`        // the node's timeout, by the daemon's clock; zero: none
+	ID          string          `json:"id"` // the same each time the task is handed out
+	Run         string          `json:"run"`
+	Workflow    string          `json:"workflow"`
+	Node        string          `json:"node"`
+	Visit       int             `json:"visit"`
+	Attempt     int             `json:"attempt"` // rises each time the task is handed out
+	Queue       string          `json:"queue"`
+	Handler     string          `json:"handler"`
+	Input       json.RawMessage `json:"input"`
+	Traceparent string          `json:"traceparent"`     // the attempt's place in a trace, as W3C Trace Context has it, if there is one
+	Key         string          `json:"idempotency_key"` // the same each time, for services that take one
+	Deadline    time.Time       `json:"deadline"`        // the node's timeout, by the daemon's clock; zero: none
 	// Before is what an attempt before left behind with Checkpoint; null if nothing.
 	Before json.RawMessage `json:"checkpoint"`
 

@@ -27,6 +27,7 @@ const capsuleSuffix = ".wfd"
 func (a *app) export() *cobra.Command {
 	var into string
 	var unproven bool
+	var t tracing
 	cmd := &cobra.Command{
 		Use:   "export RUN",
 		Short: "Write a run with all that it stands on to one file, which proves itself",
@@ -40,9 +41,14 @@ A capsule has what agents and people said in the run. It has no secrets; and of
 payloads that were erased, the hash.`,
 		Example: `  wfd export RUN > run.wfd
   wfd replay run.wfd
-  wfd verify run.wfd --key log.pub     # wfd audit keys prints it, where the run is`,
+  wfd verify run.wfd --key log.pub     # wfd audit keys prints it, where the run is
+  wfd export --otlp RUN > trace.json   # as a trace of OpenTelemetry, in the JSON of OTLP
+  wfd export --otlp RUN --endpoint http://127.0.0.1:4318`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if asked, err := t.asked(cmd); asked || err != nil {
+				return firstOf(err, func() error { return a.exportTrace(cmd.Context(), args[0], into, &t) })
+			}
 			if into == "" && isTerminal(a.stdout) {
 				return usagef("a capsule is not for a terminal: use --into FILE, or > FILE")
 			}
@@ -51,6 +57,7 @@ payloads that were erased, the hash.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&into, "into", "", "write to this file (default: standard output)")
+	t.register(f)
 	f.BoolVar(&unproven, "unproven", false, "leave out the proof: for a log that cannot be signed")
 	return cmd
 }

@@ -97,10 +97,11 @@ else the directory ` + "$XDG_DATA_HOME/wfd" + `.`,
 		a.verify(), a.whatif(), a.diff(), a.replay(), a.why(), a.export(), a.importCommand(),
 		a.workflow(), a.agent(), a.worker(), a.workerTest(), a.tokens(), a.schedule(), a.hook(), a.cost(), a.budget(), a.audit(), a.schema(), a.erase(), a.compact(), a.du(),
 		a.backup(), a.restore(),
-		a.check(), a.checkLog(), a.sim(), a.bench(), a.benchChild(), a.soakChild(), a.version(),
+		a.check(), a.checkLog(), a.sim(), a.bench(), a.benchChild(), a.soakChild(), a.version(), a.ready(), a.man(),
 	)
 	for _, c := range root.Commands() {
 		a.harden(c)
+		a.complete(c)
 	}
 	return root
 }
@@ -164,8 +165,14 @@ func (a *app) redact(_ []string, attr slog.Attr) slog.Attr {
 	return attr
 }
 
+// stamped is the version that a build is given: -ldflags "-X main.stamped=v1.2.3".
+var stamped string
+
 // buildVersion is what this binary was built from.
 func buildVersion() string {
+	if stamped != "" {
+		return stamped
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"

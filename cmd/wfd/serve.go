@@ -12,6 +12,7 @@ import (
 
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/host"
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/oidc"
+	"github.com/wfd-dev/wfd/cmd/wfd/internal/otlp"
 )
 
 func (a *app) serve() *cobra.Command {
@@ -39,12 +40,18 @@ type doorFlags struct {
 	auth                      bool
 	hosts                     []string
 	issuer, audience, jwtKeys string
+	pprof                     string
+	otlp                      string
+	otlpContent               bool
 }
 
 func (d *doorFlags) register(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.BoolVar(&d.auth, "auth", false, "let nobody in who does not say who he is, by a token or a certificate; an address that others can reach needs it")
 	f.StringSliceVar(&d.hosts, "host", nil, "name by which requests may address the daemon, beside those of its address and certificate; may be repeated")
+	f.StringVar(&d.pprof, "pprof", "", "serve profiles of this process at this loopback address, as 127.0.0.1:6060")
+	f.StringVar(&d.otlp, "otlp", "", "send traces of runs to this receiver of OTLP over HTTP, as http://127.0.0.1:4318")
+	f.BoolVar(&d.otlpContent, "otlp-content", false, "with --otlp: also what agents and people said")
 	f.StringVar(&d.issuer, "jwt-issuer", "", "let in who brings a token of this OpenID Connect provider (its URL)")
 	f.StringVar(&d.audience, "jwt-audience", "", "what these tokens must be for")
 	f.StringVar(&d.jwtKeys, "jwt-keys", "", "file with the provider's keys, a JWK set; by default they are found by its discovery document")
@@ -91,6 +98,14 @@ func (a *app) daemon(ctx context.Context, change func(*host.Options), ready func
 		return err
 	}
 	o.Workers, o.Triggers, o.Metrics = true, true, true
+	if a.door.otlp != "" {
+		if _, err := otlp.CheckEndpoint(a.door.otlp); err != nil {
+			return usagef("--otlp: %w", err)
+		}
+	} else if a.door.otlpContent {
+		return usagef("--otlp-content says what --otlp sends: name a receiver")
+	}
+	o.Traces, o.TraceContent = a.door.otlp, a.door.otlpContent
 	if change != nil {
 		change(&o)
 	}
@@ -114,6 +129,15 @@ func (a *app) daemon(ctx context.Context, change func(*host.Options), ready func
 	if err := h.Log.SetAddress(l.Addr().String()); err != nil {
 		l.Close()
 		return asStorage(dir, errors.Join(err, h.Close()))
+	}
+	if a.door.pprof != "" {
+		at, end, err := host.ServeProfiles(a.door.pprof)
+		if err != nil {
+			l.Close()
+			return errors.Join(usagef("--pprof: %w", err), h.Close())
+		}
+		defer end()
+		log.Info("profiles", "url", "http://"+at+"/debug/pprof/")
 	}
 	go tendGC(ctx)
 	log.Info("serving", "url", url, "data", dir, "version", buildVersion())

@@ -21,7 +21,7 @@ var fromOutside = []string{
 	"addr", "token", "namespace", "data", "config", "output", "log-format", "log-level",
 	"replies", "no-exec", "allow-env", "queue", "secrets", "prices", "agents", "provider", "model", "no-spawn", "mcp", "guard",
 	"retain", "retain-every", "keep-checkpoints",
-	"auth", "host", "jwt-issuer", "jwt-audience", "jwt-keys", "tls-cert", "tls-key", "tls-ca",
+	"auth", "host", "jwt-issuer", "jwt-audience", "jwt-keys", "tls-cert", "tls-key", "tls-ca", "pprof", "otlp", "otlp-content",
 }
 
 // A source is where a setting comes from; the greater one counts.

@@ -35,6 +35,9 @@ type Task struct {
 	Part     *Part          // a task of a plan; nil otherwise
 	Before   *event.Failure // of the attempt before; nil: there was none, or it did not fail
 
+	// Traceparent is the attempt's place in its trace, for what it calls; "": there is none.
+	Traceparent string
+
 	// Show shows pieces of the answer to those who watch, as they come; nil: nobody can.
 	// It does not block, and nothing of it is kept.
 	Show func(piece string)

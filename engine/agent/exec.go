@@ -205,6 +205,9 @@ func envOf(t *Task) ([]string, error) {
 	env["WFD_VISIT"] = strconv.Itoa(t.Visit)
 	env["WFD_ATTEMPT"] = strconv.Itoa(t.Attempt)
 	env["WFD_IDEMPOTENCY_KEY"] = t.Key()
+	if t.Traceparent != "" {
+		env["TRACEPARENT"] = t.Traceparent
+	}
 	list := make([]string, 0, len(env))
 	for _, name := range slices.Sorted(maps.Keys(env)) {
 		list = append(list, name+"="+env[name])

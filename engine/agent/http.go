@@ -118,6 +118,9 @@ func newRequest(ctx context.Context, t *Task) (*http.Request, error) {
 	}
 	req.Header.Set("User-Agent", "wfd")
 	req.Header.Set("Idempotency-Key", t.Key())
+	if t.Traceparent != "" {
+		req.Header.Set("Traceparent", t.Traceparent)
+	}
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}

@@ -2,8 +2,10 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -11,7 +13,9 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/wfd-dev/wfd/cmd/wfd/internal/otlp"
 	"github.com/wfd-dev/wfd/engine"
+	"github.com/wfd-dev/wfd/engine/trace"
 	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/projection"
 	"github.com/wfd-dev/wfd/projection/event"
@@ -21,6 +25,9 @@ import (
 
 // MaxWait is the longest that a request may wait for a run.
 const MaxWait = time.Minute
+
+// maxLabels bounds the labels of a run.
+const maxLabels = 64
 
 // StartBody asks for a run.
 type StartBody struct {
@@ -35,8 +42,9 @@ type StartBody struct {
 
 type startInput struct {
 	Keyed
-	Name string `path:"name" maxLength:"256"`
-	Body *StartBody
+	Traceparent string `header:"Traceparent" maxLength:"256" doc:"of W3C Trace Context: the run goes on in this trace, which is kept as its label traceparent"`
+	Name        string `path:"name" maxLength:"256"`
+	Body        *StartBody
 }
 
 type startOutput struct {
@@ -73,6 +81,8 @@ func (a *API) runs(h huma.API) {
 		summary: "A run as it stands, or as it stands once it is settled"}, a.getRun)
 	register(h, operation{method: "GET", path: "/v1/runs/{id}/state", id: "get-state", tag: tag,
 		summary: "A run's state, now or at any position of its history"}, a.state)
+	register(h, operation{method: "GET", path: "/v1/runs/{id}/trace", id: "get-trace", tag: tag,
+		summary: "A run and those under it as a trace of OpenTelemetry, in the JSON of OTLP"}, a.trace)
 	register(h, operation{method: "GET", path: "/v1/runs/{id}/children", id: "list-children", tag: tag,
 		summary: "List the runs that a run has started, oldest first"},
 		func(ctx context.Context, in *struct {
@@ -94,6 +104,14 @@ func (a *API) start(ctx context.Context, in *startInput) (*startOutput, error) {
 		body = &StartBody{}
 	}
 	req := engine.StartRequest{Namespace: namespace(ctx), Workflow: in.Name, Version: body.Version, Input: body.Input, Labels: body.Labels, Budget: body.Budget, Breakpoints: body.Breakpoints}
+	if c, err := trace.Parse(in.Traceparent); err == nil && body.Labels[trace.Label] == "" && len(body.Labels) < maxLabels {
+		// One that is none is no reason to refuse a run.
+		req.Labels = maps.Clone(body.Labels)
+		if req.Labels == nil {
+			req.Labels = map[string]string{}
+		}
+		req.Labels[trace.Label] = c.String()
+	}
 	if body.ID != "" {
 		id, err := eventlog.ParseRunID(body.ID)
 		if err != nil || id.IsSystem() {
@@ -196,6 +214,24 @@ func (a *API) getRun(ctx context.Context, in *getRunInput) (*answer[engine.Run],
 		err = nil
 	}
 	return &answer[engine.Run]{r}, err
+}
+
+type traceInput struct {
+	OfRun
+	Content bool `query:"content" doc:"also what agents and people said"`
+}
+
+func (a *API) trace(_ context.Context, in *traceInput) (*answer[json.RawMessage], error) {
+	id, err := in.existing(a.o.Log)
+	if err != nil {
+		return nil, err
+	}
+	spans, err := otlp.Build(a.o.Log, id, in.Content)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := otlp.JSON(spans, a.o.Version)
+	return &answer[json.RawMessage]{raw}, err
 }
 
 func (a *API) state(ctx context.Context, in *stateInput) (*answer[run.View], error) {

@@ -55,7 +55,7 @@ var about = byOperation(map[reach][]string{
 // be registered: what nobody has thought about is not let out.
 var scopes = byOperation(map[access.Scope][]string{
 	access.Read: {
-		"get-run", "list-runs", "list-children", "get-state", "get-tree", "run-events", "all-events", "list-checkpoints",
+		"get-run", "get-trace", "list-runs", "list-children", "get-state", "get-tree", "run-events", "all-events", "list-checkpoints",
 		"list-questions", "list-timers", "get-totals", "list-workflows", "get-workflow", "list-versions", "get-schema",
 		"replay-run", "why", "asked", "verify-run", "diff-runs", "what-if", "get-capsule", "usage", "list-prices", "cost", "estimate-run", "list-budgets",
 		"list-schedules", "get-schedule", "list-hooks-in", "get-hook-in", "list-hooks-out", "get-hook-out",

@@ -9,6 +9,7 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"sync"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/metrics"
+	"github.com/wfd-dev/wfd/cmd/wfd/internal/otlp"
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/ui"
 	"github.com/wfd-dev/wfd/engine"
 	"github.com/wfd-dev/wfd/engine/access"
@@ -47,6 +49,11 @@ type Options struct {
 	Identify func(ctx context.Context, token string) (access.Principal, error)
 	Hosts    []string
 	Dev      *api.Dev // nil: this is no wfd dev
+
+	// Traces is where traces of runs are sent, as a URL; "": nowhere. TraceContent says that
+	// what agents and people said goes with them.
+	Traces       string
+	TraceContent bool
 
 	// Metrics says that how the daemon does is counted, and shown at /metrics.
 	Metrics bool
@@ -81,6 +88,8 @@ type Host struct {
 	snapshots *projection.Snapshots
 	mcp       *mcp.Servers // nil: there are none
 
+	tracing atomic.Pointer[otlp.Follower] // nil: nobody follows
+	follow  otlp.Options
 	leases  *lease.Book // nil: no tasks are handed out
 	slog    *slog.Logger
 	audit   *auditing
@@ -125,12 +134,16 @@ func (h *Host) on(log *eventlog.DB, views *projection.Views, o Options) {
 		Snapshots: h.snapshots, Retention: o.Retention, KeepCheckpoints: o.KeepCheckpoints,
 		Logger: o.Logger, Runners: runners(o, tools), Queues: o.Queues, Env: engine.EnvAllowed(o.AllowEnv), Secrets: o.Secrets, Agents: o.Agents,
 		Prices: o.Prices, Guard: o.Guard, Leases: h.leases, NoWorkers: h.leases == nil, NoTriggers: !o.Triggers,
-		Breakpoints: o.Breakpoints,
+		Breakpoints: o.Breakpoints, Traces: o.Traces != "",
+	}
+	h.follow = otlp.Options{
+		Endpoint: o.Traces, Content: o.TraceContent, Version: o.Version, File: filepath.Join(o.Dir, "views", "traces"),
+		Next: h.commits.next, Logger: o.Logger,
 	}
 	var counted api.Metrics
 	if o.Metrics {
 		m := metrics.New(o.Version)
-		defer func() { m.Begin(metrics.Source{Engine: h.Engine, Log: log, Views: views}) }()
+		defer func() { m.Begin(metrics.Source{Engine: h.Engine, Log: log, Views: views, Traces: h.traced}) }()
 		opt.OnAppend, counted = m.Appended, m
 	}
 	if o.Replies != nil {
@@ -176,9 +189,24 @@ func (h *Host) Start(ctx context.Context) error {
 	if err := h.Engine.Start(ctx); err != nil {
 		return err
 	}
+	if h.follow.Endpoint != "" {
+		f, err := otlp.Start(h.Log, h.follow)
+		if err != nil {
+			return fmt.Errorf("traces: %w", err)
+		}
+		h.tracing.Store(f)
+	}
 	h.ready.Store(true)
 	h.slog.Info("ready", "events", h.Log.Head(), "took", time.Since(began).Round(time.Millisecond))
 	return nil
+}
+
+// traced says what became of traces.
+func (h *Host) traced() (sent, dropped, behind uint64) {
+	if f := h.tracing.Load(); f != nil {
+		return f.Counts()
+	}
+	return 0, 0, 0
 }
 
 // Close stops the engine and closes the directory. To close twice is to close once.
@@ -188,6 +216,9 @@ func (h *Host) Close() error {
 		h.Engine.Stop()
 		if h.mcp != nil {
 			h.mcp.Close()
+		}
+		if f := h.tracing.Load(); f != nil {
+			f.Stop()
 		}
 		h.audit.close(h.Engine.Failed() == nil)
 		h.closed = errors.Join(h.Views.Close(), h.Log.Close())

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -103,8 +102,7 @@ func Listen(d Door) (net.Listener, []string, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("address %q: want host:port", d.Addr)
 	}
-	ip, err := netip.ParseAddr(host)
-	if local := host == "localhost" || err == nil && ip.IsLoopback(); !local {
+	if !loopback(d.Addr) {
 		switch {
 		case d.TLS == nil:
 			return nil, nil, fmt.Errorf("address %q can be reached by others: it needs TLS (--tls-cert, --tls-key)", d.Addr)

@@ -205,3 +205,32 @@ func TestTLS(t *testing.T) {
 		t.Error("the renewed certificate is not shown")
 	}
 }
+
+// Profiles are served on loopback, by its name, and nowhere else.
+func TestProfiles(t *testing.T) {
+	for _, addr := range []string{"0.0.0.0:0", ":0", "10.0.0.1:0", "example.com:0"} {
+		if _, _, err := ServeProfiles(addr); err == nil {
+			t.Errorf("profiles are served at %s", addr)
+		}
+	}
+	at, end, err := ServeProfiles("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer end()
+	for host, want := range map[string]int{at: 200, "evil.example": 403} {
+		r, err := http.NewRequest(http.MethodGet, "http://"+at+"/debug/pprof/cmdline", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = host
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("%s: %d, want %d", host, resp.StatusCode, want)
+		}
+	}
+}

@@ -45,6 +45,10 @@ func (h *Host) Serve(ctx context.Context, l net.Listener) error {
 	}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
+	boss := supervisor{h}
+	watched, unwatch := context.WithCancel(context.Background())
+	defer unwatch()
+	go boss.watch(watched)
 	var why error
 	started := make(chan error, 1)
 	go func() { started <- h.Start(ctx) }()
@@ -59,6 +63,7 @@ func (h *Host) Serve(ctx context.Context, l net.Listener) error {
 			}
 			if err == nil {
 				h.audit.start(signEvery)
+				boss.ready()
 			}
 			continue
 		case <-poll.C:
@@ -77,6 +82,7 @@ func (h *Host) Serve(ctx context.Context, l net.Listener) error {
 		break
 	}
 	h.slog.Info("stopping")
+	boss.stopping()
 	h.API.Drain()
 	down, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()

@@ -37,6 +37,9 @@ type Source struct {
 	Engine *engine.Engine
 	Log    *eventlog.DB
 	Views  *projection.Views
+	// Traces returns the spans that were sent, and the events that were passed over, and
+	// that are still to be looked at; nil: nothing is traced.
+	Traces func() (sent, dropped, behind uint64)
 }
 
 // Metrics are those of one daemon.
@@ -108,11 +111,14 @@ var (
 	triggersDesc = prometheus.NewDesc("wfd_triggers", "Schedules and hooks, by type (schedule, in, out) and state (active, paused, dead).", []string{"type", "state"}, nil)
 	firesDesc    = prometheus.NewDesc("wfd_trigger_fires_total", "What became of times at which schedules were due, and of webhooks, since the start.", []string{"type", "outcome"}, nil)
 	offeredDesc  = prometheus.NewDesc("wfd_queue_offered", "Attempts that wait for a worker.", []string{"queue"}, nil)
+	spansDesc    = prometheus.NewDesc("wfd_trace_spans_total", "Spans that were sent.", nil, nil)
+	droppedDesc  = prometheus.NewDesc("wfd_trace_dropped_events_total", "Events of which no span was made, since the receiver did not keep up.", nil, nil)
+	waitingDesc  = prometheus.NewDesc("wfd_trace_behind_events", "Events of which spans are still to be made.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{eventsDesc, headDesc, behindDesc, runsDesc, failedDesc, limitDesc, runningDesc, readyDesc, offeredDesc, triggersDesc, firesDesc} {
+	for _, d := range []*prometheus.Desc{eventsDesc, headDesc, behindDesc, runsDesc, failedDesc, limitDesc, runningDesc, readyDesc, offeredDesc, triggersDesc, firesDesc, spansDesc, droppedDesc, waitingDesc} {
 		ch <- d
 	}
 }
@@ -139,6 +145,12 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 		failed = 1
 	}
 	gauge(failedDesc, failed)
+	if s.Traces != nil {
+		sent, dropped, behind := s.Traces()
+		ch <- prometheus.MustNewConstMetric(spansDesc, prometheus.CounterValue, float64(sent))
+		ch <- prometheus.MustNewConstMetric(droppedDesc, prometheus.CounterValue, float64(dropped))
+		gauge(waitingDesc, float64(behind))
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), readTime)
 	defer cancel()
 	if all, err := s.Views.AllTotals(ctx); err == nil { // or the views are being built: they are missing, not 0
