@@ -174,6 +174,9 @@ func (d *DB) AdoptArchive(id ArchiveID) error {
 		return &CorruptError{File: id.name(), What: "the archive is not as it was written"}
 	}
 	f, frames, err := openArchive(path)
+	if beyondMeans(err) {
+		return err
+	}
 	if err != nil {
 		return &CorruptError{File: id.name(), What: "archive", Err: err}
 	}
@@ -270,6 +273,9 @@ func (d *DB) unarchive(events []Event) error {
 		}
 		if err == nil && payloadHash(&a.salt, a.payload) != e.Hash {
 			err = errArchivedOther
+		}
+		if beyondMeans(err) {
+			return err
 		}
 		if err != nil {
 			return &CorruptError{File: id.name(), Seq: e.Seq, Run: e.Run, What: "archive", Err: err}

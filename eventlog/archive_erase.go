@@ -52,6 +52,9 @@ func (d *DB) rewriteArchive(ctx context.Context, id ArchiveID, gone map[RunID][]
 	} else if err == nil {
 		defer f.Close()
 	}
+	if beyondMeans(err) {
+		return err
+	}
 	if err != nil {
 		return &CorruptError{File: id.name(), What: "archive", Err: err}
 	}

@@ -129,6 +129,9 @@ func (b *blobs) load(ref *blobRef) ([]byte, error) {
 		return nil, err
 	}
 	p, err := os.ReadFile(path)
+	if beyondMeans(err) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, corrupt("the file cannot be read", err)
 	}

@@ -75,7 +75,7 @@ func openStore(path, name string, readOnly bool, mapSize int) (*store, error) {
 	// Opening for writing makes bbolt walk all pages where it cannot be
 	// recovered, so all are looked at before.
 	if err := checkFile(path, !readOnly); err != nil {
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || beyondMeans(err) {
 			return nil, err
 		}
 		return nil, &CorruptError{File: name, What: "not a sound bbolt file", Err: err}

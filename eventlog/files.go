@@ -85,3 +85,9 @@ func removeTemporary(dir string) error {
 func outOfSpace(err error) bool {
 	return errors.Is(err, ErrFull) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
 }
+
+// beyondMeans reports whether err says that the process or the machine has no more files
+// or memory: what the file holds was not seen, and is not damaged for all one knows.
+func beyondMeans(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
+}

@@ -158,7 +158,7 @@ func (s *segment) corrupt(seq Seq, run RunID, what string, err error) error {
 		}
 		return e
 	default:
-		if err == ErrClosed {
+		if err == ErrClosed || beyondMeans(err) {
 			return err
 		}
 	}

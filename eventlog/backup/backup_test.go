@@ -305,3 +305,27 @@ func TestDamagedBackup(t *testing.T) {
 		intact(t, path)
 	})
 }
+
+// A backup is restored as what somebody signed who is not its log's only if that is
+// asked for: with another log's key nothing in it is proven.
+func TestRestoreUnproven(t *testing.T) {
+	w, other := newWorld(t), newWorld(t)
+	for _, w := range []*world{w, other} {
+		w.fill(20)
+		if _, _, err := w.auditor.Sign(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "backup")
+	w.mustBackup(path)
+	dir := filepath.Join(t.TempDir(), "data")
+	if _, err := backup.Restore(t.Context(), path, dir, backup.RestoreOptions{Keys: other.auditor.Keys()}); !errors.Is(err, backup.ErrUnproven) {
+		t.Errorf("restored against another log's key: %v", err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it was refused, and is there: %v", err)
+	}
+	restore(t, path, dir, backup.RestoreOptions{Keys: w.auditor.Keys()})
+	restore(t, path, dir+"2", backup.RestoreOptions{Keys: other.auditor.Keys(), Unproven: true})
+	holds(t, dir+"2", events(t, w.db))
+}

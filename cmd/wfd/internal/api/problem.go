@@ -154,6 +154,9 @@ func AsProblem(err error) *Problem {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG): // the views could not be brought up to date
 		p = problem("disk-full", msg, "lists come back once there is space; single runs and their events can be read meanwhile")
 		p.retryAfter = "10"
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		p = problem("busy", msg, "let the daemon open more files (ulimit -n)")
+		p.retryAfter = "1"
 	case errors.Is(err, eventlog.ErrUnknown):
 		p = problem("outcome-unknown", msg, repeatHint)
 	case errors.Is(err, eventlog.ErrStopped), errors.Is(err, engine.ErrStopped), errors.Is(err, eventlog.ErrClosed), errors.Is(err, projection.ErrClosed):

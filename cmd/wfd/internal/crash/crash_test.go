@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -109,8 +108,8 @@ func (s *site) compact() {
 	case http.StatusOK:
 		s.tidied.Add(int64(done.Archived + done.Dropped))
 	default:
-		if s.sick && (strings.Contains(err.Error(), "input/output error") || strings.Contains(err.Error(), "no space left")) {
-			return // of a file that is made up for the pass, and thrown away
+		if s.sick && status == http.StatusInternalServerError {
+			return // it says what failed; whether anything is lost is looked at afterwards
 		}
 		s.broken(fmt.Errorf("compact: %d, %w", status, err))
 	}
