@@ -58,7 +58,7 @@ func (m *Models) Run(ctx context.Context, t *Task) Answer {
 	if provider == nil {
 		return final(event.ClassNotFound, "agent %s: there is no provider %q here", t.Agent.ID, t.Agent.Provider)
 	}
-	c := conversation{t: t, request: r, provider: provider, tools: m.Tools, name: nameOf(t.Agent)}
+	c := conversation{t: t, request: r, provider: provider, tools: m.Tools, secrets: m.Secrets, name: nameOf(t.Agent)}
 	return c.hold(ctx)
 }
 
@@ -240,6 +240,7 @@ type conversation struct {
 	request  *model.Request
 	provider model.Provider
 	tools    Tools
+	secrets  *secret.Store
 	name     string
 	shape    shape
 	usage    event.Usage
@@ -259,7 +260,7 @@ func (c *conversation) hold(ctx context.Context) Answer {
 		return toolError(ctx, c.t, "tools", err)
 	}
 	c.request.Tools = set.tools
-	w := &worker{t: c.t, tools: c.tools}
+	w := &worker{t: c.t, tools: c.tools, secrets: c.secrets}
 	for round := 1; ; round++ {
 		if round > 1 && c.t.Reserve != nil {
 			if err := c.t.Reserve(ctx, round-1, int64(c.size()), int64(c.request.MaxTokens), c.used()); err != nil {

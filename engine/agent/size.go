@@ -48,13 +48,17 @@ func schemaOf(t *Task) map[string]any {
 	return s.schema
 }
 
-// toolsOf names the tools of a task: those that the node names, or else the agent.
-func toolsOf(t *Task) []string {
+// toolsOf names the tools of a task: those that the node names, or else the agent. Those
+// that the agent's file makes have their names in the first case alone.
+func toolsOf(t *Task) (names []string, named bool) {
 	if names := words(t.Def.Def.Fields["tools"]); names != nil || t.Agent == nil {
-		return names
+		return names, true
 	}
-	return t.Agent.Tools
+	return t.Agent.Tools, false
 }
 
 // UsesTools reports whether a task's model may have tools called, and be asked again.
-func UsesTools(t *Task) bool { return len(toolsOf(t)) > 0 }
+func UsesTools(t *Task) bool {
+	names, named := toolsOf(t)
+	return len(names) > 0 || !named && len(t.Agent.Own) > 0
+}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/wfd-dev/wfd/engine/agent/model"
+	"github.com/wfd-dev/wfd/engine/agent/roster"
+	"github.com/wfd-dev/wfd/engine/secret"
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/projection/event"
 )
@@ -41,6 +43,8 @@ type ToolInfo struct {
 	Server, Name string
 	Description  string
 	Schema       map[string]any // of its arguments
+
+	own *roster.Tool // nil: it is a server's
 }
 
 // ToolOutcome is what a tool said.
@@ -82,7 +86,7 @@ func (n *ToolNodes) Run(ctx context.Context, t *Task) Answer {
 		return final(event.ClassToolFailed, "%s: arguments are no object", name)
 	}
 	w := &worker{t: t, tools: n.Tools}
-	out, err := w.call(ctx, found[0].Server, found[0].Name, arguments)
+	out, err := w.call(ctx, found[0], arguments)
 	switch {
 	case err != nil:
 		return toolError(ctx, t, name, err)
@@ -110,16 +114,19 @@ func toolError(ctx context.Context, t *Task, name string, err error) Answer {
 
 // worker calls tools for one attempt and has each call recorded.
 type worker struct {
-	t     *Task
-	tools Tools
+	t       *Task
+	tools   Tools
+	secrets *secret.Store // of the agent's own tools
 
 	mu    sync.Mutex
 	calls int
+	same  map[string]int // of the agent's own tools, with the same arguments
 }
 
 // call calls a tool and waits until that is recorded: what an attempt goes on from is
 // in the log, and one that no longer counts learns of it here.
-func (w *worker) call(ctx context.Context, server, tool string, arguments map[string]any) (ToolOutcome, error) {
+func (w *worker) call(ctx context.Context, info ToolInfo, arguments map[string]any) (out ToolOutcome, err error) {
+	server, tool := info.Server, info.Name
 	w.mu.Lock()
 	w.calls++
 	p := &event.ToolCalled{Node: w.t.Node, Visit: w.t.Visit, Attempt: w.t.Attempt, Call: w.calls, Server: server, Tool: tool}
@@ -128,7 +135,11 @@ func (w *worker) call(ctx context.Context, server, tool string, arguments map[st
 		w.t.Doing("calling " + tool)
 	}
 	began := time.Now()
-	out, err := w.tools.Call(ctx, server, tool, arguments)
+	if info.own != nil {
+		out, err = w.callOwn(ctx, info.own, arguments)
+	} else {
+		out, err = w.tools.Call(ctx, server, tool, arguments)
+	}
 	p.Took = int64(time.Since(began))
 	out.Text, out.JSON = w.clean(out.Text), w.t.Redact.Value(out.JSON)
 	if err == nil && w.t.Screen != nil {
@@ -186,8 +197,12 @@ type toolset struct {
 // toolsetOf returns the tools of a task: those the node names, or else the agent. A
 // name that nothing fits is an error: whoever wrote it counts on it.
 func toolsetOf(ctx context.Context, tools Tools, t *Task) (toolset, error) {
-	names := toolsOf(t)
+	names, named := toolsOf(t)
+	own, names := ownTools(t, names, named)
 	set := toolset{by: map[string]ToolInfo{}}
+	for _, info := range own {
+		set.add(info)
+	}
 	if len(names) == 0 {
 		return set, nil
 	}
@@ -236,7 +251,11 @@ func (s *toolset) add(info ToolInfo) {
 			return
 		}
 	}
-	name := PlainName(info.Server+"__"+info.Name, s.has)
+	name := info.Server + "__" + info.Name
+	if info.own != nil {
+		name = info.Name
+	}
+	name = PlainName(name, s.has)
 	s.by[name] = info
 	s.tools = append(s.tools, model.Tool{Name: name, Description: info.Description, Schema: info.Schema})
 }
@@ -278,7 +297,7 @@ func (s *toolset) callOne(ctx context.Context, w *worker, c model.Call) (ToolOut
 			return ToolOutcome{Text: fmt.Sprintf("The arguments are no JSON object: %v", err), Failed: true}, nil
 		}
 	}
-	out, err := w.call(ctx, info.Server, info.Name, arguments)
+	out, err := w.call(ctx, info, arguments)
 	if err == nil && out.Text == "" && out.JSON != nil {
 		b, _ := json.Marshal(out.JSON)
 		out.Text = string(b)

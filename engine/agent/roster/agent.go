@@ -29,6 +29,7 @@ type Agent struct {
 	MaxTokens   int      `json:"max_tokens,omitempty"`
 	MaxParallel int      `json:"max_parallel,omitempty"`
 	Tools       []string `json:"tools,omitempty"`
+	Own         []*Tool  `json:"own_tools,omitempty"`
 	Budget      *Budget  `json:"budget,omitempty"`
 	Expect      any      `json:"expect,omitempty"` // JSON Schema of its answers
 	System      string   `json:"system"`           // the system prompt

@@ -300,7 +300,8 @@ func (p *parser) count(key, v *source.Tree, from, to int64) int64 {
 	return n
 }
 
-// tools reads a list, or, as others write it, names with commas between them.
+// tools reads a list of names and of tools that the file makes, or, as others write it,
+// names with commas between them.
 func (p *parser) tools(key, v *source.Tree) []string {
 	var list []string
 	if s, ok := v.Value.(string); ok && v.Kind == source.Scalar {
@@ -314,12 +315,14 @@ func (p *parser) tools(key, v *source.Tree) []string {
 		return nil
 	}
 	for _, x := range v.Items {
-		if s := p.word(key, x, maxName); s != "" {
+		if x.Kind == source.Map {
+			p.a.Own = append(p.a.Own, p.ownTool(x))
+		} else if s := p.word(key, x, maxName); s != "" {
 			list = append(list, s)
 		}
 	}
-	if len(list) > maxTools {
-		p.add(workflow.CodeLimit, v, fmt.Sprintf("there are %d tools, the limit is %d", len(list), maxTools), "")
+	if n := len(list) + len(p.a.Own); n > maxTools {
+		p.add(workflow.CodeLimit, v, fmt.Sprintf("there are %d tools, the limit is %d", n, maxTools), "")
 	}
 	return list
 }
