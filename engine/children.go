@@ -60,36 +60,41 @@ const reasonPaused = "the parent run was paused"
 
 func (e *Engine) tendOnce(parent event.Parent, child eventlog.RunID) error {
 	ctx := context.Background()
+	var status run.Status
+	var reason string
+	var output event.Value
+	var failure *event.Failure
+	err := e.look(ctx, child, func(s *run.State, _ *workflow.Workflow) {
+		status, reason, output, failure = s.Status, s.Reason, s.Output, s.Failure
+		if s.Parent != nil {
+			parent = *s.Parent // lists do not say as which tool it was called
+		}
+	})
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	missing := err != nil
 	wanted, paused, depth, n := false, false, 0, event.Namespace("")
-	err := e.look(ctx, parent.Run, func(s *run.State, _ *workflow.Workflow) {
+	err = e.look(ctx, parent.Run, func(s *run.State, _ *workflow.Workflow) {
 		wanted = waitsFor(s, parent, child)
 		paused, depth, n = s.Status == run.Paused, s.Depth+1, s.Namespace
 	})
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	var status run.Status
-	var reason string
-	var output event.Value
-	var failure *event.Failure
-	err = e.look(ctx, child, func(s *run.State, _ *workflow.Workflow) {
-		status, reason, output, failure = s.Status, s.Reason, s.Output, s.Failure
-	})
 	tell := func(id eventlog.RunID, c machine.Command) error {
 		return e.runs.do(ctx, id, &request{meta: machine.Meta{At: e.now(), Actor: system}, internal: true, cmd: c})
 	}
 	switch {
-	case errors.Is(err, ErrNotFound) && wanted:
+	case missing && wanted:
 		order, err := e.order(parent.Run, child)
 		if err != nil {
 			return err
 		}
 		return e.startChild(parent, n, depth, order)
-	case errors.Is(err, ErrNotFound):
+	case missing:
 		return nil
-	case err != nil:
-		return err
-	case status.Terminal() && wanted:
+	case status.Terminal() && wanted && parent.Tool == "": // else who called it looks by himself
 		return tell(parent.Run, machine.ChildEnded{
 			Node: parent.Node, Visit: parent.Visit, Child: child, Status: status, Output: output, Failure: failure,
 		})
@@ -108,6 +113,9 @@ func (e *Engine) tendOnce(parent event.Parent, child eventlog.RunID) error {
 // waitsFor reports whether a parent's visit waits for a child.
 func waitsFor(s *run.State, p event.Parent, child eventlog.RunID) bool {
 	v := s.Live[p.Node]
+	if p.Tool != "" {
+		return !s.Status.Terminal() && v != nil && v.Visit == p.Visit && mayCall(v)
+	}
 	return !s.Status.Terminal() && v != nil && v.Visit == p.Visit && v.Ordered && v.Child == child
 }
 
@@ -149,6 +157,7 @@ func (e *Engine) childFailed(from event.Parent, p *event.ChildStarted, class str
 
 // tendChildren looks after the child runs that a run waits for.
 func (e *Engine) tendChildren(s *run.State) {
+	e.tendCalled(s.Run)
 	for _, id := range s.LiveIDs() {
 		if v := s.Live[id]; v.Ordered {
 			e.tend(event.Parent{Run: s.Run, Node: v.Node, Visit: v.Visit}, v.Child)

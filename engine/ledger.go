@@ -132,7 +132,7 @@ func ofRun(id eventlog.RunID) event.BudgetID {
 // it, and has their accounts. Called with mu held.
 func (l *ledger) tree(s *run.State, w *workflow.Workflow) ([]event.BudgetID, error) {
 	var ids []event.BudgetID
-	if s.Parent == nil && !hasChildren(w) {
+	if s.Parent == nil && !hasChildren(w) && !l.e.delegates() {
 		return nil, nil
 	}
 	for id := s.Run; !id.IsZero() && len(ids) <= machine.MaxDepth; {

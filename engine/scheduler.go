@@ -294,6 +294,9 @@ func (j *job) recorded(q *request, err error) {
 // end notes that a job is over, and has the next one of its queue begin.
 func (s *scheduler) end(j *job) {
 	j.assigned.End()
+	if a := j.task.Agent; a != nil && a.CallsWorkflows() {
+		s.e.tendCalled(j.task.Run) // those that it waits for no longer
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.wg.Done()
@@ -313,7 +316,7 @@ func (s *scheduler) attempt(j *job) *request {
 	t := j.task
 	t.Redact, t.Show = s.e.opt.Secrets.Redactor(), s.e.tokens.show(t)
 	t.Doing, t.Note = func(what string) { j.assigned.Now(what, s.e.opt.Now()) }, s.note(t)
-	t.Reserve, t.Screen = s.reserve(t), s.e.screenTool(t)
+	t.Reserve, t.Screen, t.Workflows = s.reserve(t), s.e.screenTool(t), calls{s.e, t}
 	answer := j.answer
 	if answer == nil {
 		a := s.run(j.ctx, t)

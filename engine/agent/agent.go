@@ -49,6 +49,8 @@ type Task struct {
 	// Screen has what a tool said looked at, before it is recorded or told to a model. The
 	// error is why it is not to be. nil: nobody looks.
 	Screen func(ctx context.Context, tool string, said ...any) error
+	// Workflows has runs of workflows started for tools; nil: nobody does.
+	Workflows Workflows
 	// Reserve has a further call of the model reserved, of so many characters and at most
 	// so many tokens in answer; turn counts them, from 1. ErrNotCurrent says that it cannot
 	// be made. nil: nothing is reserved.

@@ -22,11 +22,22 @@ const (
 	serverWorkflow = "workflow"
 )
 
+// Workflows has runs of workflows started for the tools of agents.
+type Workflows interface {
+	// Describe says what a workflow is for, and returns the JSON Schema of its input, nil
+	// if it takes any. Errors are *Failure where a further attempt makes no sense.
+	Describe(ctx context.Context, name string) (description string, input map[string]any, err error)
+	// Call has a run of a workflow started as a tool, once for each key, and returns what
+	// became of it once it has ended; also if it was started by an attempt before. Errors
+	// are *Failure, or ctx's.
+	Call(ctx context.Context, tool, name, key string, input map[string]any) (ToolOutcome, error)
+}
+
 // ownTools returns the tools of an agent's file that a task may use: all, or those that
 // its node names. The other names are left.
-func ownTools(t *Task, names []string, named bool) (own []ToolInfo, left []string) {
+func ownTools(ctx context.Context, t *Task, names []string, named bool) (own []ToolInfo, left []string, err error) {
 	if t.Agent == nil || len(t.Agent.Own) == 0 {
-		return nil, names
+		return nil, names, nil
 	}
 	wanted := map[string]bool{}
 	for _, name := range names {
@@ -39,6 +50,12 @@ func ownTools(t *Task, names []string, named bool) (own []ToolInfo, left []strin
 		info := ToolInfo{Server: serverHTTP, Name: o.Name, Description: o.Description, Schema: o.Arguments, own: o}
 		if o.Workflow != "" {
 			info.Server = serverWorkflow
+			if err := describe(ctx, t, &info); err != nil {
+				return nil, nil, err
+			}
+		}
+		if info.Schema == nil {
+			info.Schema = map[string]any{"type": "object"}
 		}
 		own = append(own, info)
 		delete(wanted, o.Name)
@@ -48,13 +65,34 @@ func ownTools(t *Task, names []string, named bool) (own []ToolInfo, left []strin
 			left = append(left, name)
 		}
 	}
-	return own, left
+	return own, left, nil
+}
+
+// describe takes from a workflow what its tool does not say.
+func describe(ctx context.Context, t *Task, info *ToolInfo) error {
+	if t.Workflows == nil {
+		return &Failure{Class: event.ClassNotFound, Message: "tool " + info.Name + ": no workflow can be started from here", Again: new(bool)}
+	}
+	about, input, err := t.Workflows.Describe(ctx, info.own.Workflow)
+	if err != nil {
+		return err
+	}
+	if info.Description == "" {
+		info.Description = about
+	}
+	if info.Schema == nil {
+		info.Schema = input
+	}
+	return nil
 }
 
 // callOwn calls a tool of the agent's file. What it got wrong the model is told.
 func (w *worker) callOwn(ctx context.Context, o *roster.Tool, arguments map[string]any) (ToolOutcome, error) {
 	if err := o.Check(arguments); err != nil {
 		return ToolOutcome{Text: "The arguments are not as they should be: " + err.Error(), Failed: true}, nil
+	}
+	if o.Workflow != "" {
+		return w.t.Workflows.Call(ctx, o.Name, o.Workflow, w.key(o.Name, arguments), arguments)
 	}
 	return w.request(ctx, o, arguments)
 }

@@ -198,8 +198,11 @@ type toolset struct {
 // name that nothing fits is an error: whoever wrote it counts on it.
 func toolsetOf(ctx context.Context, tools Tools, t *Task) (toolset, error) {
 	names, named := toolsOf(t)
-	own, names := ownTools(t, names, named)
 	set := toolset{by: map[string]ToolInfo{}}
+	own, names, err := ownTools(ctx, t, names, named)
+	if err != nil {
+		return set, err
+	}
 	for _, info := range own {
 		set.add(info)
 	}

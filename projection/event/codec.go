@@ -530,6 +530,8 @@ func (c *coder) parent(v **Parent) {
 		c.run(&p.Run)
 		c.str(&p.Node)
 		c.int(&p.Visit)
+		c.later()
+		c.str(&p.Tool)
 	})
 }
 

@@ -91,6 +91,8 @@ type Parent struct {
 	Run   eventlog.RunID `json:"run"`
 	Node  string         `json:"node"`
 	Visit int            `json:"visit"`
+	// Tool is the tool of an agent as which the run was called; "": the node ordered it.
+	Tool string `json:"tool,omitempty"`
 }
 
 // RunCreated: a run exists and its entry nodes hold a token each.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/wfd-dev/wfd/engine/workflow"
 )
@@ -78,7 +79,12 @@ type Roster struct {
 	work     map[string]*work    // by ID
 	clock    uint64              // of choices
 	announce func(Change)
+
+	calls atomic.Bool // an agent has had workflows as tools: their runs may be there
 }
+
+// CallsWorkflows reports whether any agent has, or has had, a workflow as a tool.
+func (r *Roster) CallsWorkflows() bool { return r.calls.Load() }
 
 // New returns a roster of the built-in agents and those of a directory. Problems are
 // what is worth knowing about the files; the error is all that is wrong with them, a
@@ -114,6 +120,9 @@ func (r *Roster) index() {
 	r.names, r.words, r.roles = map[string][]string{}, map[string][]string{}, map[string][]string{}
 	for _, id := range slices.Sorted(maps.Keys(r.byID)) {
 		a := r.byID[id]
+		if a.CallsWorkflows() {
+			r.calls.Store(true)
+		}
 		r.roles[same(a.Role)] = append(r.roles[same(a.Role)], id)
 		for _, name := range []string{same(id), same(a.Name)} {
 			stand(r.names, name, id)

@@ -36,6 +36,11 @@ type Request struct {
 	url, headers, body *expr.Template
 }
 
+// CallsWorkflows reports whether a tool of the agent's own is a workflow.
+func (a *Agent) CallsWorkflows() bool {
+	return slices.ContainsFunc(a.Own, func(t *Tool) bool { return t.Workflow != "" })
+}
+
 // Check returns why a tool cannot be called with arguments.
 func (t *Tool) Check(arguments map[string]any) error {
 	if t.schema == nil {
