@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -177,7 +176,9 @@ type toolSecrets struct {
 // Get implements expr.Object.
 func (s *toolSecrets) Get(key string) (any, bool) {
 	v, err := s.store.Get(key)
-	s.err = errors.Join(s.err, err)
+	if s.err == nil {
+		s.err = err
+	}
 	return v, err == nil
 }
 

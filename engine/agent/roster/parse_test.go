@@ -298,3 +298,43 @@ func TestRolesOfTemplates(t *testing.T) {
 		t.Errorf("found %d roles", len(roles))
 	}
 }
+
+// Tools that a file makes are read with their places; what is wrong with one is said.
+func TestOwnTools(t *testing.T) {
+	parse := func(tool string) (*Agent, error) {
+		a, problems := Parse("a.md", []byte("---\nrole: a\ntools:\n  - search\n  - "+tool+"\n---\nx"))
+		return a, problems.Err()
+	}
+	a, err := parse("{name: look, description: d, arguments: {type: object, required: [id]}, http: {method: post, url: 'https://h/${arguments.id}', headers: {A: '${secrets.X}'}, body: {id: '${arguments.id}'}, allow_private: true}}")
+	if err != nil || len(a.Own) != 1 || len(a.Tools) != 1 || a.CallsWorkflows() || a.Own[0].HTTP.Method != "POST" || a.Own[0].Check(map[string]any{}) == nil || a.Own[0].Check(map[string]any{"id": 1}) != nil {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	if b, err := parse("{name: run, workflow: w}"); err != nil || !b.CallsWorkflows() || a.Hash == b.Hash {
+		t.Fatal(b, err)
+	}
+	for tool, want := range map[string]string{
+		"{workflow: w}":                                              "a.md:5:5: error[missing-field]: the tool has no name",
+		"{name: a}":                                                  "a.md:5:5: error[missing-field]: the tool does nothing",
+		"{name: 'a b', workflow: w}":                                 `a.md:5:12: error[name]: "a b" is no name for a tool`,
+		"{name: a, workflow: w, http: {}}":                           "a.md:5:15: error[type]: the tool has both http and workflow",
+		"{name: a, http: {}}":                                        "a.md:5:21: error[missing-field]: the request has no url",
+		"{name: a, http: {uri: x}}":                                  `http has no field "uri" (did you mean url?)`,
+		"{name: a, http: {url: '${arguments.u}'}}":                   "a.md:5:27: error[type]: url does not begin with http://host/",
+		"{name: a, http: {url: 'https://${arguments.h}/'}}":          "url does not begin with http://host/",
+		"{name: a, http: {url: 'https://x.${arguments.h}/'}}":        "url does not begin with http://host/",
+		"{name: a, http: {url: 'ftp://h/'}}":                         "url does not begin with http://host/",
+		"{name: a, http: {url: 'https://h/${state.x}'}}":             "a.md:5:27: error[type]: ",
+		"{name: a, http: {url: 'https://h/${arguments.'}}":           "a.md:5:27: error[type]: ",
+		"{name: a, http: {url: 'https://h/', body: '${secrets.X}'}}": "a.md:5:47: error[type]: ",
+		"{name: a, http: {url: 'https://h/', method: TRACE}}":        "method is TRACE",
+		"{name: a, http: {url: 'https://h/', headers: [a]}}":         "headers is a list, and should be an object",
+		"{name: a, http: {url: 'https://h/', allow_private: 1}}":     "allow_private is a number, and should be true or false",
+		"{name: a, workflow: w, arguments: {type: objekt}}":          "error[schema]: arguments: ",
+		"{name: a, workflow: w}\n  - {name: a, workflow: w}":         "a.md:6:12: error[duplicate-key]: there are two tools a",
+		"{name: a, nme: b, workflow: w}":                             `a tool has no field "nme" (did you mean name?)`,
+	} {
+		if _, err := parse(tool); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s:\n got %v\nwant %s", tool, err, want)
+		}
+	}
+}

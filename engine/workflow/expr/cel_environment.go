@@ -32,7 +32,7 @@ var theEnv = sync.OnceValue(func() *environment {
 		cel.ParserErrorRecoveryLimit(4),
 		cel.ParserExpressionSizeLimit(MaxTemplate),
 	}
-	for _, v := range slices.Concat(Variables, TriggerVariables) {
+	for _, v := range slices.Concat(Variables, TriggerVariables, ToolVariables) {
 		opts = append(opts, cel.Variable(v, cel.DynType))
 	}
 	e, err := cel.NewCustomEnv(append(append(opts, orderFunctions()...), append(arithmeticFunctions(), textFunctions()...)...)...)

@@ -43,6 +43,9 @@ var Variables = []string{"input", "state", "result", "nodes", "run", "item", "en
 // key of the state may be called so.
 var TriggerVariables = []string{"schedule", "webhook"}
 
+// ToolVariables are variables of the tools that agents' files make, likewise.
+var ToolVariables = []string{"arguments"}
+
 // reserved are the words CEL keeps for itself; types are names that stand for a
 // type after it.
 var (
