@@ -172,3 +172,39 @@ func TestCallsThatCannotBe(t *testing.T) {
 		t.Fatal("described")
 	}
 }
+
+// A run that an agent calls spends from the budget of the run that calls it.
+func TestCallsSpendFromTheirParent(t *testing.T) {
+	dir := t.TempDir()
+	text := "---\nrole: helper\nprovider: sim\ntools:\n  - {name: sub, workflow: child}\n---\nYou help.\n"
+	if err := os.WriteFile(filepath.Join(dir, "helper.md"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	agents, _, err := roster.New(roster.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := &event.Usage{InputTokens: 2, OutputTokens: 1024}
+	e, _, stop := openWith(t, filepath.Join(dir, "data"), Options{Agents: agents}, agent.RunnerFunc(func(ctx context.Context, task *agent.Task) agent.Answer {
+		if task.Workflow == "child" {
+			return agent.Answer{Result: "ok", Usage: used}
+		}
+		out, err := task.Workflows.Call(ctx, "sub", "child", task.Key()+"/sub", map[string]any{})
+		if err != nil {
+			return agent.Fail(event.ClassTimeout, "%v", err)
+		}
+		return agent.Answer{Result: out.Text, Usage: used}
+	}))
+	defer stop()
+	register(t, e, wide("child", 3, ""))
+	register(t, e, "name: parent\nbudget: {tokens: 3300}\nnodes:\n  a: {agent: helper, prompt: abc}\n")
+	id := start(t, e, "parent", nil).ID
+	child := childOf(t, e, id)
+	await(t, e, child, func(r Run) bool { return r.Cost.Spent.Tokens > 0 && strings.Contains(r.Why, "budget") })
+	more := int64(20_000)
+	if _, err := e.RaiseRun(t.Context(), id, nil, &more, "", By{Actor: "ann"}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, e, child, status(run.Completed))
+	await(t, e, id, status(run.Completed))
+}

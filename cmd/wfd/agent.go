@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -104,9 +105,13 @@ func showAgent(t *text, s *roster.Status) {
 	case file == "":
 		file = "built in"
 	}
+	tools := slices.Clone(s.Tools)
+	for _, o := range s.Own {
+		tools = append(tools, o.Name)
+	}
 	for _, f := range [][2]string{
 		{"agent", s.ID}, {"name", s.Name}, {"what for", s.Description}, {"role", s.Role}, {"model", modelOf(s)}, {"base URL", s.BaseURL},
-		{"tools", strings.Join(s.Tools, ", ")}, {"file", file}, {"hash", s.Hash[:min(12, len(s.Hash))]},
+		{"tools", strings.Join(tools, ", ")}, {"file", file}, {"hash", s.Hash[:min(12, len(s.Hash))]},
 		{"state", fmt.Sprintf("%s: %d at work, %d queued, %d done, %d failed", s.State, s.Working, s.Queued, s.Done, s.Failed)},
 	} {
 		if f[1] != "" {

@@ -130,10 +130,10 @@ func (p *eventPrinter) end() error {
 // what says what an event says, on one line.
 func what(e *client.Event) string {
 	var d struct {
-		Node, From, If, Name, Key, Outcome, Prompt, Class, Message, Then, Reason, Workflow, Signal, Origin string
-		Visit, Attempt, At                                                                                 int
-		To                                                                                                 any // a node, or a version
-		Result, Value, Output, Input                                                                       json.RawMessage
+		Node, From, If, Name, Key, Outcome, Prompt, Class, Message, Then, Reason, Workflow, Signal, Origin, Tool string
+		Visit, Attempt, At                                                                                       int
+		To                                                                                                       any // a node, or a version
+		Result, Value, Output, Input                                                                             json.RawMessage
 	}
 	if json.Unmarshal(e.Data, &d) != nil {
 		return compact(e.Data)
@@ -171,7 +171,7 @@ func what(e *client.Event) string {
 	if e.Kind != "state.set" {
 		key = "" // elsewhere it is the command's, or the log's
 	}
-	for _, s := range []string{d.Workflow, d.Name, d.Signal, key, d.Origin, d.Reason, d.Prompt} {
+	for _, s := range []string{d.Workflow, d.Name, d.Signal, d.Tool, key, d.Origin, d.Reason, d.Prompt} {
 		if s != "" {
 			add("%s", s)
 		}
