@@ -117,30 +117,30 @@ all runs together. 0 is no limit.`,
 				if err != nil {
 					return err
 				}
-				var r struct {
-					Cost *engine.Cost `json:"cost"`
-				}
-				if err := json.Unmarshal(raw, &r); err != nil {
+				c, err := costOf(raw)
+				if err != nil {
 					return err
 				}
-				raw, err = json.Marshal(r.Cost)
-				return firstOf(err, func() error { return a.printJSON(raw) })
+				raw, err = json.Marshal(c)
+				return firstOf(err, func() error { return a.print(raw, func(t *text) { showCost(t, c, true) }) })
 			case limited:
 				raw, _, err := s.Do(cmd.Context(), client.Request{Path: "/v1/budgets/" + url.PathEscape(args[0]), In: body})
-				return firstOf(err, func() error { return a.printJSON(raw) })
+				return firstOf(err, func() error { return a.printBudget(raw) })
 			}
 			raw, _, err := s.Do(cmd.Context(), client.Request{Path: "/v1/budgets"})
 			if err != nil {
 				return err
 			}
+			if len(args) == 1 {
+				if raw, err = budgetIn(raw, args[0]); err != nil {
+					return err
+				}
+				return a.printBudget(raw)
+			}
 			return a.printList(raw, func(t *text) {
 				var list api.Budgets
-				if t.err = json.Unmarshal(raw, &list); t.err != nil {
-					return
-				}
-				t.row("BUDGET", "LIMIT", "SPENT", "RESERVED")
-				for _, b := range list.Items {
-					t.row(b.Budget, amounts(b.Limits, event.Spend{Tokens: b.Limits.Tokens, Micros: b.Limits.Micros}), amounts(b.Limits, b.Spent), amounts(b.Limits, b.Reserved))
+				if t.err = json.Unmarshal(raw, &list); t.err == nil {
+					showBudgets(t, list.Items...)
 				}
 			})
 		},
@@ -151,6 +151,43 @@ all runs together. 0 is no limit.`,
 	c.register(cmd)
 	a.engine.register(cmd)
 	return cmd
+}
+
+// budgetIn returns the budget of a name among those of a list.
+func budgetIn(raw json.RawMessage, name string) (json.RawMessage, error) {
+	var list client.List[json.RawMessage]
+	if err := json.Unmarshal(raw, &list); err != nil {
+		return nil, err
+	}
+	plain := func(s string) string { return strings.ToLower(strings.ReplaceAll(s, "_", "-")) }
+	for _, item := range list.Items {
+		var b engine.Budget
+		if err := json.Unmarshal(item, &b); err != nil {
+			return nil, err
+		}
+		scope, _, _ := strings.Cut(b.Budget, ":")
+		if plain(b.Budget) == plain(name) || scope == name { // a day's has its date
+			return item, nil
+		}
+	}
+	return nil, &coded{exitNotFound, fmt.Errorf("%s has no budget\nhint: --usd and --tokens give it one", name)}
+}
+
+func (a *app) printBudget(raw json.RawMessage) error {
+	return a.print(raw, func(t *text) {
+		var b engine.Budget
+		if t.err = json.Unmarshal(raw, &b); t.err == nil {
+			showBudgets(t, b)
+		}
+	})
+}
+
+func showBudgets(t *text, list ...engine.Budget) {
+	t.row("BUDGET", "LIMIT", "SPENT", "RESERVED")
+	for _, b := range list {
+		limit := cmp.Or(amounts(b.Limits, event.Spend{Tokens: b.Limits.Tokens, Micros: b.Limits.Micros}), "none")
+		t.row(b.Budget, limit, amounts(b.Limits, b.Spent), amounts(b.Limits, b.Reserved))
+	}
 }
 
 // amounts names the parts of an amount that limits bound.
@@ -165,20 +202,30 @@ func amounts(l event.Limits, s event.Spend) string {
 	return strings.Join(parts, ", ")
 }
 
-// showCost shows what a run has spent, and what its budget leaves.
-func showCost(t *text, raw []byte) {
+// costOf reads what a run has spent.
+func costOf(raw []byte) (*engine.Cost, error) {
 	var r struct {
-		Cost *engine.Cost `json:"cost"`
+		Cost engine.Cost `json:"cost"`
 	}
-	if t.err = json.Unmarshal(raw, &r); t.err != nil || r.Cost == nil {
-		return
-	}
-	c, both := r.Cost, event.Limits{Micros: 1, Tokens: 1}
-	if !c.Spent.IsZero() || c.Limits != nil {
+	err := json.Unmarshal(raw, &r)
+	return &r.Cost, err
+}
+
+// showCost shows what a run has spent, and what its budget leaves: of one that has
+// neither nothing, unless that is what was asked for.
+func showCost(t *text, c *engine.Cost, asked bool) {
+	both := event.Limits{Micros: 1, Tokens: 1}
+	if asked || !c.Spent.IsZero() || c.Limits != nil {
 		t.row("spent", amounts(both, c.Spent))
 	}
-	if l := c.Limits; l != nil {
+	if asked && !c.Reserved.IsZero() {
+		t.row("reserved", amounts(both, c.Reserved))
+	}
+	switch l := c.Limits; {
+	case l != nil:
 		t.row("budget", amounts(*l, event.Spend{Tokens: l.Tokens, Micros: l.Micros})+", of which are left "+amounts(*l, *c.Left))
+	case asked:
+		t.row("budget", "none of its own")
 	}
 }
 

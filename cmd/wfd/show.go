@@ -36,9 +36,13 @@ func (a *app) show() *cobra.Command {
 			if err := s.Get(cmd.Context(), client.Request{Path: runPath(id) + "/state"}, &st); err != nil {
 				return err
 			}
+			spent, err := costOf(raw)
+			if err != nil {
+				return err
+			}
 			t := a.text()
 			showRun(t, &r)
-			showCost(t, raw)
+			showCost(t, spent, false)
 			showState(t, &st)
 			return t.flush()
 		},
