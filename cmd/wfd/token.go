@@ -42,8 +42,8 @@ printed once and kept nowhere; the log has its hash.
 With --namespace the token is good for that namespace alone, and whoever has it sees
 nothing of the others.
 
-A daemon asks for tokens if it is started with --auth, with --token, or on an address
-that others can reach.`,
+A daemon asks for tokens if it is started with --auth or with --token; on an address
+that others can reach it has to be.`,
 		Example: `  wfd token create ci --scope run --expires 90d
   wfd token create gpu-1 --scope worker --expires never
   wfd token create ann --scope operate --namespace team-a`,

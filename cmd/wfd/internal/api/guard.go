@@ -40,7 +40,7 @@ func (a *API) guard(next http.Handler) http.Handler {
 			return
 		}
 		if !a.knownHost(r.Host) {
-			writeProblem(w, problem("forbidden", fmt.Sprintf("the request is addressed to %q, which is not this daemon", r.Host), "use 127.0.0.1 or localhost"))
+			writeProblem(w, problem("forbidden", fmt.Sprintf("the request is addressed to %q, which is not this daemon", r.Host), "use 127.0.0.1 or localhost, or a name that the daemon was given with --host"))
 			return
 		}
 		if err := sites.Check(r); err != nil {
@@ -78,7 +78,9 @@ func (a *API) knownHost(host string) bool {
 		host = name
 	}
 	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
-	return slices.Contains(a.o.Hosts, strings.ToLower(host))
+	host = strings.ToLower(host)
+	_, parent, _ := strings.Cut(host, ".")
+	return slices.Contains(a.o.Hosts, host) || slices.Contains(a.o.Hosts, "*."+parent) // of a certificate
 }
 
 // asks reports whether those who do not say who they are are kept out.

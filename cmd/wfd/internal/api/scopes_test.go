@@ -195,3 +195,28 @@ func TestSession(t *testing.T) {
 		t.Errorf("the page, which asks for another: %s", resp.Status)
 	}
 }
+
+// TestTokensThatNeverExpire: a token that is to live for no time is not one for ever.
+func TestTokensThatNeverExpire(t *testing.T) {
+	s := serve(t, nil)
+	for expires, want := range map[string]int{`"0s"`: 422, `0`: 422, `"-1h"`: 422, `"1h"`: 201} {
+		body := `{"name": "ci", "scopes": ["read"], "expires": ` + expires + `}`
+		if resp, got := s.do("POST", "/v1/tokens", body, "Content-Type: application/json"); resp.StatusCode != want {
+			t.Errorf("expires %s: %s %s, want %d", expires, resp.Status, got, want)
+		}
+	}
+}
+
+// TestKnownHosts: requests may be addressed to the names that there are, and to one
+// that a wildcard of a certificate stands for.
+func TestKnownHosts(t *testing.T) {
+	a := &API{o: Options{Hosts: []string{"localhost", "*.wfd.example"}}}
+	for host, want := range map[string]bool{
+		"localhost": true, "LOCALHOST:7117": true, "a.wfd.example": true, "A.WFD.example:443": true,
+		"wfd.example": false, "a.b.wfd.example": false, "evil.example": false, "": false, "*.": false,
+	} {
+		if a.knownHost(host) != want {
+			t.Errorf("%q is known: %t", host, !want)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -14,7 +15,7 @@ type createTokenInput struct {
 	Body struct {
 		Name    string   `json:"name" minLength:"1" maxLength:"64" doc:"of whoever is to have it: the actor of what is done with it"`
 		Scopes  []string `json:"scopes" minItems:"1" maxItems:"8" doc:"read, run, operate, worker, admin"`
-		Expires Span     `json:"expires,omitempty" doc:"after which time it is good for nothing; absent: never"`
+		Expires *Span    `json:"expires,omitempty" doc:"after which time it is good for nothing; absent: never"`
 		Reason  string   `json:"reason,omitempty" maxLength:"1024" doc:"why; it stays in the audit trail"`
 		// Namespace keeps the token to one.
 		Namespace string `json:"namespace,omitempty" maxLength:"63" doc:"all that it is good for; absent: every namespace"`
@@ -49,7 +50,13 @@ func (a *API) tokens(h huma.API) {
 		summary: "Make a token; the answer is the only place where it is ever seen"},
 		func(ctx context.Context, in *createTokenInput) (*answer[NewToken], error) {
 			b := in.Body
-			t, text, err := a.o.Engine.CreateToken(ctx, access.Spec{Name: b.Name, Scopes: b.Scopes, Life: time.Duration(b.Expires), Reason: b.Reason, Namespace: b.Namespace}, by(ctx, Keyed{}).Actor)
+			life := time.Duration(0)
+			if b.Expires != nil {
+				if life = time.Duration(*b.Expires); life <= 0 { // which is not for ever
+					return nil, problem("invalid", fmt.Sprintf("expires: %s is no time to live", life), "leave it out for a token that never expires")
+				}
+			}
+			t, text, err := a.o.Engine.CreateToken(ctx, access.Spec{Name: b.Name, Scopes: b.Scopes, Life: life, Reason: b.Reason, Namespace: b.Namespace}, by(ctx, Keyed{}).Actor)
 			return answered(NewToken{t, text}, err)
 		})
 	register(h, operation{method: "GET", path: "/v1/tokens", id: "list-tokens", tag: tag,

@@ -23,8 +23,8 @@ type Door struct {
 	TLS  *Certificates // nil: no TLS
 }
 
-// Certificates are the files of one side of TLS. They are read again when they change,
-// so that certificates can be renewed.
+// Certificates are the files of one side of TLS. Cert and Key are read again when they
+// change, so that certificates can be renewed.
 type Certificates struct {
 	Cert, Key string
 	// CA has those who sign the other side's: of a daemon, clients may show a
@@ -110,7 +110,7 @@ func Listen(d Door) (net.Listener, []string, error) {
 			return nil, nil, fmt.Errorf("address %q can be reached by others: it needs --auth, and tokens (wfd token create)", d.Addr)
 		}
 	}
-	names := append([]string{"localhost", "127.0.0.1", "::1", strings.ToLower(host)}, d.Names...)
+	names := append([]string{"localhost", "127.0.0.1", "::1", host}, d.Names...)
 	var config *tls.Config
 	if d.TLS != nil {
 		if d.TLS.Cert == "" {
@@ -124,6 +124,9 @@ func Listen(d Door) (net.Listener, []string, error) {
 		for _, ip := range leaf.IPAddresses {
 			names = append(names, ip.String())
 		}
+	}
+	for i := range names {
+		names[i] = strings.ToLower(names[i]) // as they are compared with
 	}
 	l, err := net.Listen("tcp", d.Addr)
 	if err != nil {

@@ -96,7 +96,7 @@ func TestListen(t *testing.T) {
 			}
 		}
 	}
-	l, names, err := Listen(Door{Addr: "0.0.0.0:0", Auth: true, TLS: a.certificates("server"), Names: []string{"proxy.example"}})
+	l, names, err := Listen(Door{Addr: "0.0.0.0:0", Auth: true, TLS: a.certificates("server"), Names: []string{"Proxy.Example"}})
 	if err != nil {
 		t.Fatal(err)
 	}
