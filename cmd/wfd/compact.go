@@ -51,6 +51,7 @@ run with the label "` + engine.HoldLabel + `" stays.`,
 	}
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "only say what would be done")
 	cmd.Flags().StringArrayVar(&retain, "retain", nil, "a policy instead of the daemon's: [WORKFLOW:]after=30d,runs=1000,bytes=10GB,drop,drop_after=365d; may be repeated")
+	setOutside(cmd.Flags(), "retain")
 	return cmd
 }
 

@@ -76,6 +76,27 @@ func (e *engineFlags) register(cmd *cobra.Command) {
 	f.IntVar(&e.keep, "keep-checkpoints", projection.KeepCheckpoints, "automatic checkpoints that a run keeps")
 	f.StringSliceVar(&e.queues, "queue", nil, "name=n: at most n attempts of a queue at once; may be repeated")
 	f.StringVar(&e.secrets, "secrets", "", "file of NAME=value lines, or directory with a file per secret; "+secret.Prefix+"<name> counts before it")
+	setOutside(f, insideFlags...)
+}
+
+// insideFlags are the flags of engineFlags.
+var insideFlags = []string{
+	"replies", "no-exec", "allow-env", "queue", "secrets", "prices", "agents", "provider", "model", "no-spawn", "mcp", "guard",
+	"retain", "retain-every", "keep-checkpoints",
+}
+
+// insideFlag names a setting of an engine that was given to a command of a daemon, "" if
+// none was: it would do nothing there. What is set for good, outside the command, is for
+// when there is no daemon; but answers of a script are expected of the call at hand.
+func (a *app) insideFlag() string {
+	for _, name := range insideFlags {
+		switch from := a.sources[name]; {
+		case name == "retain" && len(a.engine.retain) == 0: // that of wfd compact, which is for the daemon
+		case from == aFlag, name == "replies" && from != nowhere:
+			return name
+		}
+	}
+	return ""
 }
 
 // options returns the options of a host on dir.
@@ -219,12 +240,8 @@ func (a *app) connect(ctx context.Context, n need) (*session, error) {
 		a.addr = defaultAddr
 	}
 	if a.addr != "" {
-		const inside = "--%s is for an engine in this process: give it to the daemon at %s, or use --data"
-		switch {
-		case a.engine.replies != "":
-			return nil, usagef(inside, "replies", a.addr)
-		case a.sources["prices"] == aFlag: // set for good, it is for when there is no daemon
-			return nil, usagef(inside, "prices", a.addr)
+		if flag := a.insideFlag(); flag != "" {
+			return nil, usagef("--%s is for an engine in this process: give it to the daemon at %s, or use --data", flag, a.addr)
 		}
 		secured, err := a.certs.Load()
 		if err != nil {

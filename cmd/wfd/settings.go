@@ -17,11 +17,18 @@ import (
 
 // fromOutside are the flags that can also be set by WFD_* and by the config
 // file. The others belong to one call.
-var fromOutside = []string{
-	"addr", "token", "namespace", "data", "config", "output", "log-format", "log-level",
-	"replies", "no-exec", "allow-env", "queue", "secrets", "prices", "agents", "provider", "model", "no-spawn", "mcp", "guard",
-	"retain", "retain-every", "keep-checkpoints",
+var fromOutside = slices.Concat([]string{"addr", "token", "namespace", "data", "config", "output", "log-format", "log-level"}, insideFlags, []string{
 	"auth", "host", "jwt-issuer", "jwt-audience", "jwt-keys", "tls-cert", "tls-key", "tls-ca", "pprof", "otlp", "otlp-content",
+})
+
+// outside marks those of the insideFlags that can be set so: a command may have another
+// one by the same name, which cannot.
+const outside = "outside"
+
+func setOutside(f *pflag.FlagSet, names ...string) {
+	for _, name := range names {
+		f.SetAnnotation(name, outside, nil) // there is one
+	}
 }
 
 // A source is where a setting comes from; the greater one counts.
@@ -49,6 +56,9 @@ func (a *app) settings(cmd *cobra.Command) error {
 	for _, name := range fromOutside {
 		flag, v := f.Lookup(name), file[name]
 		if flag == nil {
+			continue
+		}
+		if _, marked := flag.Annotations[outside]; !marked && slices.Contains(insideFlags, name) {
 			continue
 		}
 		if flag.Changed {
