@@ -183,7 +183,7 @@ func TestWrongCalls(t *testing.T) {
 		{"wfd_start", object{"workflow": "greet", "run": "x"}, `no argument "run"`},
 		{"wfd_await", object{"run": "../../v1/workflows"}, "not a run ID"},
 		{"wfd_await", object{"run": 5}, "not as the tool has them"},
-		{"wfd_answer", object{"run": "01ARZ3NDEKTSV4RRFFQ69G5FAV", "value": 1}, "not found: run"},
+		{"wfd_answer", object{"run": "01ARZ3NDEKTSV4RRFFQ69G5FAV", "value": 1}, "there is no run"},
 		{"wfd_runs", object{"status": "sleeping"}, "status"},
 	} {
 		if r, text, _ := call(t, cs, x.tool, x.in); !r.IsError || !strings.Contains(text, x.want) {
