@@ -31,7 +31,7 @@ const (
 var about = byOperation(map[reach][]string{
 	shared: {"get-schema", "list-prices", "list-agents", "get-agent", "list-queues", "audit-head", "audit-consistency", "audit-keys"},
 	ofRun: {
-		"get-run", "asked", "list-children", "get-state", "get-tree", "run-events", "list-checkpoints", "replay-run", "why", "verify-run", "diff-runs",
+		"get-run", "get-trace", "asked", "list-children", "get-state", "get-tree", "run-events", "list-checkpoints", "replay-run", "why", "verify-run", "diff-runs",
 		"get-capsule", "signal-run", "answer-run", "pause-run", "resume-run", "cancel-run", "retry-run", "budget-run", "fork-run",
 		"create-checkpoint", "restore-run",
 	},
