@@ -245,10 +245,16 @@ func TestGivenUpCallsAreCharged(t *testing.T) {
 	}
 }
 
-// A chat whose time is over amid a turn ends then; the turn is called off, what it used
-// is charged, and what was set aside for it is free. Nothing is kept for turns that do
-// not come.
+// A chat whose time is over amid a turn ends then, wherever that leads; the turn is
+// called off, what it used is charged, and what was set aside for it is free. Nothing is
+// kept for turns that do not come.
 func TestChatEndsAmidATurn(t *testing.T) {
+	for name, then := range map[string]string{"completes": "", "fails": ", on_timeout: late}\n  late: {wait: 1ms"} {
+		t.Run(name, func(t *testing.T) { chatEndsAmidATurn(t, then) })
+	}
+}
+
+func chatEndsAmidATurn(t *testing.T, then string) {
 	slow := agent.RunnerFunc(func(ctx context.Context, task *agent.Task) agent.Answer {
 		u := &event.Usage{InputTokens: 7, OutputTokens: 5}
 		if task.Turn.Number == 1 {
@@ -261,10 +267,12 @@ func TestChatEndsAmidATurn(t *testing.T) {
 	})
 	e, log, stop := openWith(t, t.TempDir(), Options{Agents: judges(t, 2, "")}, slow)
 	defer stop()
-	register(t, e, "name: talks\nbudget: {tokens: 5000}\nnodes:\n  talk: {chat: {participants: [judge-0, judge-1], prompt: tea}, timeout: 300ms}\n")
+	register(t, e, "name: talks\nbudget: {tokens: 5000}\nnodes:\n  talk: {chat: {participants: [judge-0, judge-1], prompt: tea}, timeout: 300ms"+then+"}\n")
 	r := await(t, e, start(t, e, "talks", nil).ID, status(run.Completed))
-	if got := resultOf(t, e, r, "talk"); got["outcome"] != event.ChatTimeout || got["turns"] != int64(1) {
-		t.Fatalf("the chat came to %v", got)
+	if then == "" {
+		if got := resultOf(t, e, r, "talk"); got["outcome"] != event.ChatTimeout || got["turns"] != int64(1) {
+			t.Fatalf("the chat came to %v", got)
+		}
 	}
 	for range 500 {
 		if r, _ = e.Run(t.Context(), r.ID); r.Cost.Reserved.IsZero() {

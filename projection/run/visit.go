@@ -188,7 +188,9 @@ func (s *State) failed(p *event.NodeFailed) error {
 		return err
 	}
 	s.use(p.Usage)
-	s.ended(p.Node, p.Visit, p.Attempt, p.Usage)
+	if v.Chat == nil || v.Chat.Ended == nil { // else a turn may be under way, and what it used is told when it ends
+		s.ended(p.Node, p.Visit, p.Attempt, p.Usage)
+	}
 	if o := s.Over; o != nil && o.Node == p.Node && o.Visit == p.Visit && o.Then == event.OnExceedFail {
 		s.Over = nil
 	}
