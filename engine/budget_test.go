@@ -446,3 +446,19 @@ nodes:
 		t.Errorf("%+v, %v", got.Worst, err)
 	}
 }
+
+// What is set aside for a worker's task that a script answers is free again when the task
+// is given up.
+func TestScriptedWorkerIsGivenUp(t *testing.T) {
+	e, stop := open(t, t.TempDir(), "nodes: {slow: {text: ok, delay: 1h}}\ndefault: {text: ok}")
+	defer stop()
+	register(t, e, "name: race\nnodes:\n  go: {parallel: {}}\n  fast: {wait: 100ms, needs: [go]}\n  slow: {worker: {worker: w, max_tokens: 60}, needs: [go]}\n  meet: {converge: {}, join: any, needs: [fast, slow]}\n")
+	r := await(t, e, start(t, e, "race", nil).ID, status(run.Completed))
+	for range 500 {
+		if r, _ = e.Run(t.Context(), r.ID); r.Cost.Reserved.IsZero() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("%+v", r.Cost)
+}

@@ -346,7 +346,7 @@ func runnerOf(t *agent.Task) string { return "runner:" + string(t.Kind) }
 // givenUp tells what an attempt used that was called off. If the engine stops there is
 // nothing to tell: the attempt is still under way in the log, and lost.
 func (s *scheduler) givenUp(t *agent.Task, u *event.Usage) *request {
-	if s.ctx.Err() != nil || !machine.CallsModel(t.Def) {
+	if s.ctx.Err() != nil || !machine.Spends(t.Def) {
 		return nil
 	}
 	id := event.CallID{Node: t.Node, Visit: t.Visit, Attempt: t.Attempt}
