@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wfd-dev/wfd/engine/machine"
+	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/projection"
 	"github.com/wfd-dev/wfd/projection/event"
@@ -169,6 +170,72 @@ func (e *Engine) resumeOver(id event.BudgetID, lim event.Limits) {
 			}
 		}
 	})
+}
+
+// resumeRaised lets the runs go on that are paused because a budget was used up which
+// has other limits by now: it was raised while they were about to pause, or just before
+// a crash.
+func (e *Engine) resumeRaised(ctx context.Context) {
+	for cursor := ""; ; {
+		rows, next, err := e.views.ByStatus(ctx, run.Paused, cursor, recoverPage)
+		if err != nil {
+			if ctx.Err() == nil {
+				e.slog.Error("cannot look for runs whose budget was raised", "error", err)
+			}
+			return
+		}
+		for _, row := range rows {
+			if row.Over != (event.BudgetID{}) {
+				e.insist(func() error { return e.resumeIfRaised(ctx, row.ID) })
+			}
+		}
+		if cursor = next; cursor == "" {
+			return
+		}
+	}
+}
+
+// resumeIfRaised is resumeRaised for one run. Nothing is recorded if the budget still has
+// the limits that the run was paused at.
+func (e *Engine) resumeIfRaised(ctx context.Context, id eventlog.RunID) error {
+	var over event.BudgetExceeded
+	err := e.look(ctx, id, func(s *run.State, _ *workflow.Workflow) {
+		if o := s.Over; o != nil && o.Told && s.Status == run.Paused && o.Budget != s.OwnBudget() {
+			over = o.BudgetExceeded
+		}
+	})
+	if err != nil || over.Budget == (event.BudgetID{}) {
+		return err
+	}
+	now, err := e.limitsNow(ctx, over.Budget)
+	if err != nil || now.Micros == over.Limits.Micros && now.Tokens == over.Limits.Tokens {
+		return err
+	}
+	return e.runs.do(ctx, id, &request{internal: true, meta: machine.Meta{At: e.now(), Actor: system}, cmd: machine.Raise{Budget: over.Budget, Micros: &now.Micros, Tokens: &now.Tokens}})
+}
+
+// limitsNow returns the limits that a budget has.
+func (e *Engine) limitsNow(ctx context.Context, id event.BudgetID) (event.Limits, error) {
+	var lim event.Limits
+	if id.Scope == event.ScopeOfRun {
+		of, err := eventlog.ParseRunID(id.Name)
+		if err == nil {
+			err = e.look(ctx, of, func(s *run.State, _ *workflow.Workflow) {
+				if s.Limits != nil {
+					lim = *s.Limits
+				}
+			})
+		}
+		return lim, err
+	}
+	l := e.ledger
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	err := l.load()
+	if err == nil {
+		lim = l.limitsOf(id)
+	}
+	return lim, err
 }
 
 // keepDays lets the runs go on, when a day begins, that are paused because the budget of

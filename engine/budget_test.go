@@ -462,3 +462,84 @@ func TestScriptedWorkerIsGivenUp(t *testing.T) {
 	}
 	t.Fatalf("%+v", r.Cost)
 }
+
+// hookLog calls a function once, before an append that has an event of a kind.
+type hookLog struct {
+	eventlog.Log
+	kind eventlog.Kind
+	once sync.Once
+	hook func()
+}
+
+func (l *hookLog) Append(ctx context.Context, a eventlog.Append) (eventlog.Seq, error) {
+	for i := range a.Records {
+		if a.Records[i].Kind == l.kind {
+			l.once.Do(l.hook)
+		}
+	}
+	return l.Log.Append(ctx, a)
+}
+
+// A budget that is raised while a run is about to be paused for it, and one that is
+// raised just before a crash, have the run go on all the same.
+func TestRaisedWhileItPauses(t *testing.T) {
+	const replies = "default: {text: ok, usage: {input_tokens: 2, output_tokens: 1024}}"
+	id := event.BudgetID{Scope: event.ScopeOfWorkflow, Name: "one"}
+	few, more := int64(1), int64(100*oneCall)
+	t.Run("at once", func(t *testing.T) {
+		log := &hookLog{kind: event.KindBudgetExceeded}
+		e, stop := openOn(t, t.TempDir(), replies, func(l eventlog.Log) eventlog.Log { log.Log = l; return log })
+		defer stop()
+		log.hook = func() {
+			if _, err := e.SetBudget(context.Background(), id, nil, &more, "", By{}); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(100 * time.Millisecond) // nobody is paused yet
+		}
+		register(t, e, wide("one", 1, ""))
+		if _, err := e.SetBudget(t.Context(), id, nil, &few, "", By{}); err != nil {
+			t.Fatal(err)
+		}
+		await(t, e, start(t, e, "one", nil).ID, status(run.Completed))
+	})
+	t.Run("before a crash", func(t *testing.T) {
+		dir := t.TempDir()
+		e, stop := open(t, dir, replies)
+		register(t, e, wide("one", 1, ""))
+		register(t, e, wide("child", 1, ""))
+		register(t, e, fmt.Sprintf("name: parent\nbudget: {tokens: %d}\nnodes:\n  b: {workflow: {workflow: child}}\n", few))
+		if _, err := e.SetBudget(t.Context(), id, nil, &few, "", By{}); err != nil {
+			t.Fatal(err)
+		}
+		r := await(t, e, start(t, e, "one", nil).ID, status(run.Paused))
+		parent := start(t, e, "parent", nil)
+		var child projection.Row
+		for child.Status != run.Paused {
+			rows, _, err := e.views.Children(t.Context(), parent.ID, "", 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(rows) > 0 {
+				child = rows[0]
+			}
+		}
+		stop()
+		log, err := eventlog.Open(dir, eventlog.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for stream, budget := range map[eventlog.RunID]event.BudgetID{event.Budgets: id, parent.ID: ofRun(parent.ID)} {
+			raised := &event.BudgetRaised{Budget: budget, Limits: event.Limits{Tokens: more, OnExceed: event.OnExceedPause}}
+			if _, err := appendFact(t.Context(), log, stream, raised, "ann", r.Created); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := log.Close(); err != nil {
+			t.Fatal(err)
+		}
+		e, stop = open(t, dir, replies)
+		defer stop()
+		await(t, e, r.ID, status(run.Completed))
+		await(t, e, parent.ID, status(run.Completed))
+	})
+}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"strings"
 
@@ -50,6 +51,10 @@ func (e *Engine) dispatch(l *loaded, events []machine.Event, fresh bool, m *mete
 		case *event.RunPaused, *event.RunResumed:
 			e.sched.paused(s, s.Status == run.Paused)
 			e.tendChildren(s)
+			if o := s.Over; o != nil && s.Status == run.Paused && o.Budget != s.OwnBudget() {
+				id := s.Run // the budget may have been raised since it was asked
+				e.spawn(func() { e.insist(func() error { return e.resumeIfRaised(context.Background(), id) }) })
+			}
 		case *event.BudgetRaised:
 			e.sched.paused(s, s.Status == run.Paused)
 			e.tendChildren(s)

@@ -96,6 +96,7 @@ func (e *Engine) recover(ctx context.Context) error {
 	}
 	e.spawn(func() { e.keepAlarms(ctx) })
 	e.spawn(func() { e.keepDays(ctx) })
+	e.spawn(func() { e.resumeRaised(ctx) })
 	e.spawn(func() { e.tendResting(ctx) })
 	return nil
 }
