@@ -441,6 +441,30 @@ nodes:
 	if fmt.Sprint(got.Partly) != partly {
 		t.Error(got.Partly)
 	}
+	// Definitions that start one another many times are not followed along each way.
+	register(t, e, "name: deep-0\nnodes:\n  call: {agent: writer, prompt: abc, max_tokens: 8, retry: {max: 1}}\n")
+	const levels, wide = 6, 40
+	for level := 1; level <= levels; level++ {
+		src := fmt.Sprintf("name: deep-%d\nnodes:\n", level)
+		for i := range wide {
+			src += fmt.Sprintf("  n%d: {workflow: {workflow: deep-%d}}\n", i, level-1)
+		}
+		register(t, e, src)
+	}
+	if got, err = e.EstimateRun(t.Context(), "deep-2", 0, nil); err != nil || got.Worst.Tokens < maxEstimated/2*one || len(got.Partly) == 0 {
+		t.Errorf("%+v of %d nodes, %v", got.Worst, len(got.Nodes), err)
+	}
+	register(t, e, "name: empty-0\nnodes:\n  n: {wait: 1ms}\n")
+	for level := 1; level <= levels; level++ {
+		src := fmt.Sprintf("name: empty-%d\nnodes:\n", level)
+		for i := range wide {
+			src += fmt.Sprintf("  n%d: {workflow: {workflow: empty-%d}}\n", i, level-1)
+		}
+		register(t, e, src)
+	}
+	if got, err = e.EstimateRun(t.Context(), fmt.Sprint("empty-", levels), 0, nil); err != nil || len(got.Partly) == 0 {
+		t.Errorf("%+v, %v", got, err)
+	}
 	register(t, e, "name: huge\nnodes:\n  a: {worker: {worker: w, max_tokens: 1000000000000000, max_usd: 1000000000}, max_visits: 10000, retry: {max: 100}}\n  b: {decision: {}}\n  c: {end: completed}\nentry: a\nedges:\n  - {from: a, to: b}\n  - {from: b, to: a, if: input.x}\n  - {from: b, to: c, default: true}\n")
 	if got, err = e.EstimateRun(t.Context(), "", "huge", 0, nil); err != nil || got.Worst.Tokens < 1e18 || got.Worst.Micros < 1e18 {
 		t.Errorf("%+v, %v", got.Worst, err)

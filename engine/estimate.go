@@ -52,8 +52,8 @@ type Recorded struct {
 // maxRecorded is how many runs an estimate looks at.
 const maxRecorded = 200
 
-// maxEstimated is how many nodes an estimate lists. Child runs within child runs can be
-// of very many.
+// maxEstimated is how many nodes an estimate lists, and how many child runs it follows.
+// Child runs within child runs can be of very many.
 const maxEstimated = 1000
 
 // EstimateRun says what a run of a workflow may cost. Nothing is started.
@@ -83,6 +83,7 @@ type estimator struct {
 	choose    func(*workflow.Node, *run.Visit) *event.AgentChosen
 	namespace event.Namespace
 	under     []string // hashes of the definitions that are being counted
+	runs      int      // of child runs that were followed
 	out       Estimate
 }
 
@@ -135,9 +136,10 @@ func (x *estimator) child(n *workflow.Node, name string, times int64) {
 	switch {
 	case err != nil:
 		x.partly(name, "child runs: there is no such workflow yet")
-	case slices.Contains(x.under, reg.Hash) || len(x.under) > machine.MaxDepth || len(x.out.Nodes) >= maxEstimated:
+	case slices.Contains(x.under, reg.Hash) || len(x.under) > machine.MaxDepth || len(x.out.Nodes) >= maxEstimated || x.runs >= maxEstimated:
 		x.partly(name, "child runs within child runs")
 	default:
+		x.runs++
 		x.run(reg, wf, name+"/", times)
 	}
 }
