@@ -26,6 +26,8 @@ type quarantine struct {
 	// unsure, unless nil, is the last place where nobody knows whose events are gone:
 	// a run whose last known event is before it may have been among them.
 	unsure *CorruptError
+	// salvaged are the segments, by name, of which a damaged file is kept.
+	salvaged map[string]bool
 }
 
 // Damage returns what is damaged in the segments that were open when the log was
@@ -48,9 +50,9 @@ func (q *quarantine) of(run RunID, n int, last Seq) error {
 	return nil
 }
 
-// in reports whether there is damage in a segment.
+// in reports whether there is damage in a segment, or was in the file that it was made of.
 func (q *quarantine) in(s *segment) bool {
-	return slices.ContainsFunc(q.found, func(c *CorruptError) bool { return c.File == s.name })
+	return q.salvaged[s.name] || slices.ContainsFunc(q.found, func(c *CorruptError) bool { return c.File == s.name })
 }
 
 // quarantined returns why nothing may be appended to a run.
@@ -64,10 +66,14 @@ func (d *DB) quarantined(run RunID) error {
 }
 
 // at returns the seq of the last of n events of a run in segs[i], as far as a
-// quarantine has to know it: 0 if the segment is sealed, and so before all damage.
+// quarantine has to know it: if the segment is sealed, and so as a whole before or after
+// any damage, that of its first event.
 func (e *runEntry) at(segs []*segment, i, n int) Seq {
-	if n == 0 || len(e.offs) != n {
+	switch {
+	case n == 0:
 		return 0
+	case len(e.offs) != n:
+		return segs[i].first
 	}
 	return segs[i].first + Seq(e.offs[n-1])
 }

@@ -218,3 +218,64 @@ func TestQuarantineOfAnyPage(t *testing.T) {
 		t.Errorf("%d ways of damage shut off %d runs: too few to mean anything", tried, shut)
 	}
 }
+
+// What a damaged file may have held beyond what was found in it stays lost when the log
+// goes on in other segments, and is opened again: as long as the damaged file is kept.
+func TestQuarantineOutlivesItsSegment(t *testing.T) {
+	sound, dir := t.TempDir(), t.TempDir()
+	want := openSample(t, sound)
+	if err := os.CopyFS(dir, os.DirFS(sound)); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "log", "00000000000000000001.db")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := 0; ; { // the last append, wherever it stands, and every branch above it
+		j := bytes.Index(b[at:], []byte("payload-39"))
+		if j < 0 {
+			break
+		}
+		page := (at + j) &^ 4095
+		clear(b[page:][:4096])
+		at = page + 4096
+	}
+	for page := 2 * 4096; page+16 <= len(b); page += 4096 {
+		if b[page+8] == 1 { // a branch page
+			clear(b[page:][:4096])
+		}
+	}
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	off, d := quarantined(t, dir, want)
+	n := count(off)
+	if kept, _ := filepath.Glob(filepath.Join(dir, "log", "*.damaged")); n == 0 || len(kept) != 1 {
+		t.Fatalf("%d runs are shut off, and %v is kept", n, kept)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for life := range eventlog.Version(3) {
+		d, err := eventlog.Open(dir, eventlog.Options{Quarantine: true, SegmentSize: 64 << 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 30 { // runs that began after the damage: it is none of theirs
+			if _, err := d.Append(t.Context(), eventlog.Append{ID: eventlog.AppendID(5000 + i), Run: eventlogtest.RunNo(5000 + i), Expect: life, Records: []eventlog.Record{eventlogtest.Rec(2000, string(bytes.Repeat([]byte{byte(i)}, 3000)))}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+		off, d := quarantined(t, dir, want)
+		if count(off) < n {
+			t.Errorf("life %d: %d runs are shut off, %d were", life, count(off), n)
+		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

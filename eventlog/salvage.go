@@ -61,11 +61,16 @@ func sameFile(a, b string) bool {
 	return err1 == nil && err2 == nil && os.SameFile(x, y)
 }
 
-// salvaged notes in the quarantine that a segment was written anew.
+// salvaged notes in the quarantine that a segment was written anew. It is not sealed as
+// long as the damaged file is kept: that is known to those who scan it.
 func (d *DB) salvaged(s *segment) error {
 	kept, err := damagedFiles(d.dir, s.first)
 	for _, k := range kept {
 		d.quarantine.add(k.damage(s.name))
+		if d.quarantine.salvaged == nil {
+			d.quarantine.salvaged = map[string]bool{}
+		}
+		d.quarantine.salvaged[s.name] = true
 	}
 	return err
 }
