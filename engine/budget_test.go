@@ -451,7 +451,7 @@ nodes:
 		}
 		register(t, e, src)
 	}
-	if got, err = e.EstimateRun(t.Context(), "deep-2", 0, nil); err != nil || got.Worst.Tokens < maxEstimated/2*one || len(got.Partly) == 0 {
+	if got, err = e.EstimateRun(t.Context(), "", "deep-2", 0, nil); err != nil || got.Worst.Tokens < maxEstimated/2*one || len(got.Partly) == 0 {
 		t.Errorf("%+v of %d nodes, %v", got.Worst, len(got.Nodes), err)
 	}
 	register(t, e, "name: empty-0\nnodes:\n  n: {wait: 1ms}\n")
@@ -462,7 +462,7 @@ nodes:
 		}
 		register(t, e, src)
 	}
-	if got, err = e.EstimateRun(t.Context(), fmt.Sprint("empty-", levels), 0, nil); err != nil || len(got.Partly) == 0 {
+	if got, err = e.EstimateRun(t.Context(), "", fmt.Sprint("empty-", levels), 0, nil); err != nil || len(got.Partly) == 0 {
 		t.Errorf("%+v, %v", got, err)
 	}
 	register(t, e, "name: huge\nnodes:\n  a: {worker: {worker: w, max_tokens: 1000000000000000, max_usd: 1000000000}, max_visits: 10000, retry: {max: 100}}\n  b: {decision: {}}\n  c: {end: completed}\nentry: a\nedges:\n  - {from: a, to: b}\n  - {from: b, to: a, if: input.x}\n  - {from: b, to: c, default: true}\n")
