@@ -12,6 +12,9 @@ var problems = map[string]text{
 	"unauthorized": {
 		"The daemon asks who is there, and the request has no token, or one that it does not know, that has expired or was revoked.",
 		"Give --token or WFD_TOKEN, or show a client certificate. Who may do so makes one with wfd token create."},
+	"denied": {
+		"A webhook does not prove who sent it: its signature is missing or wrong, of another secret, or too old.",
+		"Give the sender the hook's secret, and set both clocks; docs/triggers.md says how each kind of hook is signed."},
 	"forbidden": {
 		"The request comes from a page of another site, or is addressed to a name that is not the daemon's. A browser could be made to send it without its user's knowledge.",
 		"Use the daemon's own address; behind a proxy, name it with --host NAME."},
@@ -69,6 +72,9 @@ var problems = map[string]text{
 	"starting": {
 		"The daemon takes up what it did before, and takes no commands yet.",
 		"Wait until /readyz is green; reads are answered already."},
+	"paused": {
+		"The hook that a webhook came to is paused, and takes nothing.",
+		"Resume the hook, and have the sender send it again: senders usually do so by themselves."},
 	"outcome-unknown": {
 		"The disk returned an error for a commit, so that nobody knows whether it is stored. The daemon ends; its next start decides.",
 		"Start the daemon again and repeat the request with the same Idempotency-Key. Look at the disk."},
