@@ -357,7 +357,15 @@ await scene('an answer is read as it comes, and a chat turn by turn', async () =
   await page.locator('.graph [data-node=talk]').click()
   await page.locator('.drawer .turn', { hasText: 'y' }).first().waitFor()
   assert.equal(await page.locator('.drawer .turn').count(), 2)
+  assert.equal(await page.locator('.drawer .try', { hasText: ' tokens' }).count(), 2, 'what each turn used')
   await shot('chat')
+})
+
+await scene('an address that is no UTF-8 leads nowhere', async () => {
+  expectTrouble = true
+  await open('/workflows/%FF')
+  await page.locator('.trouble, .empty').first().waitFor()
+  expectTrouble = false
 })
 
 await scene('a mistake in a watched file is shown with its place', async () => {
@@ -390,6 +398,10 @@ await scene('what agents write is text', async () => {
       await page.locator('.graph [data-node=ask]').click()
       await page.locator('.drawer .try').first().waitFor()
       await shot('hostile')
+      for (let n = 0; n < 8; n++) { // the line of each event, from the last one on
+        await page.keyboard.press('ArrowLeft')
+        assert.doesNotMatch(await page.locator('.scrubber').innerHTML(), /[\u202a-\u202e\u2066-\u2069]/)
+      }
     }
     const r = await page.evaluate(() => ({ pwned: window.pwned, strange: [...document.querySelectorAll('#app img:not([src="/ui/icon.svg"]), #app script, #app iframe, #app b b, #app [onerror], #app [onload], a[href^="javascript:"]')].map(e => e.outerHTML), turned: /[\u202a-\u202e\u2066-\u2069]/.test(document.body.innerText) }))
     assert.deepEqual(r, { pwned: undefined, strange: [], turned: false }, path)

@@ -12,7 +12,7 @@ import { Icon } from './icons'
 import { Inbox } from './inbox'
 import { Dialog, Empty, told, Trouble, useLoad } from './parts'
 import { pulse, watch } from './pulse'
-import { go, path } from './router'
+import { decoded, go, path } from './router'
 import { RunPage } from './run'
 import { Runs } from './runs'
 import { plainText } from './text'
@@ -94,13 +94,13 @@ function Login() {
     <div class="field"><label for="token">Token</label><input id="token" type="password" autocomplete="current-password" value={token} onInput={e => setToken((e.target as HTMLInputElement).value)} /></div>
     <Trouble error={error} />
     <div class="dialog-foot"><button class="primary" disabled={!token}>Open</button></div>
-    <p class="muted">It is what the daemon was started with: <code>--token</code> or <code>WFD_TOKEN</code>.</p>
+    <p class="muted">It is one of <code>wfd token create</code>, one of your identity provider, or what the daemon was started with (<code>--token</code>).</p>
   </form></main>
 }
 
 function Screen() {
   const p = path.value
-  const one = (prefix: string) => p.startsWith(prefix) && p.length > prefix.length && !p.slice(prefix.length).includes('/') ? decodeURIComponent(p.slice(prefix.length)) : ''
+  const one = (prefix: string) => p.startsWith(prefix) && p.length > prefix.length && !p.slice(prefix.length).includes('/') ? decoded(p.slice(prefix.length)) : ''
   if (locked.value) return <Login />
   if (p === '/' || p === '/runs') return <Runs />
   if (one('/runs/')) return <RunPage key={p} id={one('/runs/')} />
@@ -118,7 +118,7 @@ function Screen() {
 function App() {
   const p = path.value
   useEffect(watch, [])
-  useEffect(() => { document.title = `${p === '/' ? 'runs' : plainText(decodeURIComponent(p.slice(1).split('/').reverse().join(' · ')))} · wfd` }, [p])
+  useEffect(() => { document.title = `${p === '/' ? 'runs' : plainText(decoded(p.slice(1).split('/').reverse().join(' · ')))} · wfd` }, [p])
   useEffect(() => {
     let g = 0
     const press = (e: KeyboardEvent) => {

@@ -6,7 +6,7 @@ import { Icon } from './icons'
 import { Pill, RunLink, Text, Trouble, useLoad, Value } from './parts'
 import type { RunModel } from './runmodel'
 import { count, duration, plainText, plural, usd } from './text'
-import type { Definition, Event, Failure, Usage } from './types'
+import type { Definition, Event, Failure, Run, Usage } from './types'
 
 interface Try { visit: number; attempt: number; from: number; to: number; end: string; agent?: string; model?: string; result?: unknown; failure?: Failure; usage?: Usage; tools: Event[]; ignored?: string; child?: string; asked?: string; answer?: unknown; answeredBy?: string; turn?: Event; ended?: Event; plan?: Event }
 
@@ -34,8 +34,8 @@ export function triesOf(events: Event[]): Try[] {
       case 'child.started': { const t = last(d.visit); t.child = d.child; t.from ||= at; t.end = 'running'; break }
       case 'input.requested': { const t = last(d.visit); t.asked = d.prompt; t.from ||= at; t.end = 'waiting'; break }
       case 'input.received': { const t = last(d.visit); t.answer = d.value; t.answeredBy = e.actor; break }
-      case 'node.completed': { const t = last(d.visit); t.from ||= at; t.to = at; t.end = 'completed'; t.result = d.result; t.usage = d.usage; break }
-      case 'node.failed': { const t = last(d.visit); t.from ||= at; t.to = at; t.end = 'failed'; t.failure = d; t.usage = d.usage; break }
+      case 'node.completed': { const t = last(d.visit); t.from ||= at; t.to = at; t.end = 'completed'; t.result = d.result; t.usage = d.usage ?? t.usage; break } // of a chat its turns have it
+      case 'node.failed': { const t = last(d.visit); t.from ||= at; t.to = at; t.end = 'failed'; t.failure = d; t.usage = d.usage ?? t.usage; break }
       case 'node.lost': { const t = last(d.visit); t.to = at; t.end = 'lost'; break }
       case 'node.skipped': { const t = last(d.visit); t.to = at; t.end = 'skipped'; break }
       case 'result.ignored': last(d.visit).ignored = d.reason; break
@@ -68,7 +68,11 @@ export function Drawer({ m }: { m: RunModel }) {
   const tries = useMemo(() => triesOf(events), [events])
   const came = useMemo(() => film.frames.slice(0, at).map(f => f.event).filter(e => e.run === run && e.kind === 'edge.taken' && e.data.to === node), [key, at, film.frames.length])
   const shot = film.shot(run).nodes.get(node)
-  const def = useLoad(run === m.id && m.run.value ? `${m.run.value.workflow} ${m.run.value.workflow_version}` : `${graph?.workflow}`, s => get<Definition>(run === m.id && m.run.value ? `/v1/workflows/${encodeURIComponent(m.run.value.workflow)}?version=${m.run.value.workflow_version ?? 0}` : `/v1/workflows/${encodeURIComponent(graph?.workflow ?? '')}`, s))
+  // A child run has a version of its own, which need not be the newest.
+  const def = useLoad(`definition ${run}`, async s => {
+    const r = run === m.id && m.run.value ? m.run.value : await get<Run>(`/v1/runs/${run}`, s)
+    return get<Definition>(`/v1/workflows/${encodeURIComponent(r.workflow)}?version=${r.workflow_version ?? 0}`, s)
+  })
   const spec = def.data?.definition?.nodes?.[node]
   const settings = spec?.[kind] && typeof spec[kind] === 'object' ? { ...spec, ...spec[kind] } : spec
   const total = tries.reduce((s, t) => { const c = t.usage && costOf(t.usage); return c ? s + c : s }, 0)

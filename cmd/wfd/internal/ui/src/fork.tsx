@@ -14,6 +14,9 @@ import type { Definition, List } from './types'
 // guess at what the fork will do, and what it will cost.
 export interface Redone { kept: number; visits: string[]; ms: number; tokens: number; cost: number; unpriced: boolean }
 
+// spends are the events that end a call of a model.
+const spends = new Set(['node.completed', 'node.failed', 'chat.turn', 'plan.made'])
+
 export function redone(m: RunModel, at: number): Redone {
   const { frames } = m.film
   const done = new Set<string>(), again = new Map<string, string>()
@@ -29,7 +32,7 @@ export function redone(m: RunModel, at: number): Redone {
     if (e.kind === 'node.completed' && i < at) { done.add(key); open.delete(key) }
     if (i >= at && (e.kind === 'node.started' || e.kind === 'input.requested' || e.kind === 'child.started') && !done.has(key)) again.set(key, name)
     if (i < at && (e.kind === 'node.failed' && d.then !== 'retry' || e.kind === 'node.skipped')) open.delete(key)
-    if (i >= at && d.usage && (e.kind === 'node.completed' || e.kind === 'node.failed')) {
+    if (i >= at && d.usage && spends.has(e.kind)) {
       r.tokens += d.usage.input_tokens + d.usage.output_tokens
       const c = costOf(d.usage)
       if (c === undefined) r.unpriced = true

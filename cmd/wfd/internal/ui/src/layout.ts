@@ -1,6 +1,7 @@
 // Where the nodes of a graph stand. A layout is made once for a definition and kept,
 // over visits of the page too.
 import { Graph as Dagre, layout } from '@dagrejs/dagre'
+import { plainText } from './text'
 import type { Graph } from './types'
 
 export interface Box { id: string; kind: string; x: number; y: number; w: number; h: number; members: string[] } // members: more than one is a group
@@ -50,7 +51,7 @@ export function layoutOf(key: string, g: Graph, open: ReadonlySet<string>, dir: 
 
 export function labelOf(e: { if?: string; on?: string; default?: boolean }): string {
   if (e.on) return 'on ' + e.on
-  if (e.if) return e.if
+  if (e.if) return plainText(e.if)
   return e.default ? 'else' : ''
 }
 

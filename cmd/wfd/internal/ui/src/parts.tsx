@@ -55,8 +55,8 @@ export function Trouble({ error, what }: { error: unknown; what?: string }) {
 // Defects are the mistakes of a definition, each with its place and a caret below it.
 export function Defects({ of }: { of: Defect[] }) {
   return <ul class="defects">{of.map(d => <li>
-    <div><span class={`tag ${d.severity === 'warning' ? 'warn' : 'bad'}`}>{d.severity ?? 'error'}</span> <span class="mono">{d.file ? d.file + ':' : ''}{d.line}{d.column ? ':' + d.column : ''}</span> <Text of={d.message} /></div>
-    {d.source && <pre class="caret" dir="ltr">{String(d.line).padStart(4)} │ {d.source.replace(/\t/g, ' ')}{'\n'}{' '.repeat(7 + Math.max(0, (d.column ?? 1) - 1 - (d.shift ?? 0)))}<b>{'^'.repeat(Math.max(1, d.width ?? 1))}</b></pre>}
+    <div><span class={`tag ${d.severity === 'warning' ? 'warn' : 'bad'}`}>{d.severity ?? 'error'}</span> <span class="mono">{d.file ? plainText(d.file) + ':' : ''}{d.line}{d.column ? ':' + d.column : ''}</span> <Text of={d.message} /></div>
+    {d.source && <pre class="caret" dir="ltr">{String(d.line).padStart(4)} │ {plainText(d.source.replace(/\t/g, ' '))}{'\n'}{' '.repeat(7 + Math.max(0, (d.column ?? 1) - 1 - (d.shift ?? 0)))}<b>{'^'.repeat(Math.max(1, d.width ?? 1))}</b></pre>}
     {d.hint && <div class="muted"><Text of={d.hint} /></div>}
   </li>)}</ul>
 }

@@ -7,6 +7,12 @@ addEventListener('popstate', () => { here.value = new URL(location.href) })
 export const path = computed(() => here.value.pathname)
 export const params = computed(() => here.value.searchParams)
 
+// decoded is a part of an address as it was before it was escaped; what is not escaped
+// UTF-8 names nothing, and stays as it is.
+export function decoded(s: string): string {
+  try { return decodeURIComponent(s) } catch { return s }
+}
+
 export function go(to: string) {
   if (to === here.value.pathname + here.value.search) return
   history.pushState(null, '', to)

@@ -5,7 +5,7 @@ import { useEffect, useRef, useState } from 'preact/hooks'
 import { lineOf } from './film'
 import { Icon } from './icons'
 import type { RunModel } from './runmodel'
-import { clock, duration } from './text'
+import { clock, duration, plainText } from './text'
 
 // tones say which colour an event has on the strip, and how tall its mark is.
 const tones: Record<string, [string, number]> = {
@@ -70,7 +70,8 @@ export function Scrubber({ m }: { m: RunModel }) {
   const began = film.frames[0] ? Date.parse(film.frames[0].event.time) : 0
   const place = n ? `${((film.at - 0.5) / n) * 100}%` : '0%'
   const live = m.live.value
-  const text = e ? `${e.kind}: ${lineOf(e)}` : ''
+  const line = e ? plainText(lineOf(e)) : ''
+  const text = e ? `${e.kind}: ${line}` : ''
   return <section class={`scrubber${live ? ' live' : ' past'}`} aria-label="History">
     <div class="scrub-head">
       <div class="scrub-keys">
@@ -82,7 +83,7 @@ export function Scrubber({ m }: { m: RunModel }) {
       </div>
       <div class="scrub-at">
         <span class="scrub-pos mono">{film.at}<span class="muted">/{n}</span></span>
-        {e && <><span class={`kind k-${tones[e.kind]?.[0] ?? 'idle'}`}>{e.kind}</span><span class="scrub-line">{lineOf(e)}</span></>}
+        {e && <><span class={`kind k-${tones[e.kind]?.[0] ?? 'idle'}`}>{e.kind}</span><span class="scrub-line">{line}</span></>}
       </div>
       <div class="scrub-when mono">
         {e && <><span title={e.time}>{clock(e.time)}</span><span class="muted">+{duration(Date.parse(e.time) - began)}</span><span class="muted" title="position in the log">seq {e.seq}</span></>}
