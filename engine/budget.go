@@ -282,17 +282,13 @@ func (e *Engine) resumeDays(ctx context.Context, today string) {
 
 // releaseDead frees what a former process had set aside for calls that were given up:
 // nobody is left to tell what they used. What was set aside for attempts of live visits
-// is freed with those, which are lost.
-func (e *Engine) releaseDead(ctx context.Context) error {
-	v, err := e.views.Ledger(ctx)
-	if err != nil {
-		return err
-	}
-	for i := range v.Holds {
-		h := &v.Holds[i]
+// is freed with those, which are lost. holds are those of the ledger as this process
+// found it: of calls that it has begun itself, somebody will tell.
+func (e *Engine) releaseDead(holds []projection.Hold) {
+	for i := range holds {
+		h := &holds[i]
 		e.post(h.Run, machine.Meta{Actor: system}, machine.Settle{Call: h.Call})
 	}
-	return nil
 }
 
 // settleGivenUp settles the calls of a visit that was given up and that nobody works on:

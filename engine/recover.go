@@ -53,6 +53,10 @@ func (e *Engine) lost(l *loaded, d *decided) ([]machine.Event, error) {
 // hour.
 func (e *Engine) recover(ctx context.Context) error {
 	began, n := time.Now(), 0
+	ledger, err := e.views.Ledger(ctx) // before any run of it goes on
+	if err != nil {
+		return err
+	}
 	e.adoptAll(ctx)
 	var wg sync.WaitGroup
 	reading, open := make(chan struct{}, recoverWide), make(chan struct{}, recoverOpen)
@@ -88,9 +92,7 @@ func (e *Engine) recover(ctx context.Context) error {
 	if n > 0 {
 		e.slog.Info("took up the runs of the former process", "runs", n, "took", time.Since(began).Round(time.Millisecond))
 	}
-	if err := e.releaseDead(ctx); err != nil {
-		return err
-	}
+	e.releaseDead(ledger.Holds)
 	if err := e.fetchAlarms(ctx); err != nil {
 		return err
 	}

@@ -120,6 +120,18 @@ func (e *Engine) awaitsWorkers(s *run.State, w *workflow.Workflow) bool {
 	return found
 }
 
+// raising is the command that gives a budget other limits.
+func raising(id event.BudgetID) string {
+	name := id.String()
+	switch of, rest, _ := strings.Cut(name, ":"); of {
+	case "run":
+		name = rest
+	case "day":
+		name = of
+	}
+	return "wfd budget " + name
+}
+
 // maxNamed is how many of the things it waits for a sentence names.
 const maxNamed = 3
 
@@ -140,6 +152,9 @@ func (e *Engine) why(s *run.State, w *workflow.Workflow) (string, []event.Wait) 
 		}
 		return sentence("It failed"+at, s.Failure.Error()), nil
 	case run.Paused:
+		if s.Over != nil {
+			return sentence("It is paused", s.Reason) + " Raise the budget to go on: " + raising(s.Over.Budget) + ".", nil
+		}
 		return sentence("It is paused", s.Reason) + " Resume it to go on.", nil
 	}
 	var parts []string

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -127,6 +128,9 @@ func (k *keeper) start(addr string) (*child, error) {
 	}()
 	if rerr != nil {
 		<-c.ended
+		if c.err == nil {
+			c.err = errors.New("the daemon ended before it said where it is")
+		}
 		return nil, c.err
 	}
 	if c.url = strings.TrimSpace(line); addr == "" {

@@ -65,6 +65,9 @@ func (a *app) open(addr string, o *host.Options) (net.Listener, error) {
 	}
 	o.Auth, o.Token = d.Auth, a.token
 	if a.door.issuer != "" || a.door.audience != "" {
+		if !d.Auth {
+			return nil, usagef("--jwt-issuer says who may come in besides those with a token: without --auth everybody may")
+		}
 		provider, err := oidc.Open(oidc.Options{Issuer: a.door.issuer, Audience: a.door.audience, Keys: a.door.jwtKeys})
 		if err != nil {
 			return nil, usagef("--jwt-issuer: %w", err)
