@@ -231,7 +231,9 @@ func TestTraces(t *testing.T) {
 	if c := call("export", "--otlp", run.ID, "--otlp-content", "--addr", url); !strings.Contains(c, "wfd.output") {
 		t.Error("content is not exported where it is asked for")
 	}
+	r.mu.Lock()
 	before := len(r.spans)
+	r.mu.Unlock()
 	call("export", "--otlp", run.ID, "--endpoint", r.URL, "--addr", url)
 	if r.mu.Lock(); len(r.spans) != before || r.twice == 0 {
 		t.Errorf("sent again there are %d spans, and were %d", len(r.spans), before)

@@ -282,7 +282,9 @@ func TestHostileExpressionsEnd(t *testing.T) {
 		if cond, err := CompileCondition(text, testScope); err == nil {
 			cond.Eval(v)
 		}
-		if d := time.Since(start); d > 500*time.Millisecond {
+		// Without a limit some of them take years. What they do take is told by the clock of a
+		// machine that may have other work.
+		if d := time.Since(start); d > 30*time.Second {
 			t.Errorf("%s took %v", clip(text), d)
 		}
 	}
