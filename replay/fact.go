@@ -52,7 +52,12 @@ func commandOf(s *run.State, events []entry, cut bool) (machine.Meta, machine.Co
 		return m, machine.Note{Call: *p}, nil
 	case *event.ResultIgnored:
 		return m, machine.Result{Node: p.Node, Visit: p.Visit, Attempt: p.Attempt, Usage: p.Usage}, nil
-	case *event.AgentChosen, *event.NodeStarted, *event.ChildStarted, *event.TimerFired:
+	case *event.TimerFired:
+		return m, machine.Wake{}, nil
+	case *event.AgentChosen, *event.NodeStarted, *event.ChildStarted:
+		if machine.Rings(s, m.At) { // a waking run would have fired its timer first: it was taken up
+			return m, machine.Continue{}, nil
+		}
 		return m, machine.Wake{}, nil
 	case *event.CostReserved:
 		return m, reserveOf(p.Need, nil), nil

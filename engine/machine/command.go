@@ -366,6 +366,11 @@ func (d *decider) fire() {
 	}
 }
 
+// Rings reports whether Wake would fire a timer at a time.
+func Rings(s *run.State, at event.Time) bool {
+	return slices.ContainsFunc(s.Timers, func(t run.Timer) bool { return t.At <= max(at, s.Time) && ticks(s, t) })
+}
+
 // ticks reports whether a timer is of the run, or of a visit under way. Those of visits
 // that were given up because the run ended are kept for when it is retried; in a history
 // that was cut there the run has not ended.
