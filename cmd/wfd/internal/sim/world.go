@@ -121,7 +121,8 @@ func (w *world) play(ticks uint64) error {
 		if n == maxFinish {
 			return w.stuck()
 		}
-		if n%64 == 0 {
+		// More help than is taken would keep all ticks for itself.
+		if n%64 == 0 && len(w.clients.flying) < maxHelp {
 			w.help()
 		}
 		if w.tick(); w.wrong != nil {
@@ -134,6 +135,9 @@ func (w *world) play(ticks uint64) error {
 // maxFinish is how many ticks the runs of a world have to come to their end once
 // there are no faults any more.
 const maxFinish = 400_000
+
+// maxHelp is how many orders may be unanswered for further ones to be given then.
+const maxHelp = 100
 
 // stuck names a run that does not end.
 func (w *world) stuck() error {
