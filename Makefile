@@ -77,7 +77,8 @@ ui: ## bundle the page anew (needs npm for the packages, and no Node to build wf
 # line begin thousands: they run without it here, and with it in race-scripts.
 race: build ## all tests, with the race detector but for the command line's scripts, and a short round of kills
 	WFD_TEST_BINARY=$(CURDIR)/bin/wfd $(GO) test -race -timeout 15m $$($(GO) list ./... | grep -v '/cmd/wfd$$')
-	WFD_TEST_BINARY=$(CURDIR)/bin/wfd $(GO) test -timeout 15m ./cmd/wfd ./cmd/wfd/internal/workertest
+	WFD_TEST_BINARY=$(CURDIR)/bin/wfd $(GO) test -timeout 15m ./cmd/wfd
+	WFD_TEST_BINARY=$(CURDIR)/bin/wfd $(GO) test -timeout 10m ./cmd/wfd/internal/workertest
 	$(GO) test -timeout 10m -run TestCrashStates ./eventlog -states 20000
 	$(GO) test -timeout 10m -run 'TestKill$$' ./cmd/wfd/internal/crash -kills 40
 	bin/wfd sim --seed 1 --ticks 1000000
