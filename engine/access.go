@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"sync"
 
 	"github.com/wfd-dev/wfd/engine/access"
@@ -100,10 +99,7 @@ func (e *Engine) changeAccess(ctx context.Context, book *access.Book, p event.Pa
 		return err
 	}
 	if _, err := appendFact(ctx, e.log, event.Access, p, actor, at); err != nil {
-		if errors.Is(err, eventlog.ErrUnknown) || errors.Is(err, eventlog.ErrStopped) {
-			e.fail(err)
-		}
-		return err
+		return e.stored(err)
 	}
 	return book.Apply(p, at, actor)
 }

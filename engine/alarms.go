@@ -55,10 +55,15 @@ func (a *alarms[K]) set(id K, at event.Time, ok bool) {
 	a.at[id] = at
 	heap.Push(&a.heap, alarm[K]{at, id})
 	if a.heap[0].id == id {
-		select {
-		case a.nudge <- struct{}{}:
-		default:
-		}
+		ring(a.nudge)
+	}
+}
+
+// ring nudges whoever waits at a bell, which has room for one nudge.
+func ring(bell chan struct{}) {
+	select {
+	case bell <- struct{}{}:
+	default:
 	}
 }
 

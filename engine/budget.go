@@ -81,10 +81,7 @@ func (e *Engine) SetBudget(ctx context.Context, id event.BudgetID, micros *event
 		return Budget{}, fmt.Errorf("%w: %w", machine.ErrInvalid, err)
 	}
 	_, err = appendFact(ctx, e.log, event.Budgets, &event.BudgetRaised{Budget: id, Limits: lim, Reason: reason, Key: by.Key}, by.Actor, e.now())
-	if errors.Is(err, eventlog.ErrUnknown) || errors.Is(err, eventlog.ErrStopped) {
-		e.fail(err)
-	}
-	if err != nil {
+	if e.stored(err) != nil {
 		return Budget{}, err
 	}
 	l.mu.Lock()
@@ -151,24 +148,19 @@ func sortedBudgets(ids map[event.BudgetID]bool) []event.BudgetID {
 func (e *Engine) resumeOver(id event.BudgetID, lim event.Limits) {
 	ctx := context.Background()
 	e.insist(func() error {
-		for cursor := ""; ; {
-			rows, next, err := e.views.ByStatus(ctx, run.Paused, cursor, recoverPage)
+		for row, err := range e.inStatus(ctx, run.Paused) {
 			if err != nil {
 				return err
 			}
-			for _, row := range rows {
-				if row.Over != id && (row.Over.Scope != id.Scope || id.Scope != event.ScopeOfDay) {
-					continue
-				}
-				err := e.runs.do(ctx, row.ID, &request{internal: true, meta: machine.Meta{At: e.now(), Actor: system}, cmd: machine.Raise{Budget: row.Over, Micros: &lim.Micros, Tokens: &lim.Tokens}})
-				if err != nil && !refusal(err) && !errors.Is(err, ErrNotFound) {
-					return err
-				}
+			if row.Over != id && (row.Over.Scope != id.Scope || id.Scope != event.ScopeOfDay) {
+				continue
 			}
-			if cursor = next; cursor == "" {
-				return nil
+			err := e.runs.do(ctx, row.ID, &request{internal: true, meta: machine.Meta{At: e.now(), Actor: system}, cmd: machine.Raise{Budget: row.Over, Micros: &lim.Micros, Tokens: &lim.Tokens}})
+			if err != nil && !refusal(err) && !errors.Is(err, ErrNotFound) {
+				return err
 			}
 		}
+		return nil
 	})
 }
 
@@ -176,21 +168,12 @@ func (e *Engine) resumeOver(id event.BudgetID, lim event.Limits) {
 // has other limits by now: it was raised while they were about to pause, or just before
 // a crash.
 func (e *Engine) resumeRaised(ctx context.Context) {
-	for cursor := ""; ; {
-		rows, next, err := e.views.ByStatus(ctx, run.Paused, cursor, recoverPage)
-		if err != nil {
-			if ctx.Err() == nil {
-				e.slog.Error("cannot look for runs whose budget was raised", "error", err)
-			}
-			return
-		}
-		for _, row := range rows {
-			if row.Over != (event.BudgetID{}) {
-				e.insist(func() error { return e.resumeIfRaised(ctx, row.ID) })
-			}
-		}
-		if cursor = next; cursor == "" {
-			return
+	for row, err := range e.inStatus(ctx, run.Paused) {
+		switch {
+		case err != nil && ctx.Err() == nil:
+			e.slog.Error("cannot look for runs whose budget was raised", "error", err)
+		case err == nil && row.Over != (event.BudgetID{}):
+			e.insist(func() error { return e.resumeIfRaised(ctx, row.ID) })
 		}
 	}
 }
@@ -261,21 +244,12 @@ func (e *Engine) keepDays(ctx context.Context) {
 const dayCheck = time.Minute
 
 func (e *Engine) resumeDays(ctx context.Context, today string) {
-	for cursor := ""; ; {
-		rows, next, err := e.views.ByStatus(ctx, run.Paused, cursor, recoverPage)
-		if err != nil {
-			if ctx.Err() == nil {
-				e.slog.Error("cannot look for runs that waited for another day", "error", err)
-			}
-			return
-		}
-		for _, row := range rows {
-			if row.Over.Scope == event.ScopeOfDay && row.Over.Name < today {
-				e.post(row.ID, machine.Meta{Actor: system}, machine.Raise{Budget: row.Over, Reason: "another day has begun"})
-			}
-		}
-		if cursor = next; cursor == "" {
-			return
+	for row, err := range e.inStatus(ctx, run.Paused) {
+		switch {
+		case err != nil && ctx.Err() == nil:
+			e.slog.Error("cannot look for runs that waited for another day", "error", err)
+		case err == nil && row.Over.Scope == event.ScopeOfDay && row.Over.Name < today:
+			e.post(row.ID, machine.Meta{Actor: system}, machine.Raise{Budget: row.Over, Reason: "another day has begun"})
 		}
 	}
 }

@@ -39,19 +39,11 @@ func (e *Engine) tendCalled(id eventlog.RunID) {
 		return
 	}
 	e.spawn(func() {
-		for cursor := ""; ; {
-			rows, next, err := e.views.Children(context.Background(), id, cursor, recoverPage)
+		for row, err := range e.childrenOf(context.Background(), id) {
 			if err != nil {
 				e.slog.Warn("cannot look after the runs that agents have called", "run", id.String(), "error", err)
-				return
-			}
-			for _, row := range rows {
-				if row.Parent != nil && !row.Status.Terminal() {
-					e.tend(*row.Parent, row.ID)
-				}
-			}
-			if cursor = next; cursor == "" {
-				return
+			} else if row.Parent != nil && !row.Status.Terminal() {
+				e.tend(*row.Parent, row.ID)
 			}
 		}
 	})

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 
 	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/projection/event"
@@ -16,8 +15,5 @@ func (e *Engine) Record(ctx context.Context, p event.Payload, actor string) (eve
 	e.custody.Lock()
 	defer e.custody.Unlock()
 	seq, err := appendFact(ctx, e.log, event.Custody, p, actor, e.now())
-	if errors.Is(err, eventlog.ErrUnknown) || errors.Is(err, eventlog.ErrStopped) {
-		e.fail(err)
-	}
-	return seq, err
+	return seq, e.stored(err)
 }

@@ -67,10 +67,7 @@ func (e *Engine) RegisterIn(ctx context.Context, n event.Namespace, wf *workflow
 		return Registered{}, err
 	}
 	reg, err := e.defs.add(ctx, n, wf, source, actor, e.now())
-	if errors.Is(err, eventlog.ErrUnknown) || errors.Is(err, eventlog.ErrStopped) {
-		e.fail(err)
-	}
-	return reg, err
+	return reg, e.stored(err)
 }
 
 func (d *definitions) add(ctx context.Context, n event.Namespace, wf *workflow.Workflow, source, actor string, at event.Time) (Registered, error) {

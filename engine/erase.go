@@ -168,15 +168,11 @@ func (e *Engine) row(ctx context.Context, id eventlog.RunID) (projection.Row, er
 func (e *Engine) tree(ctx context.Context, root projection.Row) ([]projection.Row, error) {
 	tree := []projection.Row{root}
 	for i := 0; i < len(tree); i++ {
-		for cursor := ""; ; {
-			rows, next, err := e.views.Children(ctx, tree[i].ID, cursor, recoverPage)
+		for row, err := range e.childrenOf(ctx, tree[i].ID) {
 			if err != nil {
 				return nil, err
 			}
-			tree = append(tree, rows...)
-			if cursor = next; cursor == "" {
-				break
-			}
+			tree = append(tree, row)
 		}
 	}
 	return tree, nil
@@ -185,23 +181,21 @@ func (e *Engine) tree(ctx context.Context, root projection.Row) ([]projection.Ro
 // forksOf notes the forks of a run, and of its forks, and refuses if one of them
 // is not at its end.
 func (e *Engine) forksOf(ctx context.Context, id eventlog.RunID, done *Erasure) error {
-	for cursor := ""; ; {
-		rows, next, err := e.views.Forks(ctx, id, cursor, recoverPage)
+	forks := everyRow(func(cursor string) ([]projection.Row, string, error) {
+		return e.views.Forks(ctx, id, cursor, recoverPage)
+	})
+	for row, err := range forks {
 		if err != nil {
 			return err
 		}
-		for _, row := range rows {
-			if !row.Status.Terminal() {
-				return fmt.Errorf("%w: run %s, which is %s, was forked off %s and needs its past: cancel it, or wait for its end",
-					machine.ErrRefused, row.ID, row.Status, id)
-			}
-			done.Forks = append(done.Forks, row.ID)
-			if err := e.forksOf(ctx, row.ID, done); err != nil {
-				return err
-			}
+		if !row.Status.Terminal() {
+			return fmt.Errorf("%w: run %s, which is %s, was forked off %s and needs its past: cancel it, or wait for its end",
+				machine.ErrRefused, row.ID, row.Status, id)
 		}
-		if cursor = next; cursor == "" {
-			return nil
+		done.Forks = append(done.Forks, row.ID)
+		if err := e.forksOf(ctx, row.ID, done); err != nil {
+			return err
 		}
 	}
+	return nil
 }

@@ -163,18 +163,12 @@ func (e *Engine) definitionsUnused(ctx context.Context, versions map[eventlog.Ve
 		return err
 	}
 	for _, status := range []run.Status{run.Running, run.Waiting, run.Paused} {
-		for cursor := ""; ; {
-			rows, next, err := e.views.ByStatus(ctx, status, cursor, recoverPage)
+		for row, err := range e.inStatus(ctx, status) {
 			if err != nil {
 				return err
 			}
-			for _, row := range rows {
-				if hashes[row.Hash] {
-					return fmt.Errorf("it is the definition of run %s, which is %s: cancel it, or wait for its end", row.ID, row.Status)
-				}
-			}
-			if cursor = next; cursor == "" {
-				break
+			if hashes[row.Hash] {
+				return fmt.Errorf("it is the definition of run %s, which is %s: cancel it, or wait for its end", row.ID, row.Status)
 			}
 		}
 	}

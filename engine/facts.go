@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 
 	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/projection/event"
@@ -11,6 +12,15 @@ import (
 type fact struct {
 	payload event.Payload
 	actor   string
+}
+
+// stored returns what became of an append. If nobody knows that, or the log has stopped,
+// the engine fails: only the next start can tell what is on disk.
+func (e *Engine) stored(err error) error {
+	if errors.Is(err, eventlog.ErrUnknown) || errors.Is(err, eventlog.ErrStopped) {
+		e.fail(err)
+	}
+	return err
 }
 
 // appendFact appends an event to a system stream, and returns its seq. The caller

@@ -2,14 +2,12 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/wfd-dev/wfd/engine/agent"
 	"github.com/wfd-dev/wfd/engine/guard"
 	"github.com/wfd-dev/wfd/engine/machine"
 	"github.com/wfd-dev/wfd/engine/workflow"
-	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/projection/event"
 	"github.com/wfd-dev/wfd/projection/run"
 )
@@ -241,8 +239,5 @@ func (e *Engine) recordFinding(p event.Payload, actor string) error {
 	e.guarding.Lock()
 	defer e.guarding.Unlock()
 	_, err := appendFact(context.Background(), e.log, event.Security, p, actor, e.now())
-	if errors.Is(err, eventlog.ErrUnknown) || errors.Is(err, eventlog.ErrStopped) {
-		e.fail(err)
-	}
-	return err
+	return e.stored(err)
 }

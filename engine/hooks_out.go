@@ -44,7 +44,6 @@ const (
 // outgoing is a hook that sends, and what sends.
 type outgoing struct {
 	nudge chan struct{} // has an element when there may be something to do
-	works bool          // a goroutine does; guarded by triggers.mu
 }
 
 // SetOutgoing makes a hook that events are sent to, or with replace changes it. It
@@ -105,19 +104,11 @@ func (t *triggers) tend(s *triggerState) {
 	if s.out == nil {
 		s.out = &outgoing{nudge: make(chan struct{}, 1)}
 	}
-	if !s.out.works {
-		s.out.works = true
-		t.senders.Add(1)
+	if !t.sending[s] {
+		t.sends(s, true)
 		t.e.spawn(func() { t.send(t.ctx, s) })
 	}
 	ring(s.out.nudge)
-}
-
-func ring(bell chan struct{}) {
-	select {
-	case bell <- struct{}{}:
-	default:
-	}
 }
 
 // committed is told of every append of a run.
@@ -127,11 +118,19 @@ func (t *triggers) committed() {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, s := range t.byName {
-		if s.out != nil {
-			ring(s.out.nudge)
-		}
+	for s := range t.sending {
+		ring(s.out.nudge)
 	}
+}
+
+// sends notes whether a goroutine sees to a hook. Called with mu held.
+func (t *triggers) sends(s *triggerState, works bool) {
+	if works {
+		t.sending[s] = true
+	} else {
+		delete(t.sending, s)
+	}
+	t.senders.Store(int32(len(t.sending)))
 }
 
 // sender is what a hook's goroutine knows.
@@ -153,8 +152,7 @@ func (t *triggers) send(ctx context.Context, s *triggerState) {
 	defer func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		s.out.works = false
-		t.senders.Add(-1)
+		t.sends(s, false)
 	}()
 	x := &sender{t: t, s: s, workflows: map[eventlog.RunID]string{}}
 	for ctx.Err() == nil {

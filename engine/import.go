@@ -302,7 +302,7 @@ func (x *importer) register(p *event.DefinitionRegistered) error {
 	x.e.defs.register.Lock()
 	defer x.e.defs.register.Unlock()
 	_, err := appendFact(x.ctx, x.e.log, projection.Workflows, &own, x.by.Actor, x.e.now())
-	return x.stored(err)
+	return x.e.stored(err)
 }
 
 // append stores a run. If we crash here, it is there as a whole, marked and paused,
@@ -336,7 +336,7 @@ func (x *importer) append(r *importRun) error {
 	if errors.Is(err, eventlog.ErrConflict) {
 		return fmt.Errorf("%w: run %s was started here meanwhile", ErrExists, r.ID)
 	}
-	return x.stored(err)
+	return x.e.stored(err)
 }
 
 // partial reports whether a run is there only because others were forked from it.
@@ -350,11 +350,4 @@ func (x *importer) partial(r *importRun) bool {
 		}
 	}
 	return false
-}
-
-func (x *importer) stored(err error) error {
-	if errors.Is(err, eventlog.ErrUnknown) || errors.Is(err, eventlog.ErrStopped) {
-		x.e.fail(err)
-	}
-	return err
 }

@@ -106,10 +106,7 @@ func (s *scheduler) rest(j *job) {
 func (s *scheduler) lookBy(at time.Time) {
 	if at.Before(s.leases.next) {
 		s.leases.next = at
-		select {
-		case s.leases.nudge <- struct{}{}:
-		default:
-		}
+		ring(s.leases.nudge)
 	}
 }
 

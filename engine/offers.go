@@ -248,18 +248,13 @@ func (s *scheduler) refill(ctx context.Context) {
 
 // eachRunning calls view with every run in status running.
 func (e *Engine) eachRunning(ctx context.Context, view func(*run.State, *workflow.Workflow)) error {
-	for cursor := ""; ; {
-		rows, next, err := e.views.ByStatus(ctx, run.Running, cursor, recoverPage)
+	for row, err := range e.inStatus(ctx, run.Running) {
+		if err == nil {
+			err = e.look(ctx, row.ID, view)
+		}
 		if err != nil {
 			return err
 		}
-		for _, row := range rows {
-			if err := e.look(ctx, row.ID, view); err != nil {
-				return err
-			}
-		}
-		if cursor = next; cursor == "" {
-			return nil
-		}
 	}
+	return nil
 }

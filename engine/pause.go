@@ -19,15 +19,11 @@ const pauseWide = 64
 func (e *Engine) Live(ctx context.Context) ([]projection.Row, error) {
 	var all []projection.Row
 	for _, status := range []run.Status{run.Running, run.Waiting} {
-		for cursor := ""; ; {
-			rows, next, err := e.views.ByStatus(ctx, status, cursor, recoverPage)
+		for row, err := range e.inStatus(ctx, status) {
 			if err != nil {
 				return nil, err
 			}
-			all = append(all, rows...)
-			if cursor = next; cursor == "" {
-				break
-			}
+			all = append(all, row)
 		}
 	}
 	return all, nil

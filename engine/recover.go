@@ -60,33 +60,27 @@ func (e *Engine) recover(ctx context.Context) error {
 	e.adoptAll(ctx)
 	var wg sync.WaitGroup
 	reading, open := make(chan struct{}, recoverWide), make(chan struct{}, recoverOpen)
-	for cursor := ""; ; {
-		rows, next, err := e.views.ByStatus(ctx, run.Running, cursor, recoverPage)
+	for row, err := range e.inStatus(ctx, run.Running) {
 		if err != nil {
 			return err
 		}
-		for _, row := range rows {
-			open <- struct{}{}
-			wg.Go(func() {
-				defer func() { <-open }()
-				reading <- struct{}{}
-				err := e.look(ctx, row.ID, nil)
-				<-reading
-				if err == nil {
-					err = e.takeUpRun(ctx, row)
-				}
-				if shutOff(err) {
-					e.slog.Error("a run is damaged, and is left as it is", "run", row.ID.String(), "error", err)
-				} else if err != nil {
-					e.slog.Error("cannot take up a run yet; this is tried again", "run", row.ID.String(), "error", err)
-					e.clock.arm(row.ID, e.now()+event.Time(wakeAgain), true)
-				}
-			})
-			n++
-		}
-		if cursor = next; cursor == "" {
-			break
-		}
+		open <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-open }()
+			reading <- struct{}{}
+			err := e.look(ctx, row.ID, nil)
+			<-reading
+			if err == nil {
+				err = e.takeUpRun(ctx, row)
+			}
+			if shutOff(err) {
+				e.slog.Error("a run is damaged, and is left as it is", "run", row.ID.String(), "error", err)
+			} else if err != nil {
+				e.slog.Error("cannot take up a run yet; this is tried again", "run", row.ID.String(), "error", err)
+				e.clock.arm(row.ID, e.now()+event.Time(wakeAgain), true)
+			}
+		})
+		n++
 	}
 	wg.Wait()
 	if n > 0 {
@@ -122,21 +116,12 @@ func (e *Engine) takeUpRun(ctx context.Context, row projection.Row) error {
 // have ended, paused or gone on when nobody could tell them.
 func (e *Engine) tendResting(ctx context.Context) {
 	for _, status := range []run.Status{run.Waiting, run.Paused} {
-		for cursor := ""; ; {
-			rows, next, err := e.views.ByStatus(ctx, status, cursor, recoverPage)
-			if err != nil {
-				if ctx.Err() == nil {
-					e.slog.Error("cannot look after resting child runs", "error", err)
-				}
-				break
-			}
-			for _, row := range rows {
-				if row.Parent != nil {
-					e.tend(*row.Parent, row.ID)
-				}
-			}
-			if cursor = next; cursor == "" {
-				break
+		for row, err := range e.inStatus(ctx, status) {
+			switch {
+			case err != nil && ctx.Err() == nil:
+				e.slog.Error("cannot look after resting child runs", "error", err)
+			case err == nil && row.Parent != nil:
+				e.tend(*row.Parent, row.ID)
 			}
 		}
 	}

@@ -401,10 +401,7 @@ func (r *runs) commit(l *loaded, from eventlog.Version, events []machine.Event) 
 	began := time.Now()
 	first, err := r.e.log.Append(context.Background(), eventlog.Append{ID: appendID(), Run: l.id, Expect: from, Records: records})
 	if err != nil {
-		if errors.Is(err, eventlog.ErrUnknown) || errors.Is(err, eventlog.ErrStopped) {
-			r.e.fail(err)
-		}
-		return fmt.Errorf("run %s: %w", l.id, err)
+		return fmt.Errorf("run %s: %w", l.id, r.e.stored(err))
 	}
 	if observe := r.e.opt.OnAppend; observe != nil {
 		observe(records, time.Since(began))

@@ -54,7 +54,8 @@ type triggers struct {
 	fires   map[TriggerCount]uint64
 
 	ctx     context.Context // of what acts; set before anything does
-	senders atomic.Int32    // hooks that send
+	sending map[*triggerState]bool
+	senders atomic.Int32 // len(sending)
 }
 
 // triggerState is a trigger in memory. Its fields are guarded by triggers.mu; what
@@ -85,7 +86,7 @@ type triggerFact struct {
 }
 
 func newTriggers(e *Engine) *triggers {
-	t := &triggers{e: e, byName: map[string]*triggerState{}, awaited: map[eventlog.RunID]*triggerState{}, fires: map[TriggerCount]uint64{}}
+	t := &triggers{e: e, byName: map[string]*triggerState{}, awaited: map[eventlog.RunID]*triggerState{}, sending: map[*triggerState]bool{}, fires: map[TriggerCount]uint64{}}
 	t.clock = newAlarms(e.opt.Now, t.wake)
 	t.clock.look = lookAtClock
 	return t
@@ -210,9 +211,7 @@ func (t *triggers) write(batch []*triggerFact) {
 		facts[i] = f.fact
 	}
 	first, at, err := appendFacts(context.Background(), t.e.log, event.Triggers, t.e.now(), facts)
-	if errors.Is(err, eventlog.ErrUnknown) || errors.Is(err, eventlog.ErrStopped) {
-		t.e.fail(err)
-	}
+	t.e.stored(err)
 	for i, f := range batch {
 		if err == nil {
 			t.apply(f.payload, first+eventlog.Seq(i), at, f.actor)

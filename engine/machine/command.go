@@ -356,7 +356,7 @@ func (Wake) decide(d *decider) error {
 func (d *decider) fire() {
 	var due []run.Timer
 	for _, t := range d.s.Timers {
-		if t.At <= d.at && ticks(d.s, t) {
+		if rings(d.s, t, d.at) {
 			due = append(due, t)
 		}
 	}
@@ -368,8 +368,11 @@ func (d *decider) fire() {
 
 // Rings reports whether Wake would fire a timer at a time.
 func Rings(s *run.State, at event.Time) bool {
-	return slices.ContainsFunc(s.Timers, func(t run.Timer) bool { return t.At <= max(at, s.Time) && ticks(s, t) })
+	return slices.ContainsFunc(s.Timers, func(t run.Timer) bool { return rings(s, t, max(at, s.Time)) })
 }
+
+// rings reports whether a timer that ticks is due.
+func rings(s *run.State, t run.Timer, at event.Time) bool { return t.At <= at && ticks(s, t) }
 
 // ticks reports whether a timer is of the run, or of a visit under way. Those of visits
 // that were given up because the run ended are kept for when it is retried; in a history
