@@ -50,9 +50,7 @@ type replyParser struct {
 
 // add notes a problem where t begins.
 func (p *replyParser) add(code string, t *source.Tree, msg, hint string) {
-	x := workflow.Problem{Severity: workflow.Error, Code: code, Message: msg, Hint: hint}
-	p.text.Locate(&x, source.Place{Line: t.Place.Line, Column: t.Place.Column})
-	p.problems = append(p.problems, x)
+	p.problems = append(p.problems, p.text.Wrong(code, t, msg, hint))
 }
 
 func (p *replyParser) unknown(key *source.Tree, what string, names []string) {

@@ -68,9 +68,7 @@ type parser struct {
 
 // add notes a problem where t begins.
 func (p *parser) add(code string, t *source.Tree, msg, hint string) {
-	x := workflow.Problem{Severity: workflow.Error, Code: code, Message: msg, Hint: hint}
-	p.text.Locate(&x, source.Place{Line: t.Place.Line, Column: t.Place.Column})
-	p.problems = append(p.problems, x)
+	p.problems = append(p.problems, p.text.Wrong(code, t, msg, hint))
 }
 
 // object calls field for each field of t, which are to be among names.

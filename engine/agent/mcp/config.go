@@ -54,9 +54,7 @@ type parser struct {
 }
 
 func (p *parser) add(code string, t *source.Tree, msg, hint string) {
-	x := workflow.Problem{Severity: workflow.Error, Code: code, Message: msg, Hint: hint}
-	p.text.Locate(&x, source.Place{Line: t.Place.Line, Column: t.Place.Column})
-	p.problems = append(p.problems, x)
+	p.problems = append(p.problems, p.text.Wrong(code, t, msg, hint))
 }
 
 func (p *parser) servers(t *source.Tree) []Server {

@@ -67,6 +67,13 @@ func (s *File) Bind(path string, t *Tree) {
 	}
 }
 
+// Wrong returns an error that is where t begins.
+func (s *File) Wrong(code string, t *Tree, msg, hint string) Problem {
+	p := Problem{Severity: Error, Code: code, Message: msg, Hint: hint}
+	s.Locate(&p, Place{Line: t.Place.Line, Column: t.Place.Column})
+	return p
+}
+
 // Locate fills in the place of a problem.
 func (s *File) Locate(p *Problem, m Place) {
 	p.File = s.Name
