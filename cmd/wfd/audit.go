@@ -32,7 +32,7 @@ func (a *app) auditHead() *cobra.Command {
   wfd audit head -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			raw, err := a.ask(cmd.Context(), client.Request{Path: "/v1/audit/head"})
+			raw, err := a.ask(cmd.Context(), reads, client.Request{Path: "/v1/audit/head"})
 			if err != nil {
 				return err
 			}
@@ -97,7 +97,7 @@ func (a *app) auditKeys() *cobra.Command {
   wfd audit keys --rotations > rotations.txt   # if the key was ever rotated`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			raw, err := a.ask(cmd.Context(), client.Request{Path: "/v1/audit/keys"})
+			raw, err := a.ask(cmd.Context(), reads, client.Request{Path: "/v1/audit/keys"})
 			if err != nil {
 				return err
 			}
@@ -131,7 +131,7 @@ event of the log says who rotated it, when and why: wfd audit log.`,
 		Example: `  wfd audit rotate --reason "ann, who could read it, has left" > log.pub`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			raw, err := a.ask(cmd.Context(), client.Request{Path: "/v1/audit/rotate", In: map[string]string{"reason": reason}})
+			raw, err := a.ask(cmd.Context(), reads, client.Request{Path: "/v1/audit/rotate", In: map[string]string{"reason": reason}})
 			if err != nil {
 				return err
 			}
@@ -142,20 +142,9 @@ event of the log says who rotated it, when and why: wfd audit log.`,
 	return cmd
 }
 
-// ask makes one request.
-func (a *app) ask(ctx context.Context, r client.Request) (raw json.RawMessage, err error) {
-	s, err := a.connect(ctx, reads)
-	if err != nil {
-		return nil, err
-	}
-	defer closeInto(s, &err)
-	raw, _, err = s.Do(ctx, r)
-	return raw, err
-}
-
 // document prints a document as it came: it is verified to the byte.
 func (a *app) document(ctx context.Context, path string, q url.Values) error {
-	raw, err := a.ask(ctx, client.Request{Path: path, Query: q})
+	raw, err := a.ask(ctx, reads, client.Request{Path: path, Query: q})
 	if err != nil {
 		return err
 	}

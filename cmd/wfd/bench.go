@@ -41,14 +41,9 @@ Workloads, and what --steps, --clients and --runs are unless they are given:
 		Args: cobra.ExactArgs(1), ValidArgs: bench.Names(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Workload = args[0]
-			self, err := os.Executable()
-			if err != nil {
+			var err error
+			if o.Child, err = a.childOf("bench-child"); err != nil {
 				return err
-			}
-			o.Child = func(ctx context.Context, args ...string) *exec.Cmd {
-				c := exec.CommandContext(ctx, self, append([]string{"bench-child"}, args...)...)
-				c.Stderr = a.stderr
-				return c
 			}
 			go tendGC(cmd.Context())
 			r, err := bench.Run(cmd.Context(), o)
@@ -73,6 +68,16 @@ Workloads, and what --steps, --clients and --runs are unless they are given:
 	f.StringVar(&o.Dir, "dir", "", "measure the disk of this directory (default: that of temporary files)")
 	cmd.AddCommand(a.benchSoak())
 	return cmd
+}
+
+// childOf returns what begins a process of this program that does a hidden command.
+func (a *app) childOf(command string) (func(ctx context.Context, args ...string) *exec.Cmd, error) {
+	self, err := os.Executable()
+	return func(ctx context.Context, args ...string) *exec.Cmd {
+		c := exec.CommandContext(ctx, self, append([]string{command}, args...)...)
+		c.Stderr = a.stderr
+		return c
+	}, err
 }
 
 // benchChild is the process that wfd bench recover kills.

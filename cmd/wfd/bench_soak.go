@@ -1,13 +1,10 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -35,14 +32,9 @@ without building it: its data directory is DIR/large/data.`,
   wfd check --data /var/tmp/soak/large/data`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			self, err := os.Executable()
-			if err != nil {
+			var err error
+			if o.Child, err = a.childOf("soak-child"); err != nil {
 				return err
-			}
-			o.Child = func(ctx context.Context, args ...string) *exec.Cmd {
-				c := exec.CommandContext(ctx, self, append([]string{"soak-child"}, args...)...)
-				c.Stderr = a.stderr
-				return c
 			}
 			began := time.Now()
 			every := 5 * time.Second

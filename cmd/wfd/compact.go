@@ -87,17 +87,8 @@ func (a *app) du() *cobra.Command {
 		Use:   "du",
 		Short: "Say what takes how much room on the disk",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			s, err := a.connect(cmd.Context(), reads)
-			if err != nil {
-				return err
-			}
-			defer closeInto(s, &err)
-			raw, _, err := s.Do(cmd.Context(), client.Request{Path: "/v1/usage"})
-			if err != nil {
-				return err
-			}
-			return a.print(raw, func(t *text) { showUsage(t, raw) })
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.exchange(cmd.Context(), reads, client.Request{Path: "/v1/usage"}, func(t *text, raw []byte) { showUsage(t, raw) })
 		},
 	}
 }

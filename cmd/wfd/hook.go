@@ -81,7 +81,7 @@ ${webhook.id} and ${webhook.name}.`,
 			} {
 				body[k] = v
 			}
-			return a.triggerRequest(cmd.Context(), writes, client.Request{Path: hooksPath + "in", In: body}, false, func(t *text, raw []byte) {
+			return a.exchange(cmd.Context(), writes, client.Request{Path: hooksPath + "in", In: body}, func(t *text, raw []byte) {
 				h := answerOf[api.IncomingHook](t, raw)
 				t.printf("%s takes webhooks at %s\n", h.Name, h.Path)
 			})
@@ -124,7 +124,7 @@ sent until wfd hook out resume, and then it goes on where it was.`,
 				"name": args[0], "url": args[1], "secret": secret, "kinds": kinds, "workflows": workflows, "allow_private": allowPrivate, "data": data,
 				"give_up": giveUp.String(), "replace": replace, "reason": reason,
 			}
-			return a.triggerRequest(cmd.Context(), writes, client.Request{Path: hooksPath + "out", In: body}, false, func(t *text, raw []byte) {
+			return a.exchange(cmd.Context(), writes, client.Request{Path: hooksPath + "out", In: body}, func(t *text, raw []byte) {
 				h := answerOf[api.OutgoingHook](t, raw)
 				t.printf("%s sends %s\n", h.Name, strings.Join(h.Spec.Kinds, ", "))
 			})
@@ -195,7 +195,7 @@ func (a *app) hookLs(direction string, show func(t *text, raw []byte) (next stri
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r := client.Request{Path: hooksPath + direction, Query: url.Values{"limit": {strconv.Itoa(limit)}, "cursor": {cursor}}}
-			return a.triggerRequest(cmd.Context(), reads, r, true, func(t *text, raw []byte) {
+			return a.exchangeList(cmd.Context(), reads, r, func(t *text, raw []byte) {
 				if next := show(t, raw); next != "" {
 					a.note("there are more: --cursor %s", next)
 				}
@@ -214,7 +214,7 @@ func (a *app) hookShow(direction string) *cobra.Command {
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r := client.Request{Path: hooksPath + direction + "/" + url.PathEscape(args[0])}
-			return a.triggerRequest(cmd.Context(), reads, r, false, func(t *text, raw []byte) {
+			return a.exchange(cmd.Context(), reads, r, func(t *text, raw []byte) {
 				if direction == "in" {
 					showIncoming(t, answerOf[api.IncomingHook](t, raw))
 				} else {

@@ -72,7 +72,7 @@ is taken once. A CRON for every hour means hours as they pass.
 			if in != nil {
 				body["input"] = in
 			}
-			return a.triggerRequest(cmd.Context(), writes, client.Request{Path: schedulesPath, In: body}, false, func(t *text, raw []byte) {
+			return a.exchange(cmd.Context(), writes, client.Request{Path: schedulesPath, In: body}, func(t *text, raw []byte) {
 				s := answerOf[api.Schedule](t, raw)
 				t.printf("%s starts %s, next at %s\n", s.Name, s.Spec.Workflow, moment(s.Next))
 			})
@@ -102,7 +102,7 @@ func (a *app) scheduleLs() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r := client.Request{Path: schedulesPath, Query: url.Values{"limit": {strconv.Itoa(limit)}, "cursor": {cursor}}}
-			return a.triggerRequest(cmd.Context(), reads, r, true, func(t *text, raw []byte) {
+			return a.exchangeList(cmd.Context(), reads, r, func(t *text, raw []byte) {
 				list := answerOf[client.List[api.Schedule]](t, raw)
 				t.row("NAME", "CRON", "ZONE", "WORKFLOW", "NEXT", "STARTED", "SKIPPED", "FAILED", "LAST")
 				for _, s := range list.Items {
@@ -136,7 +136,7 @@ func (a *app) scheduleShow() *cobra.Command {
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r := client.Request{Path: schedulesPath + "/" + url.PathEscape(args[0])}
-			return a.triggerRequest(cmd.Context(), reads, r, false, func(t *text, raw []byte) {
+			return a.exchange(cmd.Context(), reads, r, func(t *text, raw []byte) {
 				s := answerOf[api.Schedule](t, raw)
 				t.printf("schedule: %s\ncron:     %s (%s)\nworkflow: %s\noverlap:  %s\ncatch-up: %d within %s\n", s.Name, s.Spec.Cron, s.Spec.Zone,
 					s.Spec.Workflow, s.Spec.Overlap, s.Spec.CatchUp, time.Duration(s.Spec.Window))
@@ -180,7 +180,7 @@ func (a *app) scheduleBackfill() *cobra.Command {
 				}
 			}
 			r := client.Request{Path: schedulesPath + "/" + url.PathEscape(args[0]) + "/backfill", In: map[string]any{"from": begin, "to": end}}
-			return a.triggerRequest(cmd.Context(), writes, r, false, func(t *text, raw []byte) {
+			return a.exchange(cmd.Context(), writes, r, func(t *text, raw []byte) {
 				done := answerOf[engine.Backfilled](t, raw)
 				t.printf("%s of %s; the runs of %s were there\n", many(len(done.Queued), "start"), args[0], many(done.There, "time"))
 			})

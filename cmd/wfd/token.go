@@ -95,19 +95,10 @@ func (a *app) tokenLs() *cobra.Command {
 		Use:   "ls",
 		Short: "List the tokens, the newest first",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			s, err := a.connect(cmd.Context(), reads)
-			if err != nil {
-				return err
-			}
-			defer closeInto(s, &err)
-			raw, _, err := s.Do(cmd.Context(), client.Request{Path: "/v1/tokens"})
-			if err != nil {
-				return err
-			}
-			return a.printList(raw, func(t *text) {
-				var list client.List[access.Token]
-				if t.err = json.Unmarshal(raw, &list); t.err != nil {
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.exchangeList(cmd.Context(), reads, client.Request{Path: "/v1/tokens"}, func(t *text, raw []byte) {
+				list := answerOf[client.List[access.Token]](t, raw)
+				if t.err != nil {
 					return
 				}
 				t.row("ID", "NAME", "SCOPES", "NAMESPACE", "MADE", "BY", "GOOD", "LAST USED")

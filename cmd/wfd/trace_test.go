@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/wfd-dev/wfd/cmd/wfd/internal/otlp"
+	"github.com/wfd-dev/wfd/cmd/wfd/internal/otlp/otlptest"
 )
 
 // receiver takes traces as a collector does. While it is down it answers 503.
@@ -25,12 +25,12 @@ type receiver struct {
 	*httptest.Server
 	mu    sync.Mutex
 	down  bool
-	spans map[string]otlp.Seen // by ID
-	twice int                  // spans that came again
+	spans map[string]otlptest.Seen // by ID
+	twice int                      // spans that came again
 }
 
 func receive(t *testing.T) *receiver {
-	r := &receiver{spans: map[string]otlp.Seen{}}
+	r := &receiver{spans: map[string]otlptest.Seen{}}
 	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -50,7 +50,7 @@ func receive(t *testing.T) *receiver {
 		if err != nil || q.URL.Path != "/v1/traces" {
 			t.Errorf("%s: %v", q.URL, err)
 		}
-		spans, err := otlp.Read(b)
+		spans, err := otlptest.Read(b)
 		if err != nil {
 			t.Errorf("no request of OTLP: %v", err)
 		}
@@ -182,11 +182,11 @@ func TestTraces(t *testing.T) {
 
 	// What was sent, and what is made of the log now.
 	exported := call("export", "--otlp", run.ID, "--addr", url)
-	spans, err := otlp.ReadJSON([]byte(exported))
+	spans, err := otlptest.ReadJSON([]byte(exported))
 	if err != nil {
 		t.Fatal(err)
 	}
-	byName := map[string][]otlp.Seen{}
+	byName := map[string][]otlptest.Seen{}
 	r.mu.Lock()
 	for _, s := range spans {
 		byName[s.Name] = append(byName[s.Name], s)
@@ -209,7 +209,7 @@ func TestTraces(t *testing.T) {
 	if t.Failed() {
 		t.Fatal(exported)
 	}
-	root, model := byName["workflow traced"][0], slices.IndexFunc(spans, func(s otlp.Seen) bool { return strings.HasPrefix(s.Name, "chat ") })
+	root, model := byName["workflow traced"][0], slices.IndexFunc(spans, func(s otlptest.Seen) bool { return strings.HasPrefix(s.Name, "chat ") })
 	switch {
 	case root.Parent != "b7ad6b7169203331":
 		t.Errorf("the run is below %s", root.Parent)

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
 	"net/url"
 	"time"
 
@@ -14,25 +12,8 @@ import (
 	"github.com/wfd-dev/wfd/projection/event"
 )
 
-// triggerRequest makes a request of schedules or hooks and prints its answer.
-func (a *app) triggerRequest(ctx context.Context, n need, r client.Request, list bool, show func(t *text, raw []byte)) (err error) {
-	s, err := a.connect(ctx, n)
-	if err != nil {
-		return err
-	}
-	defer closeInto(s, &err)
-	raw, _, err := s.Do(ctx, r)
-	if err != nil {
-		return err
-	}
-	if list {
-		return a.printList(raw, func(t *text) { show(t, raw) })
-	}
-	return a.print(raw, func(t *text) { show(t, raw) })
-}
-
-// triggerCommand is a command that does one thing to the trigger of a name: path has a
-// %s for it.
+// triggerCommand is a command that does one thing to the trigger of a name; path is
+// that of its kind.
 func (a *app) triggerCommand(use, short, path string, body func() map[string]any, done string) *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{
@@ -47,19 +28,11 @@ func (a *app) triggerCommand(use, short, path string, body func() map[string]any
 				}
 			}
 			r := client.Request{Path: path + "/" + url.PathEscape(args[0]) + "/" + use, In: in}
-			return a.triggerRequest(cmd.Context(), reads, r, false, func(t *text, _ []byte) { t.printf("%s %s\n", args[0], done) })
+			return a.exchange(cmd.Context(), reads, r, func(t *text, _ []byte) { t.printf("%s %s\n", args[0], done) })
 		},
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why; it stays in the audit trail")
 	return cmd
-}
-
-// answerOf reads an answer that is to be shown.
-func answerOf[T any](t *text, raw []byte) (v T) {
-	if err := json.Unmarshal(raw, &v); err != nil {
-		t.err = err
-	}
-	return v
 }
 
 // moment is a time as people read it, in their own zone.

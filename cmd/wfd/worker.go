@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -31,23 +30,14 @@ func (a *app) workerLs() *cobra.Command {
 		Long: `List the workers that have polled the daemon within the last ten minutes, or hold
 a task: what they offer, when they were last heard of, and what they do.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			q := url.Values{"limit": {strconv.Itoa(limit)}}
 			if cursor != "" {
 				q.Set("cursor", cursor)
 			}
-			s, err := a.connect(cmd.Context(), reads)
-			if err != nil {
-				return err
-			}
-			defer closeInto(s, &err)
-			raw, _, err := s.Do(cmd.Context(), client.Request{Path: "/v1/workers", Query: q})
-			if err != nil {
-				return err
-			}
-			return a.printList(raw, func(t *text) {
-				var list client.List[client.Worker]
-				if t.err = json.Unmarshal(raw, &list); t.err != nil {
+			return a.exchangeList(cmd.Context(), reads, client.Request{Path: "/v1/workers", Query: q}, func(t *text, raw []byte) {
+				list := answerOf[client.List[client.Worker]](t, raw)
+				if t.err != nil {
 					return
 				}
 				showWorkers(t, list.Items)
@@ -71,23 +61,10 @@ func (a *app) workerQueues() *cobra.Command {
 attempts may be under way at once, how many are, how many wait for one of those
 places, and how many for a worker.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			s, err := a.connect(cmd.Context(), reads)
-			if err != nil {
-				return err
-			}
-			defer closeInto(s, &err)
-			raw, _, err := s.Do(cmd.Context(), client.Request{Path: "/v1/queues"})
-			if err != nil {
-				return err
-			}
-			return a.printList(raw, func(t *text) {
-				var list client.List[engine.Queue]
-				if t.err = json.Unmarshal(raw, &list); t.err != nil {
-					return
-				}
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.exchangeList(cmd.Context(), reads, client.Request{Path: "/v1/queues"}, func(t *text, raw []byte) {
 				t.row("QUEUE", "LIMIT", "UNDER WAY", "WAIT FOR A PLACE", "WAIT FOR A WORKER")
-				for _, q := range list.Items {
+				for _, q := range answerOf[client.List[engine.Queue]](t, raw).Items {
 					t.row(q.Name, strconv.Itoa(q.Limit), strconv.Itoa(q.Running), strconv.Itoa(q.Ready), strconv.Itoa(q.Offered))
 				}
 				t.flush()

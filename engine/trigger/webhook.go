@@ -3,7 +3,6 @@ package trigger
 import (
 	"crypto/hmac"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -13,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wfd-dev/wfd/engine/access"
 	"github.com/wfd-dev/wfd/projection/event"
 )
 
@@ -61,10 +61,10 @@ func Verify(form, header string, secrets []string, h http.Header, body []byte, n
 		if scheme, token, ok := strings.Cut(proof, " "); ok && name == "Authorization" && strings.EqualFold(scheme, "Bearer") {
 			proof = strings.TrimSpace(token)
 		}
-		right = func(secret string) bool { return same(proof, secret) }
+		right = func(secret string) bool { return access.Same(proof, secret) }
 	case event.VerifySHA256:
 		proof = strings.ToLower(strings.TrimPrefix(proof, "sha256="))
-		right = func(secret string) bool { return same(proof, hex.EncodeToString(mac([]byte(secret), body))) }
+		right = func(secret string) bool { return access.Same(proof, hex.EncodeToString(mac([]byte(secret), body))) }
 	case event.VerifyStandard:
 		id, stamp := h.Values(HeaderID), h.Values(HeaderTimestamp)
 		if len(id) != 1 || len(stamp) != 1 || id[0] == "" {
@@ -81,7 +81,7 @@ func Verify(form, header string, secrets []string, h http.Header, body []byte, n
 			want := Sign(secret, id[0], seconds, body)
 			found := false
 			for one := range strings.FieldsSeq(proof) {
-				found = same(one, want) || found
+				found = access.Same(one, want) || found
 			}
 			return found
 		}
@@ -110,10 +110,4 @@ func mac(key, text []byte) []byte {
 	h := hmac.New(sha256.New, key)
 	h.Write(text)
 	return h.Sum(nil)
-}
-
-// same compares in a time that tells nothing, not even a length.
-func same(a, b string) bool {
-	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
-	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
 }

@@ -1,17 +1,14 @@
 package api
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"runtime/debug"
-	"slices"
 	"strings"
 
+	"github.com/wfd-dev/wfd/cmd/wfd/internal/gate"
 	"github.com/wfd-dev/wfd/engine/access"
 	"github.com/wfd-dev/wfd/eventlog"
 )
@@ -39,7 +36,7 @@ func (a *API) guard(next http.Handler) http.Handler {
 			}
 			return
 		}
-		if !a.knownHost(r.Host) {
+		if a.o.Hosts != nil && !gate.Addressed(a.o.Hosts, r.Host) {
 			writeProblem(w, problem("forbidden", fmt.Sprintf("the request is addressed to %q, which is not this daemon", r.Host), "use 127.0.0.1 or localhost, or a name that the daemon was given with --host"))
 			return
 		}
@@ -67,20 +64,6 @@ func (a *API) guard(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 		}
 	})
-}
-
-// knownHost keeps pages out that have their own name point to this address.
-func (a *API) knownHost(host string) bool {
-	if a.o.Hosts == nil {
-		return true
-	}
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
-	host = strings.ToLower(host)
-	_, parent, _ := strings.Cut(host, ".")
-	return slices.Contains(a.o.Hosts, host) || slices.Contains(a.o.Hosts, "*."+parent) // of a certificate
 }
 
 // asks reports whether those who do not say who they are are kept out.
@@ -117,12 +100,8 @@ func (a *API) whoIs(r *http.Request) (access.Principal, error) {
 
 // bearer returns whoever brings a token.
 func (a *API) bearer(r *http.Request, token string) (access.Principal, error) {
-	if a.o.Token != "" {
-		// Of equal length, so that the comparison tells nothing.
-		have, want := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(a.o.Token))
-		if subtle.ConstantTimeCompare(have[:], want[:]) == 1 {
-			return access.Principal{Actor: "api:token", Scopes: access.Scopes{access.Admin}}, nil
-		}
+	if a.o.Token != "" && access.Same(token, a.o.Token) {
+		return access.Principal{Actor: "api:token", Scopes: access.Scopes{access.Admin}}, nil
 	}
 	who, err := a.o.Engine.Admit(token)
 	if errors.Is(err, access.ErrDenied) && a.o.Identify != nil && strings.Count(token, ".") == 2 {

@@ -206,17 +206,3 @@ func TestTokensThatNeverExpire(t *testing.T) {
 		}
 	}
 }
-
-// TestKnownHosts: requests may be addressed to the names that there are, and to one
-// that a wildcard of a certificate stands for.
-func TestKnownHosts(t *testing.T) {
-	a := &API{o: Options{Hosts: []string{"localhost", "*.wfd.example"}}}
-	for host, want := range map[string]bool{
-		"localhost": true, "LOCALHOST:7117": true, "a.wfd.example": true, "A.WFD.example:443": true,
-		"wfd.example": false, "a.b.wfd.example": false, "evil.example": false, "": false, "*.": false,
-	} {
-		if a.knownHost(host) != want {
-			t.Errorf("%q is known: %t", host, !want)
-		}
-	}
-}

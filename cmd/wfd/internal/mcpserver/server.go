@@ -2,14 +2,11 @@ package mcpserver
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -21,6 +18,8 @@ import (
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/wfd-dev/wfd/client"
+	"github.com/wfd-dev/wfd/cmd/wfd/internal/gate"
+	"github.com/wfd-dev/wfd/engine/access"
 )
 
 const (
@@ -130,7 +129,7 @@ func (s *Server) Handler(d Door) http.Handler {
 		return s.sdk
 	}, &sdk.StreamableHTTPOptions{SessionTimeout: sessionTime, MaxRequestBodyBytes: maxBody})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !d.knows(r.Host) {
+		if !gate.Addressed(d.Hosts, r.Host) {
 			http.Error(w, fmt.Sprintf("the request is addressed to %q, which is not this server", r.Host), http.StatusForbidden)
 			return
 		}
@@ -151,22 +150,12 @@ func (s *Server) Handler(d Door) http.Handler {
 	})
 }
 
-// knows keeps pages out that have their own name point to this address.
-func (d *Door) knows(host string) bool {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	return slices.Contains(d.Hosts, strings.ToLower(strings.Trim(host, "[]")))
-}
-
 func (d *Door) lets(r *http.Request) bool {
 	if d.Token == "" {
 		return true
 	}
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	// Of equal length, so that the comparison tells nothing.
-	have, want := sha256.Sum256([]byte(strings.TrimSpace(token))), sha256.Sum256([]byte(d.Token))
-	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(have[:], want[:]) == 1
+	return strings.EqualFold(scheme, "Bearer") && access.Same(strings.TrimSpace(token), d.Token)
 }
 
 // head returns the last event of the log.

@@ -32,7 +32,6 @@ const (
 	wfdVisit    = "wfd.node.visit"
 	wfdAttempt  = "wfd.node.attempt"
 	wfdThen     = "wfd.node.then"
-	wfdCost     = "wfd.cost.micro_usd"
 	wfdForked   = "wfd.run.forked_from"
 	wfdInput    = "wfd.input"  // content
 	wfdOutput   = "wfd.output" // content

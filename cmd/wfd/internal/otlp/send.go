@@ -112,7 +112,7 @@ func Build(log Log, id eventlog.RunID, content bool) (spans []*tracepb.Span, err
 
 // Post sends a trace, as JSON returns it, and returns how many spans it has.
 func Post(ctx context.Context, endpoint string, raw []byte) (int, error) {
-	data, err := parse(raw)
+	data, err := Parse(raw)
 	if err != nil {
 		return 0, err
 	}
@@ -154,6 +154,23 @@ func JSON(spans []*tracepb.Span, version string) ([]byte, error) {
 		return nil, err
 	}
 	return json.Marshal(v)
+}
+
+// Parse reads what JSON returns.
+func Parse(raw []byte) (*tracepb.TracesData, error) {
+	var v any
+	if err := json.Unmarshal(raw, &v); err != nil {
+		return nil, err
+	}
+	if err := recode(v, hex.DecodeString, base64.StdEncoding.EncodeToString); err != nil {
+		return nil, err
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	data := &tracepb.TracesData{}
+	return data, protojson.Unmarshal(b, data)
 }
 
 // recode writes the names of traces and spans in another code.

@@ -1,4 +1,4 @@
-// Bundle makes dist of src: what the binary serves. It needs the packages of
+// Command bundle makes dist of src: what the binary serves. It needs the packages of
 // package-lock.json in node_modules ("npm ci"), and no Node: esbuild is a library.
 package main
 

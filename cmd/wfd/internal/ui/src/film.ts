@@ -99,6 +99,8 @@ export class Film {
   }
 }
 
+const dollars = (micros?: number) => micros ? `, $${(micros / 1e6).toFixed(6).replace(/0+$/, '')}` : ''
+
 // lineOf says an event in one line.
 export function lineOf(e: Event): string {
   const d = e.data ?? {}
@@ -136,8 +138,8 @@ export function lineOf(e: Event): string {
     case 'checkpoint.created': return `v${d.at}${d.name ? ` is ${d.name}` : ''}${d.pinned ? ', pinned' : ''}`
     case 'agent.chosen': return `${visit}: ${d.agent}${d.role ? ` as ${d.role}` : ''}${d.model ? `, ${d.model}` : ''}`
     case 'tool.called': return `${visit}: ${d.server}.${d.tool}`
-    case 'cost.reserved': return `${visit}: up to ${(d.input_tokens ?? 0) + (d.output_tokens ?? 0)} tokens${d.micro_usd ? `, $${(d.micro_usd / 1e6).toFixed(6).replace(/0+$/, '')}` : ''}`
-    case 'cost.settled': return `${visit}: ${(d.usage?.input_tokens ?? 0) + (d.usage?.output_tokens ?? 0)} tokens${d.micro_usd ? `, $${(d.micro_usd / 1e6).toFixed(6).replace(/0+$/, '')}` : ''}${d.lost ? ', lost' : ''}`
+    case 'cost.reserved': return `${visit}: up to ${(d.input_tokens ?? 0) + (d.output_tokens ?? 0)} tokens${dollars(d.micro_usd)}`
+    case 'cost.settled': return `${visit}: ${(d.usage?.input_tokens ?? 0) + (d.usage?.output_tokens ?? 0)} tokens${dollars(d.micro_usd)}${d.lost ? ', lost' : ''}`
     case 'budget.exceeded': return `${visit}: the budget is used up`
     case 'budget.raised': return `the budget is changed${d.reason ? `: ${d.reason}` : ''}`
     case 'chat.turn': return `${visit}: ${d.speaker} in round ${d.round}${d.vote ? `, ${d.vote}` : ''}: ${d.missed ? d.missed.message : brief(d.message)}`

@@ -1,13 +1,13 @@
-package otlp
+// Package otlptest reads traces as a receiver sees them.
+package otlptest
 
 import (
-	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/wfd-dev/wfd/cmd/wfd/internal/otlp"
 )
 
 // Seen is what a receiver sees of a span.
@@ -29,30 +29,13 @@ func Read(b []byte) ([]Seen, error) {
 	return seen(&data), nil
 }
 
-// ReadJSON reads what JSON returns.
+// ReadJSON reads what otlp.JSON returns.
 func ReadJSON(b []byte) ([]Seen, error) {
-	data, err := parse(b)
+	data, err := otlp.Parse(b)
 	if err != nil {
 		return nil, err
 	}
 	return seen(data), nil
-}
-
-// parse reads what JSON returns.
-func parse(raw []byte) (*tracepb.TracesData, error) {
-	var v any
-	if err := json.Unmarshal(raw, &v); err != nil {
-		return nil, err
-	}
-	if err := recode(v, hex.DecodeString, base64.StdEncoding.EncodeToString); err != nil {
-		return nil, err
-	}
-	b, err := json.Marshal(v)
-	if err != nil {
-		return nil, err
-	}
-	data := &tracepb.TracesData{}
-	return data, protojson.Unmarshal(b, data)
 }
 
 func seen(data *tracepb.TracesData) (all []Seen) {
