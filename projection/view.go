@@ -68,3 +68,11 @@ func on[P event.Payload](f *fact, do func(P)) error {
 	do(p)
 	return nil
 }
+
+// try is on for what may fail.
+func try[P event.Payload](f *fact, do func(P) error) (err error) {
+	if bad := on(f, func(p P) { err = do(p) }); bad != nil {
+		return bad
+	}
+	return err
+}

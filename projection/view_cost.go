@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/projection/event"
@@ -81,11 +82,8 @@ func (t *CostTotals) Add(o CostTotals) {
 	t.Unpriced += o.Unpriced
 }
 
-// day is the day on which something counts, UTC.
-func day(t event.Time) string { return t.Std().Format("2006-01-02") }
-
 // Day is the day on which what happens at t counts, as 2026-01-31, UTC.
-func Day(t event.Time) string { return day(t) }
+func Day(t event.Time) string { return t.Std().Format(time.DateOnly) }
 
 func (f *costFold) apply(e *fact) error {
 	switch {
@@ -120,21 +118,23 @@ func (f *costFold) run(id eventlog.RunID) (costRun, error) {
 	return r, err
 }
 
-func (f *costFold) limits(e *fact) (err error) {
-	bad := on(e, func(p *event.BudgetRaised) {
+func (f *costFold) limits(e *fact) error {
+	return try(e, func(p *event.BudgetRaised) error {
 		key := part(part(nil, p.Budget.Scope), p.Budget.Name)
 		var row encoder
 		row.int(int64(p.Limits.Micros))
 		row.int(p.Limits.Tokens)
-		var old []byte
-		if old, err = f.w.get(bucketLimits, key); err == nil {
-			err = f.w.set(bucketLimits, key, old, row)
-		}
+		return f.replace(bucketLimits, key, row)
 	})
-	if bad != nil {
-		return bad
+}
+
+// replace sets a row whatever it was.
+func (f *costFold) replace(bucket string, key []byte, row encoder) error {
+	old, err := f.w.get(bucket, key)
+	if err != nil {
+		return err
 	}
-	return err
+	return f.w.set(bucket, key, old, row)
 }
 
 func holdKey(id eventlog.RunID, c event.CallID) []byte {
@@ -144,12 +144,12 @@ func holdKey(id eventlog.RunID, c event.CallID) []byte {
 	return binary.BigEndian.AppendUint64(key, uint64(c.Turn))
 }
 
-func (f *costFold) reserved(e *fact) (err error) {
+func (f *costFold) reserved(e *fact) error {
 	of, err := f.run(e.Run)
 	if err != nil {
 		return err
 	}
-	bad := on(e, func(p *event.CostReserved) {
+	return try(e, func(p *event.CostReserved) error {
 		var row encoder
 		row.str(string(of.namespace))
 		row.str(of.workflow)
@@ -158,26 +158,18 @@ func (f *costFold) reserved(e *fact) (err error) {
 		row.int(p.Spend().Tokens)
 		row.int(int64(p.Micros))
 		row.int(e.Time)
-		key := holdKey(e.Run, p.CallID)
-		var old []byte
-		if old, err = f.w.get(bucketHolds, key); err == nil {
-			err = f.w.set(bucketHolds, key, old, row)
-		}
+		return f.replace(bucketHolds, holdKey(e.Run, p.CallID), row)
 	})
-	if bad != nil {
-		return bad
-	}
-	return err
 }
 
-func (f *costFold) settled(e *fact) (err error) {
+func (f *costFold) settled(e *fact) error {
 	by, err := f.run(e.Run)
 	if err != nil {
 		return err
 	}
-	bad := on(e, func(p *event.CostSettled) {
-		if err = f.release(e.Run, p.CallID); err != nil || p.Usage == nil {
-			return
+	return try(e, func(p *event.CostSettled) error {
+		if err := f.release(e.Run, p.CallID); err != nil || p.Usage == nil {
+			return err
 		}
 		u := p.Usage
 		t := CostTotals{Calls: 1, Input: u.InputTokens, Cached: u.CachedTokens, Output: u.OutputTokens, Micros: p.Micros}
@@ -188,19 +180,16 @@ func (f *costFold) settled(e *fact) (err error) {
 		if of, _, ok := run.ItemOf(node); ok {
 			node = of
 		}
-		d := day(p.Since)
+		d := Day(p.Since)
 		key := []byte(d)
 		for _, s := range []string{string(by.namespace), by.workflow, p.Agent, u.Model, node} {
 			key = part(key, s)
 		}
-		if err = f.add(bucketCosts, key, t); err == nil {
-			err = f.add(bucketRunCost, append(part([]byte(d), string(by.namespace)), e.Run[:]...), t)
+		if err := f.add(bucketCosts, key, t); err != nil {
+			return err
 		}
+		return f.add(bucketRunCost, append(part([]byte(d), string(by.namespace)), e.Run[:]...), t)
 	})
-	if bad != nil {
-		return bad
-	}
-	return err
 }
 
 // release removes what is set aside for a call; one that names no turn stands for all

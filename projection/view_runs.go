@@ -3,7 +3,6 @@ package projection
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"maps"
 	"slices"
 
@@ -121,15 +120,16 @@ func onErased(e *fact, do func(*event.PayloadErased, *event.ErasedSpan) error) e
 	if e.Run != Erasures {
 		return nil
 	}
-	var err error
-	bad := on(e, func(p *event.PayloadErased) {
+	return try(e, func(p *event.PayloadErased) error {
 		for i := range p.Targets {
-			if t := &p.Targets[i]; err == nil && !t.Run.IsSystem() {
-				err = do(p, t)
+			if t := &p.Targets[i]; !t.Run.IsSystem() {
+				if err := do(p, t); err != nil {
+					return err
+				}
 			}
 		}
+		return nil
 	})
-	return errors.Join(bad, err)
 }
 
 func (f *runsFold) finish() error {
