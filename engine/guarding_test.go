@@ -277,6 +277,54 @@ func TestFindingsThatCannotBeStored(t *testing.T) {
 	}
 }
 
+// A command that cannot be screened is refused alone: those who look at the run at the
+// same time see it.
+func TestUnscreenedAlone(t *testing.T) {
+	rules, err := guard.Parse("rules.yaml", []byte(guardedRules))
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, views, err := Store(t.TempDir(), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	full := &noRoom{Log: log}
+	e := New(full, views, Options{Guard: rules})
+	if err := e.Start(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		e.Stop()
+		if err := errors.Join(views.Close(), log.Close()); err != nil {
+			t.Error(err)
+		}
+	}()
+	register(t, e, "name: asked\nnodes:\n  ask: {human: {prompt: \"?\"}}\n")
+	r := start(t, e, "asked", nil)
+	full.times = 1
+	l := &loaded{r: e.runs, id: r.ID, owned: true}
+	e.runs.mu.Lock()
+	e.runs.byID[r.ID] = l
+	e.runs.mu.Unlock()
+	var answers []error
+	var seen run.Status
+	answered := func(err error) { answers = append(answers, err) }
+	for _, q := range []*request{
+		{answered: answered, view: func(s *run.State, _ *workflow.Workflow) { seen = s.Status }},
+		{answered: answered, cmd: machine.Answer{Node: "ask", Value: event.MustValue("a secret plan")}},
+		{answered: answered, cmd: machine.Pause{}},
+	} {
+		if _, err := e.runs.enqueue(r.ID, q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e.runs.owners.Add(1)
+	e.runs.own(l)
+	if len(answers) != 3 || answers[0] != nil || !errors.Is(answers[1], eventlog.ErrFull) || answers[2] != nil || seen != run.Paused {
+		t.Error(answers, seen)
+	}
+}
+
 // noRoom has no room for what guards find, a few times.
 type noRoom struct {
 	eventlog.Log

@@ -259,8 +259,8 @@ func (r *runs) append(l *loaded, batch []*request) int {
 			break
 		}
 		err := r.decide(l, q, &d)
-		if err != nil && q.cmd != nil && !refusal(err) && !errors.Is(err, ErrStopped) && !errors.Is(err, ErrNotFound) {
-			return r.broken(l, batch, &d, err)
+		if broke := (*undecided)(nil); errors.As(err, &broke) {
+			return r.broken(l, batch, &d, broke.err)
 		}
 		answers = append(answers, err)
 	}
@@ -320,7 +320,14 @@ func (d *decided) add(events []machine.Event) {
 
 func (d *decided) enough() bool { return len(d.events) >= maxBatch || d.bytes >= maxBatchBytes }
 
-// decide decides one request of a batch.
+// undecided is why a run's state cannot be decided on.
+type undecided struct{ err error }
+
+func (u *undecided) Error() string { return u.err.Error() }
+func (u *undecided) Unwrap() error { return u.err }
+
+// decide decides one request of a batch. Unless the error is undecided it is the
+// request's alone, and the state is as it was.
 func (r *runs) decide(l *loaded, q *request, d *decided) error {
 	if l.state.Status == run.Pending {
 		if q.wf == nil {
@@ -348,8 +355,11 @@ func (r *runs) decide(l *loaded, q *request, d *decided) error {
 	meta.Choose, meta.Meter = d.choose, d.meter
 	d.meter.at = meta.At
 	events, err := machine.Decide(l.wf, l.state, meta, cmd)
-	if err == nil {
+	switch {
+	case err == nil:
 		d.add(events)
+	case !refusal(err):
+		err = &undecided{err}
 	}
 	return err
 }
