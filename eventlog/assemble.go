@@ -349,7 +349,7 @@ func (w *segmentWriter) flush(limit int) error {
 	}
 	sortRows(w.nodes)
 	err := w.out.update(func(tx storeTx) error {
-		return cmp.Or(tx.putAll(bucketChunks, w.chunks), tx.putAll(bucketNodes, w.nodes))
+		return cmp.Or(tx.putAll(bucketChunks, w.chunks), tx.putAll(bucketNodes, w.nodes), tx.setLast(bucketChunks, Seq(w.edge.size)))
 	})
 	w.chunks, w.nodes, w.bytes = nil, nil, 0
 	return err

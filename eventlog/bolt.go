@@ -235,6 +235,20 @@ func (x storeTx) writer(bucket string) (func(key, value []byte) error, error) {
 	return b.Put, nil
 }
 
+// setLast notes in a bucket the seq of the last event in it. bbolt keeps that in another
+// page than what the bucket holds: where a damaged page hides the end of the bucket, it
+// is missed.
+func (x storeTx) setLast(bucket string, last Seq) error {
+	b, err := x.t.CreateBucketIfNotExists([]byte(bucket))
+	if err != nil {
+		return err
+	}
+	return b.SetSequence(uint64(last))
+}
+
+// last returns what setLast noted, 0 if nothing was: older files have no such note.
+func (c cursor) last() Seq { return Seq(c.Bucket().Sequence()) }
+
 // delete removes a key.
 func (x storeTx) delete(bucket string, key []byte) error {
 	b := x.t.Bucket([]byte(bucket))

@@ -514,6 +514,9 @@ func (k *segmentCheck) derived(tx storeTx, e catalogEntry) error {
 		}
 	}
 	if !e.info.sealed {
+		if c, ok := tx.cursor(bucketChunks); ok && !k.live && c.last() != 0 && c.last() != k.c.next-1 {
+			k.bad(k.c.next, RunID{}, fmt.Sprintf("the last event is %d, and %d was written last", k.c.next-1, c.last()), nil)
+		}
 		return nil
 	}
 	if !bytes.Equal(tx.get(bucketMeta, keySeal), e.info.bytes()) {

@@ -193,15 +193,24 @@ func (d *DB) openUnsealed(s *segment, last bool) error {
 		return s.scan(&d.edge, nil)
 	}
 	d.quarantine.before = (*d.segs.Load())[:len(*d.segs.Load())-1]
-	err := s.open(d.opts.ReadOnly, d.mapSize())
+	edge, found := d.edge, d.quarantine.clone()
+	read := func() error {
+		if err := s.open(d.opts.ReadOnly, d.mapSize()); err != nil {
+			return err
+		}
+		return s.scan(&d.edge, &d.quarantine)
+	}
+	err := read()
 	var damage *CorruptError
 	if errors.As(err, &damage) && last && !d.opts.ReadOnly {
-		if err = d.salvage(s, damage); err == nil {
-			err = s.open(false, d.mapSize())
+		d.edge, d.quarantine = edge, found
+		_, err = s.release()
+		if err == nil {
+			err = d.salvage(s, damage)
 		}
-	}
-	if err == nil {
-		err = s.scan(&d.edge, &d.quarantine)
+		if err == nil {
+			err = read()
+		}
 	}
 	if err == nil {
 		err = d.salvaged(s)
@@ -287,7 +296,7 @@ func dropStray(dir string, first Seq, readOnly bool) error {
 	err := s.view(func(tx storeTx) error {
 		if c, ok := tx.cursor(bucketChunks); ok {
 			k, _ := c.First()
-			empty = k == nil
+			empty = k == nil && c.last() == 0
 		}
 		return nil
 	})

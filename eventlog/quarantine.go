@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -76,6 +77,13 @@ func (e *runEntry) at(segs []*segment, i, n int) Seq {
 		return segs[i].first
 	}
 	return segs[i].first + Seq(e.offs[n-1])
+}
+
+// clone returns what is known so far, for when the rest has to be looked at again.
+func (q *quarantine) clone() quarantine {
+	c := *q
+	c.found, c.runs, c.salvaged = slices.Clone(q.found), maps.Clone(q.runs), maps.Clone(q.salvaged)
+	return c
 }
 
 func (q *quarantine) add(c *CorruptError) {

@@ -15,8 +15,8 @@ import (
 	"github.com/wfd-dev/wfd/eventlog/boltfile"
 )
 
-// An open segment whose file cannot be walked any more still has its chunks, each
-// with its seqs and checksums. They are put into a new file of its name, and the
+// An open segment whose file cannot be walked any more, or not to its end, still has its
+// chunks, each with its seqs and checksums. They are put into a new file of its name, and the
 // damaged file is kept beside it, as long as somebody wants it: under
 // <first seq>.<last seq found>.damaged. While it is there, what came after that last
 // seq is taken for lost: no run that existed then goes on.
@@ -188,10 +188,5 @@ func fillSalvaged(tx storeTx, s *segment, chunks []salvagedChunk) error {
 		}
 	}
 	sortRows(nodes)
-	for _, n := range nodes {
-		if err := tx.put(bucketNodes, n.key, n.value); err != nil {
-			return err
-		}
-	}
-	return nil
+	return cmp.Or(tx.putAll(bucketNodes, nodes), tx.setLast(bucketChunks, at-1))
 }

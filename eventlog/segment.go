@@ -1,6 +1,7 @@
 package eventlog
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -192,7 +193,8 @@ func (s *segment) note(run RunID, v Version, t int64, seq Seq) error {
 // index, and carries e, the edge of the tree before the segment, to its end. With a
 // quarantine it goes on after damage, and notes it there.
 func (s *segment) scan(e *edge, q *quarantine) error {
-	s.runs = make(map[RunID]*runEntry)
+	s.runs, s.chunks = make(map[RunID]*runEntry), 0
+	s.last, s.minTime, s.maxTime = s.first-1, 0, 0
 	x := scanner{s: s, edge: e, q: q, at: s.first}
 	err := s.view(func(tx storeTx) error {
 		if err := checkFormat(s.name, tx.get(bucketMeta, keyFormat)); err != nil {
@@ -201,13 +203,16 @@ func (s *segment) scan(e *edge, q *quarantine) error {
 		s.used = tx.size()
 		c, ok := tx.cursor(bucketChunks)
 		if !ok {
-			return nil
+			return errors.New("no bucket of chunks")
 		}
 		x.tx = tx
 		for k, v := c.First(); k != nil; k, v = c.Next() {
 			if err := x.chunk(k, v); err != nil {
 				return err
 			}
+		}
+		if last := c.last(); last != 0 && last != x.at-1 {
+			return fmt.Errorf("the last event is %d, and %d was written last", x.at-1, last)
 		}
 		if x.at == s.first {
 			return nil

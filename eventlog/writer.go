@@ -1,6 +1,7 @@
 package eventlog
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"runtime"
@@ -74,25 +75,8 @@ func (d *DB) commit(b *batch) (err error) {
 				return err
 			}
 		}
-		for _, part := range []struct {
-			bucket string
-			rows   []row
-		}{{bucketChunks, w.chunks}, {bucketNodes, w.nodes}} {
-			if len(part.rows) == 0 {
-				continue
-			}
-			put, err := tx.writer(part.bucket)
-			if err != nil {
-				return err
-			}
-			for _, r := range part.rows {
-				if err := put(r.key, r.value); err != nil {
-					return err
-				}
-			}
-		}
 		w.used = tx.size()
-		return nil
+		return cmp.Or(tx.putAll(bucketChunks, w.chunks), tx.putAll(bucketNodes, w.nodes), tx.setLast(bucketChunks, Seq(d.edge.size)))
 	})
 	// Dying here, after the commit, leaves events that nobody was told of:
 	// their producers ask again and find them by their append ID.
