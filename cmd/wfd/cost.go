@@ -127,7 +127,7 @@ all runs together. 0 is no limit.`,
 				raw, _, err := s.Do(cmd.Context(), client.Request{Path: "/v1/budgets/" + url.PathEscape(args[0]), In: body})
 				return firstOf(err, func() error { return a.printBudget(raw) })
 			}
-			raw, _, err := s.Do(cmd.Context(), client.Request{Path: "/v1/budgets"})
+			raw, err := allOf(cmd.Context(), s, "/v1/budgets")
 			if err != nil {
 				return err
 			}
@@ -138,8 +138,7 @@ all runs together. 0 is no limit.`,
 				return a.printBudget(raw)
 			}
 			return a.printList(raw, func(t *text) {
-				var list api.Budgets
-				if t.err = json.Unmarshal(raw, &list); t.err == nil {
+				if list := answerOf[client.List[engine.Budget]](t, raw); t.err == nil {
 					showBudgets(t, list.Items...)
 				}
 			})

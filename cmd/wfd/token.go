@@ -96,7 +96,7 @@ func (a *app) tokenLs() *cobra.Command {
 		Short: "List the tokens, the newest first",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.exchangeList(cmd.Context(), reads, client.Request{Path: "/v1/tokens"}, func(t *text, raw []byte) {
+			return a.exchangeAll(cmd.Context(), reads, "/v1/tokens", func(t *text, raw []byte) {
 				list := answerOf[client.List[access.Token]](t, raw)
 				if t.err != nil {
 					return

@@ -62,7 +62,7 @@ attempts may be under way at once, how many are, how many wait for one of those
 places, and how many for a worker.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.exchangeList(cmd.Context(), reads, client.Request{Path: "/v1/queues"}, func(t *text, raw []byte) {
+			return a.exchangeAll(cmd.Context(), reads, "/v1/queues", func(t *text, raw []byte) {
 				t.row("QUEUE", "LIMIT", "UNDER WAY", "WAIT FOR A PLACE", "WAIT FOR A WORKER")
 				for _, q := range answerOf[client.List[engine.Queue]](t, raw).Items {
 					t.row(q.Name, strconv.Itoa(q.Limit), strconv.Itoa(q.Running), strconv.Itoa(q.Ready), strconv.Itoa(q.Offered))

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"path"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -114,6 +115,8 @@ func New(o Options) *API {
 	a.hooks(h)
 	a.mux.HandleFunc("POST /v1/session", a.session)
 	a.open["POST /v1/session"] = true
+	a.mux.HandleFunc("DELETE /v1/session", a.endSession)
+	a.open["DELETE /v1/session"] = true
 	a.tokens(h)
 	return a.serving(h)
 }
@@ -250,6 +253,24 @@ func listOf[T any](items []T, next string, err error) (*answer[List[T]], error) 
 type Paged struct {
 	Cursor string `query:"cursor" doc:"next_cursor of the page before"`
 	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"50" doc:"items per page"`
+}
+
+// pageOf is the page that is asked for of a list that is held whole. What name says of
+// the page's last item is the cursor of the next.
+func pageOf[T any](list []T, in *Paged, name func(T) string, err error) (*answer[List[T]], error) {
+	if err == nil && in.Cursor != "" {
+		i := slices.IndexFunc(list, func(v T) bool { return name(v) == in.Cursor })
+		if i < 0 {
+			err = projection.ErrCursor
+		}
+		list = list[i+1:]
+	}
+	next := ""
+	if len(list) > in.Limit {
+		list = list[:in.Limit]
+		next = name(list[in.Limit-1])
+	}
+	return listOf(list, next, err)
 }
 
 // Keyed is the header of every request that changes a run.

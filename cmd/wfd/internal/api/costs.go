@@ -43,17 +43,12 @@ func (a *API) costs(h huma.API) {
 		summary: "Give a run's budget other limits; it goes on if it is paused because it was used up"}, a.raise)
 	register(h, operation{method: "GET", path: "/v1/budgets", id: "list-budgets", tag: tag,
 		summary: "The budgets of workflows, agents and days, and what is spent of them"},
-		func(ctx context.Context, _ *struct{}) (*answer[Budgets], error) {
+		func(ctx context.Context, in *Paged) (*answer[List[engine.Budget]], error) {
 			list, err := a.o.Engine.Budgets(ctx, only(ctx))
-			return &answer[Budgets]{Budgets{Items: list}}, err
+			return pageOf(list, in, func(b engine.Budget) string { return b.Budget }, err)
 		})
 	register(h, operation{method: "POST", path: "/v1/budgets/{budget}", id: "set-budget", tag: tag,
 		summary: "Give the budget of a workflow, an agent or every day other limits; runs go on that are paused because it was used up"}, a.setBudget)
-}
-
-// Budgets are those beyond one run.
-type Budgets struct {
-	Items []engine.Budget `json:"items"`
 }
 
 // BudgetBody says what may be spent.

@@ -144,6 +144,23 @@ func TestTokensComeAndGo(t *testing.T) {
 	if list := inside("GET", "/v1/tokens", ""); strings.Contains(list, made.Text) || strings.Contains(list, "hash") || !strings.Contains(list, `"name":"ci"`) {
 		t.Errorf("tokens: %s", list)
 	}
+	for _, name := range []string{"a", "b", "c", "d"} {
+		inside("POST", "/v1/tokens", `{"name": "`+name+`", "scopes": ["read"]}`)
+	}
+	var names []string
+	for cursor, pages := "", 0; pages == 0 || cursor != ""; pages++ {
+		var page List[access.Token]
+		if err := json.Unmarshal([]byte(inside("GET", "/v1/tokens?limit=2&cursor="+cursor, "")), &page); err != nil || pages > 2 {
+			t.Fatal(pages, err)
+		}
+		for _, k := range page.Items {
+			names = append(names, k.Name)
+		}
+		cursor = page.Next
+	}
+	if got := strings.Join(names, " "); got != "d c b a ci" {
+		t.Errorf("tokens by pages of two: %s", got)
+	}
 	inside("POST", "/v1/tokens/ci/revoke", `{"reason": "over"}`)
 	if resp, body := s.do("GET", "/v1/runs", "", bearer); resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("after it was revoked: %s %s", resp.Status, body)
@@ -184,6 +201,13 @@ func TestSession(t *testing.T) {
 	}
 	if resp, body := s.do("POST", "/v1/runs/x/cancel", "", cookie, "Origin: https://evil.example"); resp.StatusCode != http.StatusForbidden {
 		t.Errorf("a post from another site: %s %s", resp.Status, body)
+	}
+	if resp, body := s.do("DELETE", "/v1/session", "", cookie, "Origin: https://evil.example"); resp.StatusCode != http.StatusForbidden {
+		t.Errorf("another site logs somebody out: %s %s", resp.Status, body)
+	}
+	resp, body = s.do("DELETE", "/v1/session", "", cookie)
+	if resp.StatusCode != http.StatusNoContent || len(resp.Cookies()) != 1 || resp.Cookies()[0].Name != c.Name || resp.Cookies()[0].MaxAge >= 0 {
+		t.Errorf("logging out: %s %s %v", resp.Status, body, resp.Cookies())
 	}
 	if _, err := s.api.o.Engine.RevokeToken(t.Context(), "ann", "", "cli:ann"); err != nil {
 		t.Fatal(err)

@@ -38,6 +38,13 @@ func (a *API) session(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
+// endSession takes the cookie back. The token is as good as before: tokens are ended by
+// who made them.
+func (a *API) endSession(w http.ResponseWriter, r *http.Request) {
+	http.SetCookie(w, &http.Cookie{Name: sessionName(r), Path: "/", MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil})
+	w.WriteHeader(http.StatusNoContent)
+}
+
 // sessionName tells the daemons of one host apart: cookies do not know of ports.
 func sessionName(r *http.Request) string {
 	_, port, _ := net.SplitHostPort(r.Host)

@@ -155,8 +155,8 @@ func (a *API) tasks(h huma.API) {
 		})
 	register(h, operation{method: "GET", path: "/v1/queues", id: "list-queues", tag: tag,
 		summary: "List the queues that have had an attempt since the daemon was started: what is under way in each, and what waits"},
-		func(context.Context, *struct{}) (*answer[List[engine.Queue]], error) {
-			return listOf(a.o.Engine.Queues(), "", nil)
+		func(_ context.Context, in *Paged) (*answer[List[engine.Queue]], error) {
+			return pageOf(a.o.Engine.Queues(), in, func(q engine.Queue) string { return q.Name }, nil)
 		})
 }
 

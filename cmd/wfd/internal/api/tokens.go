@@ -61,9 +61,9 @@ func (a *API) tokens(h huma.API) {
 		})
 	register(h, operation{method: "GET", path: "/v1/tokens", id: "list-tokens", tag: tag,
 		summary: "List the tokens that were made, the newest first"},
-		func(context.Context, *struct{}) (*answer[List[access.Token]], error) {
+		func(_ context.Context, in *Paged) (*answer[List[access.Token]], error) {
 			list, err := a.o.Engine.ListTokens()
-			return listOf(list, "", err)
+			return pageOf(list, in, func(t access.Token) string { return t.ID }, err)
 		})
 	register(h, operation{method: "POST", path: "/v1/tokens/{name}/revoke", id: "revoke-token", tag: tag,
 		summary: "Let a token be good for nothing from now on"},

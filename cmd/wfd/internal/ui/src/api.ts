@@ -58,6 +58,12 @@ export async function get<T>(path: string, signal?: AbortSignal): Promise<T> {
   return (await request('GET', path, { signal })).json()
 }
 
+// logout ends the page's session: the cookie is taken back.
+export async function logout() {
+  await request('DELETE', '/v1/session')
+  choose('')
+}
+
 export async function post<T>(path: string, body: unknown, key: string = crypto.randomUUID()): Promise<T> {
   const r = await request('POST', path, { body: JSON.stringify(body ?? {}), headers: { 'Content-Type': 'application/json', 'Idempotency-Key': key } })
   return r.status === 204 ? (undefined as T) : r.json()
@@ -138,6 +144,7 @@ export function follow(path: string, after: number, on: Handlers): () => void {
         await read()
       } catch (e) {
         if (e instanceof Problem && (e.status === 401 || e.status === 404)) { await rest(5_000); continue }
+        if (e instanceof Problem && e.status === 403) return // not for whoever looks, and no waiting makes it so
         failures++
       }
       if (!stopped) await rest(Math.min(250 * 2 ** Math.min(failures, 4), 4_000))

@@ -3,14 +3,14 @@ import { signal } from '@preact/signals'
 import { render } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
 import { Agents } from './agents'
-import { choose, get, locked, namespace, post, Problem, reachable } from './api'
+import { choose, get, locked, logout, namespace, post, Problem, reachable } from './api'
 import { Audit } from './audit'
 import { Cost } from './cost'
 import { DevBar } from './dev'
 import { DiffPage } from './diff'
 import { Icon } from './icons'
 import { Inbox } from './inbox'
-import { Dialog, Empty, told, Trouble, useLoad } from './parts'
+import { attempt, Dialog, Empty, told, Trouble, useLoad } from './parts'
 import { pulse, watch } from './pulse'
 import { decoded, go, path } from './router'
 import { RunPage } from './run'
@@ -43,29 +43,37 @@ function Toggle() {
 
 const links: [string, string, string][] = [['/runs', 'Runs', 'r'], ['/inbox', 'Inbox', 'i'], ['/workflows', 'Workflows', 'w'], ['/triggers', 'Triggers', 't'], ['/agents', 'Agents', 'a'], ['/cost', 'Cost', 'c'], ['/audit', 'Audit', 'u'], ['/diff', 'Compare', 'd']]
 
-// Namespace shows what the page is about. A token that is kept to one has no choice.
-function Namespace() {
+// Who shows what the page is about, and lets whoever came in with a token out again. A
+// token that is kept to one namespace has no choice.
+function Who() {
   const me = useLoad('whoami', s => get<Whoami>('/v1/whoami', s).catch(e => {
     if (e instanceof Problem && e.status === 403 && namespace.value) { choose(''); location.reload() } // chosen with another token
     throw e
   }), pulse.value)
   const d = me.data
   if (!d) return null
-  if (d.namespaces.length === 0) return d.namespace === 'default' ? null : <span class="muted" title="The namespace of the token">{d.namespace}</span>
   const all = [...new Set(['default', d.namespace, ...d.namespaces])].sort()
-  if (all.length === 1) return null
-  return <select aria-label="Namespace" value={d.namespace} onChange={e => { choose((e.target as HTMLSelectElement).value); location.assign('/runs') }}>{all.map(n => <option>{n}</option>)}</select>
+  return <>
+    {d.namespaces.length === 0 && d.namespace !== 'default' && <span class="muted" title="The namespace of the token">{d.namespace}</span>}
+    {d.namespaces.length > 0 && all.length > 1 && <select aria-label="Namespace" value={d.namespace} onChange={e => { choose((e.target as HTMLSelectElement).value); location.assign('/runs') }}>{all.map(n => <option>{n}</option>)}</select>}
+    {/^(token:|jwt:|api:token$)/.test(d.actor) && <button class="icon" aria-label={`Log out ${plainText(d.actor)}`} title={`Log out: ${plainText(d.actor)}`} onClick={() => void attempt('log out', async () => { await logout(); location.assign('/runs') })}><Icon of="out" /></button>}
+  </>
 }
+
+const menu = signal(false) // on a narrow page, the screens are behind a button
 
 function Top() {
   const at = path.value === '/' ? '/runs' : path.value
   const waiting = useLoad('waiting', s => get<List<Question>>('/v1/inbox?limit=100', s), pulse.value)
   const n = waiting.data?.items.length ?? 0
-  return <header class="top">
+  const badge = n > 0 && <span class="num-badge" title={`${n} questions wait`}>{n}{waiting.data?.next_cursor ? '+' : ''}</span>
+  useEffect(() => { menu.value = false }, [at])
+  return <header class={`top${menu.value ? ' open' : ''}`}>
     <a class="brand" href="/runs" aria-label="wfd: runs"><img src="/ui/icon.svg" alt="" width="20" height="20" /><span>wfd</span></a>
-    <nav aria-label="Screens">{links.map(([to, name]) => <a href={to} aria-current={at === to || at.startsWith(to + '/') ? 'page' : undefined}>{name}{to === '/inbox' && n > 0 && <span class="num-badge" title={`${n} questions wait`}>{n}{waiting.data?.next_cursor ? '+' : ''}</span>}</a>)}</nav>
+    <button class="menu" aria-expanded={menu.value} aria-controls="screens" onClick={() => { menu.value = !menu.value }}><Icon of="menu" />{links.find(([to]) => at.startsWith(to))?.[1] ?? 'Screens'}{badge}</button>
+    <nav id="screens" aria-label="Screens">{links.map(([to, name]) => <a href={to} aria-current={at === to || at.startsWith(to + '/') ? 'page' : undefined}>{name}{to === '/inbox' && badge}</a>)}</nav>
     <span class={`reach${reachable.value ? '' : ' off'}`} role="status">{reachable.value ? '' : 'The daemon does not answer. The page goes on once it is back.'}</span>
-    <Namespace />
+    <Who />
     <button class="icon" aria-label="Keys" title="Keys (?)" onClick={() => { helping.value = true }}><Icon of="help" /></button>
     <Toggle />
   </header>

@@ -2,11 +2,11 @@
 import { useState } from 'preact/hooks'
 import { get, query } from './api'
 import { BudgetDialog } from './budget'
-import { RunLink, Trouble, useLoad } from './parts'
+import { More, RunLink, Trouble, useLoad, usePages } from './parts'
 import { pulse } from './pulse'
 import { params, set } from './router'
 import { count, plainText, plural, usd } from './text'
-import type { Budget, Budgets, List, Spend } from './types'
+import type { Budget, List, Spend } from './types'
 
 interface Totals { calls: number; input_tokens: number; cached_tokens: number; output_tokens: number; micro_usd: number; unpriced_tokens?: number }
 interface Report { by: string; since?: string; total: Totals; items: (Totals & { name: string })[] }
@@ -81,17 +81,18 @@ export function limits(l: { micro_usd: number; tokens: number }): string {
 }
 
 function BudgetTable({ again }: { again: number }) {
-  const budgets = useLoad('budgets', s => get<Budgets>('/v1/budgets', s), again)
+  const budgets = usePages('budgets', (cursor, s) => get<List<Budget>>(`/v1/budgets${query({ limit: 200, cursor })}`, s), again)
   const [open, setOpen] = useState<Budget | null>(null)
-  const list = budgets.data?.items ?? []
+  const list = budgets.items ?? []
   const part = (b: Budget) => Math.max(b.limits.micro_usd > 0 ? (b.spent.micro_usd + b.reserved.micro_usd) / b.limits.micro_usd : 0, b.limits.tokens > 0 ? (b.spent.tokens + b.reserved.tokens) / b.limits.tokens : 0)
   return <>
     <div class="bar"><h2>Budgets</h2><button class="right" onClick={() => setOpen({ budget: '', limits: { micro_usd: 0, tokens: 0 }, spent: { micro_usd: 0, tokens: 0 }, reserved: { micro_usd: 0, tokens: 0 } })}>Set a budget</button></div>
     <Trouble error={budgets.error} />
-    {budgets.data && list.length === 0 && <p class="muted">No workflow, agent or day has one. A run may have its own.</p>}
+    {budgets.items && list.length === 0 && <p class="muted">No workflow, agent or day has one. A run may have its own.</p>}
     {list.length > 0 && <div class="table-wrap"><table class="table"><thead><tr><th>Budget</th><th>Limit</th><th>Spent</th><th>Set aside</th><th class="grow" /><th /></tr></thead>
       <tbody>{list.map(b => <tr key={b.budget}><td class="mono">{plainText(b.budget)}</td><td>{limits(b.limits)}</td><td>{spent(b.spent)}</td><td class="muted">{b.reserved.tokens || b.reserved.micro_usd ? spent(b.reserved) : ''}</td>
         <td class="grow"><meter min={0} max={1} high={0.9} value={Math.min(1, part(b))} aria-label={`spent of ${b.budget}`} /></td><td class="num"><button onClick={() => setOpen(b)}>Change</button></td></tr>)}</tbody></table></div>}
+    <More of={budgets}>More budgets</More>
     {open && <BudgetDialog budget={open} close={() => { setOpen(null); budgets.reload() }} />}
   </>
 }

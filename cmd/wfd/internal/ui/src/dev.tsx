@@ -24,7 +24,7 @@ export function DevBar() {
           setDev(d)
           if (document.hidden) await new Promise(r => setTimeout(r, 5000))
         } catch (e) {
-          if (e instanceof Problem && e.status === 401) return
+          if (e instanceof Problem && (e.status === 401 || e.status === 403)) return // not for whoever looks
           after = 0 // the next daemon counts anew
           await new Promise(r => setTimeout(r, 1000))
         }

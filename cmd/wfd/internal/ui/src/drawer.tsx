@@ -8,25 +8,29 @@ import type { RunModel } from './runmodel'
 import { count, duration, plainText, plural, usd } from './text'
 import type { Definition, Event, Failure, Run, Usage } from './types'
 
-interface Try { visit: number; attempt: number; from: number; to: number; end: string; agent?: string; model?: string; result?: unknown; failure?: Failure; usage?: Usage; tools: Event[]; ignored?: string; child?: string; asked?: string; answer?: unknown; answeredBy?: string; turn?: Event; ended?: Event; plan?: Event }
+interface Try { node: string; visit: number; attempt: number; from: number; to: number; end: string; agent?: string; model?: string; result?: unknown; failure?: Failure; usage?: Usage; tools: Event[]; ignored?: string; child?: string; asked?: string; answer?: unknown; answeredBy?: string; turn?: Event; ended?: Event; plan?: Event }
 
 // triesOf reads the attempts of a node off its events, up to the one that is looked at.
 export function triesOf(events: Event[]): Try[] {
   const tries: Try[] = []
-  let agent: any
-  const last = (visit: number) => {
-    let t = tries.at(-1)
-    if (!t || t.visit !== visit) tries.push((t = { visit, attempt: 0, from: 0, to: 0, end: '', tools: [] }))
-    return t
-  }
+  const chosen = new Map<string, any>() // by node: items go on beside each other
+  const latest = new Map<string, Try>()
+  const add = (t: Try) => { tries.push(t); latest.set(t.node, t); return t }
   for (const e of events) {
     const d = e.data ?? {}
     const at = Date.parse(e.time)
+    const last = (visit: number) => {
+      const t = latest.get(d.node)
+      return t?.visit === visit ? t : add({ node: d.node, visit, attempt: 0, from: 0, to: 0, end: '', tools: [] })
+    }
     switch (e.kind) {
-      case 'agent.chosen': agent = d; break
-      case 'node.started':
-        tries.push({ visit: d.visit, attempt: d.attempt, from: at, to: 0, end: 'running', tools: [], agent: agent?.attempt === d.attempt && agent?.visit === d.visit ? agent.agent : undefined, model: agent?.model })
+      case 'agent.chosen': chosen.set(d.node, d); break
+      case 'node.started': {
+        const by = chosen.get(d.node)
+        const his = by?.attempt === d.attempt && by?.visit === d.visit
+        add({ node: d.node, visit: d.visit, attempt: d.attempt, from: at, to: 0, end: 'running', tools: [], agent: his ? by.agent : undefined, model: his ? by.model : undefined })
         break
+      }
       case 'tool.called': last(d.visit).tools.push(e); break
       case 'chat.turn': { const t = last(d.visit); t.from ||= at; t.to = at; t.end = d.missed ? 'failed' : 'completed'; t.turn = e; t.usage = d.usage; break }
       case 'chat.ended': last(d.visit).ended = e; break
@@ -55,6 +59,9 @@ export function Spent({ usage }: { usage: Usage }) {
   return <span class="mono">{count(usage.input_tokens)} → {count(usage.output_tokens)} tokens{cost !== undefined && `, ${usd(cost)}`}{usage.model && <span class="muted"> {plainText(usage.model)}</span>}</span>
 }
 
+// fewTries are shown at first, the newest ones.
+const fewTries = 40
+
 export function Drawer({ m }: { m: RunModel }) {
   m.step.value
   const key = m.chosen.value
@@ -75,7 +82,11 @@ export function Drawer({ m }: { m: RunModel }) {
   })
   const spec = def.data?.definition?.nodes?.[node]
   const settings = spec?.[kind] && typeof spec[kind] === 'object' ? { ...spec, ...spec[kind] } : spec
+  const [many, setMany] = useState(fewTries)
   const total = tries.reduce((s, t) => { const c = t.usage && costOf(t.usage); return c ? s + c : s }, 0)
+  // Its own attempts come before those of its items, the newest first.
+  const shown = [...tries.filter(t => t.node === node).reverse(), ...tries.filter(t => t.node !== node).reverse()]
+  const items = new Set(tries.map(t => t.node).filter(n => n !== node)).size
   return <div class="drawer" data-node={node}>
     <header class="drawer-head">
       <h3><span class="mono">{node}</span> <span class="muted">{kind}</span></h3>
@@ -83,7 +94,7 @@ export function Drawer({ m }: { m: RunModel }) {
       <button class="icon" aria-label="Close node" title="Close (Escape)" onClick={() => { m.chosen.value = '' }}><Icon of="close" /></button>
     </header>
     <div class="drawer-body">
-      {tries.length > 0 && <p class="muted">{plural(new Set(tries.map(t => t.visit)).size, 'visit')}, {plural(tries.length, 'attempt')}{total > 0 && `, ${usd(total)}`}</p>}
+      {tries.length > 0 && <p class="muted">{plural(new Set(tries.map(t => t.visit)).size, 'visit')}, {plural(tries.length, 'attempt')}{items > 0 && `, ${plural(items, 'item')}`}{total > 0 && `, ${usd(total)}`}</p>}
       {settings?.prompt && <section><h4>Prompt, as it is defined</h4><Value of={settings.prompt} label="prompt" /></section>}
       {came.length > 0 && <section><h4>How it was come to</h4><ul class="came">{came.map(e => <li>
         <button class="link mono" onClick={() => m.seek(film.indexOf(e.seq), false)}>{e.data.from}{e.data.visit > 1 ? `#${e.data.visit}` : ''} →</button> <span class="muted">{e.data.outcome}</span>
@@ -91,15 +102,15 @@ export function Drawer({ m }: { m: RunModel }) {
       </li>)}</ul></section>}
       <section><h4>Attempts</h4>
         {tries.length === 0 && <p class="muted">Not come to here.</p>}
-        {tries.slice().reverse().map(t => {
-          const text = m.streaming.value.get(`${node}#${t.visit}.${t.attempt}`)
-          return <article class="try">
-            <div class="try-head"><strong>#{t.visit}{t.attempt > 1 ? `.${t.attempt}` : ''}</strong><Pill status={t.end as any} />{t.to > 0 && <span class="mono muted">{duration(t.to - t.from)}</span>}{t.agent && <a href="/agents">{plainText(t.agent)}</a>}</div>
+        {shown.slice(0, many).map(t => {
+          const text = m.streaming.value.get(`${t.node}#${t.visit}.${t.attempt}`)
+          return <article class="try" key={`${t.node}#${t.visit}.${t.attempt}`}>
+            <div class="try-head"><strong>{t.node !== node && <span class="mono">{t.node.slice(node.length)} </span>}#{t.visit}{t.attempt > 1 ? `.${t.attempt}` : ''}</strong><Pill status={t.end as any} />{t.to > 0 && <span class="mono muted">{duration(t.to - t.from)}</span>}{t.agent && <a href="/agents">{plainText(t.agent)}</a>}</div>
             {t.usage && <div><Spent usage={t.usage} /></div>}
             {t.turn && <Turn of={t.turn} />}
             {t.ended && <ChatEnd of={t.ended} />}
             {t.plan && <Plan of={t.plan} />}
-            {t.attempt > 0 && asks.has(kind) && <Asked run={run} node={node} visit={t.visit} attempt={t.attempt} />}
+            {t.attempt > 0 && asks.has(kind) && <Asked run={run} node={t.node} visit={t.visit} attempt={t.attempt} />}
             {t.child && <div>child run <RunLink id={t.child} /></div>}
             {t.asked && <div class="asked"><Text of={t.asked} /></div>}
             {t.answer !== undefined && <div><span class="muted">answered by {plainText(t.answeredBy ?? '')}</span><Value of={t.answer} label="answer" /></div>}
@@ -110,6 +121,7 @@ export function Drawer({ m }: { m: RunModel }) {
             {t.ignored && <div class="muted">a late result was ignored: <Text of={t.ignored} /></div>}
           </article>
         })}
+        {tries.length > many && <button class="link" onClick={() => setMany(many + 200)}>{plural(tries.length - many, 'more attempt')}</button>}
       </section>
       {settings && <details><summary>Definition of the node</summary><Value of={spec} /></details>}
       <details><summary>{plural(events.length, 'event')}</summary><ul class="raw">{events.map(e => <li><button class="link mono" onClick={() => m.seek(film.indexOf(e.seq), false)}>{e.seq}</button> <span>{e.kind}</span> <span class="muted">{plainText(lineOf(e))}</span><details><summary class="muted">data</summary><Value of={e.data} /></details></li>)}</ul></details>

@@ -146,6 +146,15 @@ export function lineOf(e: Event): string {
     case 'chat.ended': return `${visit}: ${d.outcome} after ${d.turns} turns, ${d.approve} of ${d.of} approve`
     case 'plan.made': return `${visit}: ${(d.tasks ?? []).length} tasks`
     case 'result.ignored': return `${visit}${attempt}: ${d.reason}`
+    case 'checkpoint.pruned': return `below v${d.below}`
+    case 'trigger.set': return `${d.name}: ${d.schedule ? `${d.schedule.cron} starts ${d.schedule.workflow}` : d.incoming ? `comes in, ${d.incoming.workflow ? `starts ${d.incoming.workflow}` : `is signal ${d.incoming.signal}`}` : `${(d.outgoing?.kinds ?? []).join(', ')} to ${d.outgoing?.url ?? ''}`}`
+    case 'trigger.paused': case 'trigger.resumed': case 'trigger.deleted': return `${d.name}${d.reason ? `: ${d.reason}` : ''}`
+    case 'trigger.fired': return `${d.name}: ${d.outcome}${d.reason ? `, ${d.reason}` : ''}`
+    case 'trigger.delivered': return `${d.name}${d.reason ? `: ${d.reason}` : ''}`
+    case 'token.created': return `${d.name} may ${(d.scopes ?? []).join(', ')}${d.namespace ? ` in ${d.namespace}` : ''}`
+    case 'token.revoked': return `${d.name}${d.reason ? `: ${d.reason}` : ''}`
+    case 'security.warned': case 'security.blocked': case 'security.requested': case 'security.granted': case 'security.denied':
+      return [visit, d.rule, d.message ?? d.reason].filter(Boolean).join(': ')
   }
   return visit || brief(d)
 }

@@ -51,7 +51,9 @@ function Field(p: FieldProps) {
   const { schema: s, id, value, change } = p
   const t = typeOf(s)
   if (t === 'object' && s.properties) {
-    const inner = Object.entries(s.properties).map(([k, sub]) => <Field key={k} schema={sub} id={`${id}.${k}`} name={sub.title ?? k} required={s.required?.includes(k)} value={value?.[k]}
+    // A schema's properties come in the order of their names: what has to be there first.
+    const must = (k: string) => s.required?.includes(k) ? 0 : 1
+    const inner = Object.entries(s.properties).sort(([a], [b]) => must(a) - must(b)).map(([k, sub]) => <Field key={k} schema={sub} id={`${id}.${k}`} name={sub.title ?? k} required={s.required?.includes(k)} value={value?.[k]}
       change={v => {
         const next = { ...(value ?? {}) }
         if (v === undefined) delete next[k]

@@ -19,10 +19,20 @@ export interface GraphProps {
   look?: (id: string) => NodeLook
   takenOf?: (from: string, to: string) => number
   freshEdge?: { from: string; to: string }
+  focus?: string // the node that is to be seen, where not all can be
   chosen?: string
   choose?: (id: string) => void
   label: string
 }
+
+// A graph that would have to be smaller than readable is shown in a size that can be read,
+// and as much of it as there is room for.
+const readable = 0.5, readSize = 0.72
+
+// findFrom nodes are more than one finds by looking.
+const findFrom = 30
+
+interface View { x: number; y: number; k: number }
 
 const nothing: NodeLook = { status: '', visits: 0 }
 
@@ -41,7 +51,9 @@ export function GraphView(p: GraphProps) {
   const [open, setOpen] = useState<ReadonlySet<string>>(new Set())
   const frame = useRef<HTMLDivElement>(null)
   const [size, setSize] = useState({ w: 0, h: 0 })
-  const [view, setView] = useState<{ x: number; y: number; k: number } | null>(null)
+  const [view, setView] = useState<View | null>(null) // null: it is for the graph to say
+  const [sought, setSought] = useState('')
+  const last = useRef<View & { of: unknown } | null>(null)
   const wide = Math.round(size.w / 40), high = Math.round(size.h / 40) // not every pixel is another layout
   const l = useMemo(() => size.w && size.h ? fittest(p.layoutKey, p.graph, open, size) : null, [p.layoutKey, open, wide, high])
 
@@ -51,15 +63,29 @@ export function GraphView(p: GraphProps) {
     return () => look.disconnect()
   }, [])
   useEffect(() => { setView(null) }, [p.layoutKey, wide, high, open])
+  useEffect(() => { setSought('') }, [p.focus])
 
-  const fit = () => {
+  const whole = (): View => {
     if (!l) return { x: 0, y: 0, k: 1 }
-    const k = Math.max(Math.min(size.w / l.w, size.h / l.h, 1.25), l.boxes.length > 60 ? 0.28 : 0.4)
-    const x = l.w * k <= size.w ? (size.w - l.w * k) / 2 : 0
-    const y = l.h * k <= size.h ? (size.h - l.h * k) / 2 : 0
-    return { x, y, k }
+    const k = Math.max(0.08, Math.min(size.w / l.w, size.h / l.h, 1.25))
+    return { x: (size.w - l.w * k) / 2, y: (size.h - l.h * k) / 2, k }
+  }
+  // fit shows all of it, or else stays with the node that is looked at.
+  const fit = (): View => {
+    const all = whole()
+    if (!l || all.k >= readable) return all
+    const b = boxOf(l.boxes, sought || p.focus || p.chosen || '')
+    const was = last.current?.of === l ? last.current : null
+    const inside = (v: View) => !b || (b.x - b.w / 2) * v.k + v.x >= 0 && (b.x + b.w / 2) * v.k + v.x <= size.w && (b.y - b.h / 2) * v.k + v.y >= 0 && (b.y + b.h / 2) * v.k + v.y <= size.h
+    if (was && inside(was)) return was
+    const k = readSize
+    const place = (at: number, room: number, full: number) => full * k <= room ? (room - full * k) / 2 : Math.min(0, Math.max(room - full * k, room / 2 - at * k))
+    const v = { x: place(b?.x ?? 0, size.w, l.w), y: place(b?.y ?? 0, size.h, l.h), k }
+    last.current = { ...v, of: l }
+    return v
   }
   const v = view ?? fit()
+  const large = l !== null && whole().k < readable
 
   const zoom = (by: number, cx = size.w / 2, cy = size.h / 2) => {
     const k = Math.min(2.5, Math.max(0.08, v.k * by))
@@ -87,6 +113,14 @@ export function GraphView(p: GraphProps) {
     if (b.members.length > 1) setOpen(new Set([...open, b.id]))
     else p.choose?.(b.id)
   }
+  const seek = (id: string) => {
+    if (!l || !p.graph.nodes.some(n => n.id === id)) return
+    const b = boxOf(l.boxes, id)
+    if (b && b.members.length > 1) setOpen(new Set([...open, b.id]))
+    setSought(id)
+    setView(null)
+    if (p.chosen !== id) p.choose?.(id)
+  }
 
   return <div class="graph" ref={frame} role="group" aria-label={p.label}>
     {l && <svg width="100%" height="100%"
@@ -105,14 +139,16 @@ export function GraphView(p: GraphProps) {
         })}
         {l.boxes.map(b => {
           const k = lookOf(b)
-          return <NodeView key={b.id} box={b} status={k.status} visits={k.visits} under={k.under ?? b.kind} fresh={k.fresh ?? false} tokens={k.tokens ?? 0} chosen={p.chosen === b.id} pick={pick} />
+          return <NodeView key={b.id} box={b} status={k.status} visits={k.visits} under={k.under ?? b.kind} fresh={k.fresh ?? false} tokens={k.tokens ?? 0} chosen={p.chosen === b.id || sought === b.id} pick={pick} />
         })}
       </g>
     </svg>}
     <div class="graph-tools">
+      {p.graph.nodes.length >= findFrom && <><input type="search" class="find-node" list="graph-nodes" aria-label="Find a node" placeholder="find a node" onInput={e => seek((e.target as HTMLInputElement).value.trim())} />
+        <datalist id="graph-nodes">{p.graph.nodes.map(n => <option value={n.id} />)}</datalist></>}
       {open.size > 0 && <button class="icon" aria-label="Fold groups" title="Fold groups" onClick={() => setOpen(new Set())}><Icon of="fold" /></button>}
       <button class="icon" aria-label="Zoom out" title="Zoom out" onClick={() => zoom(1 / 1.3)}><Icon of="minus" /></button>
-      <button class="icon" aria-label="Fit the graph" title="Fit" onClick={() => setView(null)}><Icon of="fit" /></button>
+      <button class="icon" aria-label={large && !view ? 'Show all of the graph' : 'Fit the graph'} title={large && !view ? 'All of it' : 'Fit'} onClick={() => setView(large && !view ? whole() : null)}><Icon of="fit" /></button>
       <button class="icon" aria-label="Zoom in" title="Zoom in" onClick={() => zoom(1.3)}><Icon of="plus" /></button>
     </div>
   </div>
@@ -127,6 +163,7 @@ function fittest(key: string, g: Graph, open: ReadonlySet<string>, size: { w: nu
   return scale(down) > scale(along) * 1.05 ? down : along
 }
 
+const boxOf = (boxes: Box[], id: string) => boxes.find(b => b.members.includes(id))
 const membersOf = (boxes: Box[], id: string) => boxes.find(b => b.id === id)?.members ?? [id]
 const within = (boxes: Box[], box: string, id: string) => box === id || membersOf(boxes, box).includes(id)
 function sum(boxes: Box[], e: Line, of: (from: string, to: string) => number): number {

@@ -1,10 +1,11 @@
 // What waits for somebody: questions and approvals, each answered in its form, and
 // signals.
 import { useState } from 'preact/hooks'
-import { get, post } from './api'
+import { get, post, query } from './api'
 import { emptyOf, lacking, SchemaForm } from './form'
-import { Ago, Dialog, Empty, RunLink, tell, Text, Trouble, useLoad } from './parts'
+import { Ago, Dialog, Empty, More, RunLink, tell, Text, Trouble, useLoad, usePages } from './parts'
 import { pulse } from './pulse'
+import { params, set } from './router'
 import { plainText } from './text'
 import type { Event, List, Question, Row, Schema } from './types'
 
@@ -57,21 +58,25 @@ export function SendSignal({ run, name, close }: { run: string; name: string; cl
 
 export function Inbox() {
   const p = pulse.value
-  const list = useLoad('inbox', s => get<List<Question>>('/v1/inbox?limit=100', s), p)
-  const waiting = useLoad('signals', s => get<List<Row>>('/v1/runs?status=waiting&limit=200', s), p)
+  const assignee = params.value.get('for') ?? '', workflow = params.value.get('workflow') ?? ''
+  const list = usePages(`inbox ${assignee} ${workflow}`, (cursor, s) => get<List<Question>>(`/v1/inbox${query({ limit: 50, assignee, workflow, cursor })}`, s), p)
+  const waiting = usePages(`signals ${workflow}`, (cursor, s) => get<List<Row>>(`/v1/runs${query({ status: 'waiting', limit: 200, workflow, cursor })}`, s), p)
   const [signal, setSignal] = useState<{ run: string; name: string } | null>(null)
-  const signals = (waiting.data?.items ?? []).flatMap(r => (r.waits ?? []).filter(w => w.for === 'signal').map(w => ({ r, w })))
+  const signals = (assignee ? [] : waiting.items ?? []).flatMap(r => (r.waits ?? []).filter(w => w.for === 'signal').map(w => ({ r, w })))
   return <main class="page">
-    <div class="bar"><h1>Inbox</h1><span class="muted">what waits for a person</span></div>
+    <div class="bar"><h1>Inbox</h1><span class="muted">what waits for a person</span>
+      {[['for', assignee, `for ${assignee}`], ['workflow', workflow, workflow]].map(([key, value, says]) => value && <button class="chip" aria-pressed aria-label={`${plainText(says)}: show all`} onClick={() => set({ [key]: '' })}>{plainText(says)} ✕</button>)}</div>
     <Trouble error={list.error} />
-    {list.data?.items.length === 0 && signals.length === 0 && <Empty><p>Nothing waits for an answer.</p></Empty>}
-    <div class="cards">{list.data?.items.map(q => <article class="card" key={`${q.run}${q.node}${q.visit}`}>
-      <header><strong>{plainText(q.node)}</strong><span class="muted">{plainText(q.workflow)}</span><RunLink id={q.run} />{q.assignee && <span class="tag">for {plainText(q.assignee)}</span>}<span class="muted right">asked <Ago at={q.asked} />{q.due && <>, due <time>{new Date(q.due).toLocaleString()}</time></>}</span></header>
+    {list.items?.length === 0 && signals.length === 0 && <Empty><p>Nothing waits for an answer.</p></Empty>}
+    <div class="cards">{list.items?.map(q => <article class="card" key={`${q.run}${q.node}${q.visit}`}>
+      <header><strong>{plainText(q.node)}</strong><button class="link" title="Only questions of this workflow" onClick={() => set({ workflow: q.workflow })}>{plainText(q.workflow)}</button><RunLink id={q.run} />{q.assignee && <button class="link" title="Only questions for them" onClick={() => set({ for: q.assignee! })}>for {plainText(q.assignee)}</button>}<span class="muted right">asked <Ago at={q.asked} />{q.due && <>, due <time>{new Date(q.due).toLocaleString()}</time></>}</span></header>
       <p class="prompt"><Text of={q.prompt ?? 'It asks for an answer.'} /></p>
       <Answer q={q} />
     </article>)}</div>
+    <More of={list}>Older questions</More>
     {signals.length > 0 && <><h2>Signals that runs wait for</h2><div class="table-wrap"><table class="table"><thead><tr><th>Signal</th><th>Run</th><th>Workflow</th><th>At</th><th>Until</th><th /></tr></thead>
       <tbody>{signals.map(({ r, w }) => <tr><td class="mono">{plainText(w.name ?? '')}</td><td><RunLink id={r.id} /></td><td>{plainText(r.workflow)}</td><td>{plainText(w.node)}</td><td>{w.until ? new Date(w.until).toLocaleString() : ''}</td><td class="num"><button onClick={() => setSignal({ run: r.id, name: w.name ?? '' })}>Send</button></td></tr>)}</tbody></table></div></>}
+    <More of={waiting}>Look for signals of runs that have waited longer</More>
     {signal && <SendSignal run={signal.run} name={signal.name} close={() => setSignal(null)} />}
   </main>
 }

@@ -6,7 +6,7 @@ import { Problem } from './api'
 import { brief, short } from './film'
 import { Icon } from './icons'
 import { ago, moment, plainText, pretty } from './text'
-import type { Defect, Status } from './types'
+import type { Defect, List, Status } from './types'
 
 // now ticks while somebody looks.
 export const now = signal(Date.now())
@@ -99,6 +99,30 @@ export function useLoad<T>(key: string, load: (s: AbortSignal) => Promise<T>, ag
   }, [key, round, again])
   const fresh = state.key === key
   return { data: fresh ? state.data : undefined, error: fresh ? state.error : undefined, reload: () => setRound(r => r + 1), busy }
+}
+
+// usePages asks for as many pages of a list as somebody wants to see, and for all of
+// them anew whenever again changes: what has gone from a page below goes there, too.
+export function usePages<T>(key: string, load: (cursor: string, s: AbortSignal) => Promise<List<T>>, again = 0): Pages<T> {
+  const [want, setWant] = useState({ key, pages: 1 })
+  const pages = want.key === key ? want.pages : 1
+  const l = useLoad(key, async s => {
+    const items: T[] = []
+    let next = ''
+    for (let n = 0; n < pages; n++) {
+      const page = await load(next, s)
+      items.push(...page.items)
+      if (!(next = page.next_cursor ?? '')) break
+    }
+    return { items, next }
+  }, again + pages / 1024)
+  return { items: l.data?.items, error: l.error, more: l.data?.next ? () => setWant({ key, pages: pages + 1 }) : undefined, reload: l.reload, busy: l.busy }
+}
+export interface Pages<T> { items?: T[]; error?: unknown; more?: () => void; reload: () => void; busy: boolean }
+
+// More asks for the next page of a list that has one.
+export function More({ of, children }: { of: Pages<unknown>; children: ComponentChildren }) {
+  return of.more ? <button class="more" disabled={of.busy} onClick={of.more}>{children}</button> : null
 }
 
 // told are messages that go by themselves.

@@ -32,6 +32,15 @@ export function set(changes: Record<string, string>) {
   here.value = u
 }
 
+// setAll sets a parameter that may be there several times.
+export function setAll(key: string, values: string[]) {
+  const u = new URL(here.value)
+  u.searchParams.delete(key)
+  for (const v of values) u.searchParams.append(key, v)
+  history.replaceState(null, '', u)
+  here.value = u
+}
+
 addEventListener('click', e => {
   const a = (e.target as Element).closest?.('a')
   if (!a || e.defaultPrevented || e.button !== 0 || e.metaKey || e.ctrlKey || e.shiftKey || a.target) return

@@ -114,7 +114,7 @@ function Questions({ m, run, past }: { m: RunModel; run: Run; past: boolean }) {
   if (!asks || !list.data) return null
   return <div class="questions">{list.data.items.map(q => {
     const key = `${q.node}#${q.visit}`
-    return <section key={key} class="question"><div><strong>{plainText(q.node)}</strong> asks: <Text of={q.prompt ?? ''} />{open !== key && <button class="primary" disabled={past} title={past ? 'Go to the end to answer' : undefined} onClick={() => setOpen(key)}>Answer</button>}</div>
+    return <section key={key} class="question"><div><p class="prompt-of" tabIndex={(q.prompt?.length ?? 0) > 400 ? 0 : undefined}><strong>{plainText(q.node)}</strong> asks: <Text of={q.prompt ?? ''} /></p>{open !== key && <button class="primary" disabled={past} title={past ? 'Go to the end to answer' : undefined} onClick={() => setOpen(key)}>Answer</button>}</div>
       {open === key && !past && <Answer q={q} done={() => { setOpen(''); m.chosen.value = '' }} />}</section>
   })}</div>
 }
@@ -142,6 +142,7 @@ function RunGraph({ m }: { m: RunModel }) {
     </select></label>}
     <GraphView graph={graph} layoutKey={JSON.stringify(graph)} label={`Graph of ${graph.workflow}`} look={look}
       takenOf={(from, to) => below(m.taken.get(`${id}/${from}/${to}`), film.at)}
+      focus={fresh || (e?.run === id && e.kind === 'edge.taken' ? e.data.to : undefined)}
       freshEdge={e?.kind === 'edge.taken' && e.run === id ? { from: e.data.from, to: e.data.to } : undefined}
       chosen={m.chosen.value.startsWith(id + '/') ? m.chosen.value.slice(id.length + 1) : ''} choose={node => { const k = `${id}/${node}`; m.chosen.value = m.chosen.value === k ? '' : k }} />
   </>

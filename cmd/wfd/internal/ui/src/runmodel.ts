@@ -9,6 +9,9 @@ import type { Event, Replay, Run } from './types'
 // most frames that are held: a run of more is shown up to there.
 const most = 100_000
 
+// mostStream characters of an answer that comes are held; of a longer one its end.
+const mostStream = 200_000
+
 // Attempt is one attempt, or one stay, of a visit, as a bar of the timeline.
 export interface Bar { run: string; node: string; visit: number; attempt: number; what: 'run' | 'wait' | 'queue'; from: number; to: number; first: number; last: number; end: '' | 'completed' | 'failed' | 'lost' | 'skipped' }
 
@@ -47,10 +50,9 @@ export class RunModel {
   }
 
   private async open(at: number) {
-    const run = get<Run>(`/v1/runs/${this.id}`)
     try {
-      await this.frames()
-      this.run.value = await run
+      const [run] = await Promise.all([get<Run>(`/v1/runs/${this.id}`), this.frames()])
+      this.run.value = run
     } catch (e) {
       if (e instanceof Problem && e.offline && !this.closed) { setTimeout(() => void this.open(at), 700); return }
       this.error.value = e
@@ -163,6 +165,7 @@ export class RunModel {
       case 'input.requested': begin('wait'); break
       case 'timer.set': if (d.for === 'wait') begin('wait'); break
       case 'node.retried': if (d.at) begin('queue'); break
+      case 'chat.turn': this.endBar(key, t, i, d.missed ? 'failed' : 'completed'); break
       case 'node.completed': this.endBar(key, t, i, 'completed'); break
       case 'node.failed': this.endBar(key, t, i, 'failed'); break
       case 'node.lost': this.endBar(key, t, i, 'lost'); break
@@ -179,12 +182,22 @@ export class RunModel {
     b.last = i
     b.end = end
     this.openBars.delete(key)
+    if (b.run === this.id) this.forget(`${b.node}#${b.visit}.${b.attempt}`)
   }
 
   private token(t: any) {
     const key = `${t.node}#${t.visit}.${t.attempt}`
     const m = new Map(this.streaming.value)
-    m.set(key, (m.get(key) ?? '') + (t.text ?? ''))
+    const text = (m.get(key) ?? '') + (t.text ?? '')
+    m.set(key, text.length > mostStream ? '…' + text.slice(-mostStream / 2) : text)
+    this.streaming.value = m
+  }
+
+  // forget lets go of what an attempt has streamed: its event has all of it.
+  private forget(key: string) {
+    if (!this.streaming.peek().has(key)) return
+    const m = new Map(this.streaming.peek())
+    m.delete(key)
     this.streaming.value = m
   }
 

@@ -3,11 +3,11 @@ import { useEffect, useRef, useState } from 'preact/hooks'
 import { get, query } from './api'
 import { short } from './film'
 import { Icon } from './icons'
-import { Ago, Empty, now, Pill, RunLink, Text, Trouble } from './parts'
+import { Ago, Empty, now, Pill, RunLink, tell, Text, Trouble, useLoad } from './parts'
 import { pulse } from './pulse'
-import { go, params, set } from './router'
+import { go, params, set, setAll } from './router'
 import { count, duration, plainText } from './text'
-import type { List, Row, RunStatus } from './types'
+import type { Definition, List, Row, RunStatus } from './types'
 
 const statuses: RunStatus[] = ['running', 'waiting', 'paused', 'completed', 'failed', 'cancelled']
 const pageOf = 100
@@ -16,6 +16,10 @@ export function Runs() {
   const status = params.value.get('status') ?? ''
   const workflow = params.value.get('workflow') ?? ''
   const text = params.value.get('q') ?? ''
+  const labels = params.value.getAll('label')
+  const which = JSON.stringify([status, workflow, labels])
+  const asked = `/v1/runs${query({ status, workflow, limit: pageOf })}${labels.map(l => `&label=${encodeURIComponent(l)}`).join('')}`
+  const workflows = useLoad('workflow names', s => get<List<Definition>>('/v1/workflows?limit=1000', s))
   const [{ rows, next }, setPage] = useState<{ key: string; rows: Row[]; next: string }>({ key: '', rows: [], next: '' })
   const [totals, setTotals] = useState<Record<string, number>>({})
   const [error, setError] = useState<unknown>(null)
@@ -28,8 +32,8 @@ export function Runs() {
     const abort = new AbortController()
     void (async () => {
       try {
-        const [list, sums] = await Promise.all([get<List<Row>>(`/v1/runs${query({ status, workflow, limit: pageOf })}`, abort.signal), get<Record<string, number>>('/v1/totals', abort.signal)])
-        const key = `${status} ${workflow}`
+        const [list, sums] = await Promise.all([get<List<Row>>(asked, abort.signal), get<Record<string, number>>('/v1/totals', abort.signal)])
+        const key = which
         setPage(old => { // what was paged in below stays
           const oldest = list.items.at(-1)
           const ids = new Set(list.items.map(r => r.id))
@@ -44,7 +48,7 @@ export function Runs() {
       }
     })()
     return () => abort.abort()
-  }, [status, workflow, p])
+  }, [which, p])
 
   const shown = rows.filter(r => !text || matches(r, text.toLowerCase()))
   useEffect(() => {
@@ -62,8 +66,14 @@ export function Runs() {
   })
 
   const more = async () => {
-    const list = await get<List<Row>>(`/v1/runs${query({ status, workflow, limit: pageOf, cursor: next })}`)
+    const list = await get<List<Row>>(`${asked}&cursor=${encodeURIComponent(next)}`)
     setPage(old => ({ ...old, rows: [...old.rows, ...list.items], next: list.next_cursor ?? '' }))
+  }
+  // find asks the daemon for what these rows need not have: a label, or a run by its ID.
+  const find = (what: string) => {
+    if (/^[0-9A-HJKMNP-TV-Z]{26}$/i.test(what)) return go(`/runs/${what.toUpperCase()}`)
+    if (/^[^=]+=/.test(what)) { set({ q: '' }); return setAll('label', [...new Set([...labels, what])]) }
+    if (what && shown.length === 0) tell('no run of those that are listed is like that; write key=value for a label, or the whole ID of a run')
   }
   const all = Object.values(totals).reduce((a, b) => a + b, 0)
   return <main class="page">
@@ -73,18 +83,22 @@ export function Runs() {
         <button class="chip" aria-pressed={!status} onClick={() => set({ status: '' })}>all <b>{count(all)}</b></button>
         {statuses.map(s => <button class={`chip s-${s}`} aria-pressed={status === s} onClick={() => set({ status: status === s ? '' : s })}><i class="dot" aria-hidden="true" />{s} <b>{count(totals[s] ?? 0)}</b></button>)}
       </div>
-      {workflow && <button class="chip" aria-label={`Workflow ${workflow}: show all workflows`} onClick={() => set({ workflow: '' })}>{plainText(workflow)} ✕</button>}
-      <input class="search" ref={search} type="search" placeholder="Search these runs ( / )" aria-label="Search these runs" value={text} onInput={e => set({ q: (e.target as HTMLInputElement).value })} />
+      <select class="of-workflow" aria-label="Workflow" value={workflow} onChange={e => set({ workflow: (e.target as HTMLSelectElement).value })}><option value="">every workflow</option>
+        {[...new Set([...(workflow ? [workflow] : []), ...(workflows.data?.items ?? []).map(d => d.name)])].sort().map(n => <option value={n}>{plainText(n)}</option>)}</select>
+      {labels.map(l => <button class="chip" aria-pressed aria-label={`Label ${plainText(l)}: do not ask for it`} onClick={() => setAll('label', labels.filter(x => x !== l))}>{plainText(l)} ✕</button>)}
+      <form class="search" role="search" onSubmit={e => { e.preventDefault(); find(text.trim()) }}>
+        <input ref={search} type="search" placeholder="Search, key=value or an ID ( / )" aria-label="Search these runs; key=value and Enter: all with this label; an ID and Enter: that run" value={text} onInput={e => set({ q: (e.target as HTMLInputElement).value })} />
+      </form>
     </div>
     <Trouble error={error} />
     {loaded && shown.length === 0 && !error && <Empty>
-      {text || status || workflow ? <p>No run is like that.</p> : <><p>There are no runs yet.</p><p>Start one from <a href="/workflows">a workflow</a>, or with <code>wfd run NAME</code>.</p></>}
+      {text || status || workflow || labels.length ? <p>No run is like that.</p> : <><p>There are no runs yet.</p><p>Start one from <a href="/workflows">a workflow</a>, or with <code>wfd run NAME</code>.</p></>}
     </Empty>}
     {shown.length > 0 && <div class="table-wrap"><table class="table runs">
       <thead><tr><th>Status</th><th>Workflow</th><th>Run</th><th class="grow">What</th><th class="num">Visits</th><th class="num">Failures</th><th>Began</th><th class="num">Took</th></tr></thead>
       <tbody>{shown.map((r, i) => <tr key={r.id} class={i === chosen ? 'chosen' : ''} onClick={e => { if (!(e.target as Element).closest('a,button') && !getSelection()?.toString()) go(`/runs/${r.id}`) }}>
         <td><Pill status={r.status} /></td>
-        <td><button class="link" title="Only runs of this workflow" onClick={() => set({ workflow: r.workflow })}>{plainText(r.workflow)}</button></td>
+        <td class="name"><button class="link" title={`${plainText(r.workflow)}: only its runs`} onClick={() => set({ workflow: r.workflow })}>{plainText(r.workflow)}</button></td>
         <td><RunLink id={r.id}>{short(r.id)}</RunLink>{r.parent && <span class="muted" title="child run"> ↳</span>}{r.forked_from && <span class="muted" title="fork"> <Icon of="fork" /></span>}</td>
         <td class="grow ellipsis"><Text of={whatOf(r)} /></td>
         <td class="num">{r.completed}</td>

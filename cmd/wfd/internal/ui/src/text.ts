@@ -16,7 +16,7 @@ export function duration(ms: number): string {
 export function ago(iso: string, now: number): string {
   const ms = now - Date.parse(iso)
   if (ms < 5_000) return 'now'
-  return duration(Math.floor(ms / 1000) * 1000).split(' ').slice(0, 2).join(' ') + ' ago'
+  return (ms < 60_000 ? `${Math.floor(ms / 1000)} s` : duration(ms).split(' ').slice(0, 2).join(' ')) + ' ago'
 }
 
 const two = (n: number, w = 2) => String(n).padStart(w, '0')

@@ -2,8 +2,9 @@
 // work is pressed together, so that a run that waited a weekend for an answer can be read.
 import { Component } from 'preact'
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
+import { groups } from './layout'
 import type { Bar, RunModel } from './runmodel'
-import { duration } from './text'
+import { duration, plainText } from './text'
 import { now } from './parts'
 
 export interface Scale { x: (t: number) => number; gaps: { at: number; width: number; ms: number }[]; from: number; to: number }
@@ -78,6 +79,7 @@ class Bars extends Component<{ bars: Bar[]; many: number; scale: Scale; end: num
   }
 }
 
+const none: ReadonlySet<string> = new Set()
 const itemOf = (node: string) => node.replace(/\[\d+\]$/, '')
 
 export function Timeline({ m }: { m: RunModel }) {
@@ -94,19 +96,23 @@ export function Timeline({ m }: { m: RunModel }) {
     look.observe(box.current!)
     return () => look.disconnect()
   }, [])
+  const graphs = Object.keys(film.graphs).length
   const rows = useMemo(() => {
-    const rows = new Map<string, { run: string; node: string; bars: Bar[] }>()
+    const alike = new Map(Object.entries(film.graphs).map(([run, g]) => [run, groups(g, none)]))
+    const rows = new Map<string, { run: string; node: string; many: Set<string>; bars: Bar[] }>()
     for (const b of m.bars) {
       const node = itemOf(b.node)
-      const key = `${b.run}/${node}`
+      const first = alike.get(b.run)?.get(node) ?? node // a fan-out is one row, as in the graph
+      const key = `${b.run}/${first}`
       let r = rows.get(key)
-      if (!r) rows.set(key, (r = { run: b.run, node, bars: [] }))
+      if (!r) rows.set(key, (r = { run: b.run, node: first, many: new Set(), bars: [] }))
+      r.many.add(node)
       r.bars.push(b)
     }
     return [...rows.values()]
-  }, [n])
+  }, [n, graphs])
   const e = film.current?.event
-  const head = e ? scale.x(Date.parse(e.time)) : 0
+  const head = open && m.live.value ? 1 : e ? scale.x(Date.parse(e.time)) : 0
   const label = wide < 560 ? 96 : 150
   const track = Math.max(40, wide - label - 10)
   const to = (x: number) => label + x * track
@@ -137,8 +143,10 @@ export function Timeline({ m }: { m: RunModel }) {
       {scale.gaps.map(g => <div class="tl-gap" style={{ left: `${to(g.at)}px`, width: `${Math.max(2, g.width * track)}px` }} title={`${duration(g.ms)} in which nothing was at work`} />)}
       {rows.map(r => {
         const key = `${r.run}/${r.node}`
-        return <div class={`tl-row${m.chosen.value === key ? ' chosen' : ''}`} key={key}>
-          <button class="tl-name" style={{ width: `${label - 8}px` }} title={r.node} onClick={() => { m.chosen.value = m.chosen.value === key ? '' : key }}>{r.run !== m.id && <span class="muted">↳ </span>}{r.node}</button>
+        const chosen = m.chosen.value.startsWith(r.run + '/') && r.many.has(m.chosen.value.slice(r.run.length + 1))
+        const name = r.many.size > 1 ? `${r.node} +${r.many.size - 1}` : r.node
+        return <div class={`tl-row${chosen ? ' chosen' : ''}`} key={key}>
+          <button class="tl-name" style={{ width: `${label - 8}px` }} title={plainText([...r.many].slice(0, 20).join(', '))} onClick={() => { m.chosen.value = chosen ? '' : key }}>{r.run !== m.id && <span class="muted">↳ </span>}{name}</button>
           <Bars bars={r.bars} many={r.bars.length} scale={scale} end={open ? end : 0} left={label} track={track} />
         </div>
       })}

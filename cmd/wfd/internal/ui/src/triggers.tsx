@@ -1,6 +1,6 @@
 // What starts runs by itself, and what is told to others: schedules and hooks.
 import { get, post, query } from './api'
-import { Ago, attempt, Empty, now, RunLink, tell, Text, Trouble, useLoad } from './parts'
+import { Ago, attempt, Empty, More, now, RunLink, tell, Text, Trouble, usePages } from './parts'
 import { count, duration, moment, plainText, plural } from './text'
 import type { List } from './types'
 
@@ -38,43 +38,42 @@ function Pause({ of, path, label, change }: { of: { name: string; paused: boolea
 
 const Counts = ({ of }: { of: { started: number; skipped: number; failed: number } }) => <><td class="num">{count(of.started)}</td><td class="num muted">{of.skipped ? count(of.skipped) : ''}</td><td class={`num${of.failed ? ' bad' : ' muted'}`}>{of.failed ? count(of.failed) : ''}</td></>
 
-const page = <T,>(path: string) => (s: AbortSignal) => get<List<T>>(`${path}${query({ limit: 200 })}`, s)
+const page = <T,>(path: string) => (cursor: string, s: AbortSignal) => get<List<T>>(`${path}${query({ limit: 100, cursor })}`, s)
 
 export function Triggers() {
   const round = Math.floor(now.value / 3000)
-  const schedules = useLoad('schedules', page<Schedule>('/v1/schedules'), round)
-  const incoming = useLoad('incoming', page<Incoming>('/v1/hooks/in'), round)
-  const outgoing = useLoad('outgoing', page<Outgoing>('/v1/hooks/out'), round)
-  const more = (l?: List<unknown>) => l?.next_cursor && <p class="muted">There are more; the API and the command line list all.</p>
+  const schedules = usePages('schedules', page<Schedule>('/v1/schedules'), round)
+  const incoming = usePages('incoming', page<Incoming>('/v1/hooks/in'), round)
+  const outgoing = usePages('outgoing', page<Outgoing>('/v1/hooks/out'), round)
   return <main class="page">
     <div class="bar"><h1>Triggers</h1><span class="muted">what starts runs by itself, and what others are told</span></div>
     <h2>Schedules</h2>
     <Trouble error={schedules.error} />
-    {schedules.data?.items.length === 0 && <Empty><p>Nothing is scheduled.</p><p class="muted"><code>wfd schedule create nightly "30 2 * * *" WORKFLOW</code></p></Empty>}
-    {(schedules.data?.items.length ?? 0) > 0 && <div class="table-wrap"><table class="table"><thead><tr><th>Schedule</th><th>When</th><th>Starts</th><th>Next</th><th class="num">Started</th><th class="num">Skipped</th><th class="num">Failed</th><th class="grow">Last</th><th>State</th><th /></tr></thead>
-      <tbody>{schedules.data!.items.map(t => <tr key={t.name} data-trigger={t.name}><td><strong>{plainText(t.name)}</strong></td><td class="nowrap"><span class="mono">{plainText(t.spec.cron)}</span><div class="muted">{plainText(t.spec.zone)}</div></td>
-        <td><a href={`/workflows/${encodeURIComponent(t.spec.workflow)}`}>{plainText(t.spec.workflow)}</a>{t.spec.overlap !== 'skip' && <div class="muted">{t.spec.overlap === 'queue' ? plural(t.queue?.length ?? 0, 'start') + ' wait' : 'may overlap'}</div>}</td>
+    {schedules.items?.length === 0 && <Empty><p>Nothing is scheduled.</p><p class="muted"><code>wfd schedule create nightly "30 2 * * *" WORKFLOW</code></p></Empty>}
+    {(schedules.items?.length ?? 0) > 0 && <div class="table-wrap"><table class="table"><thead><tr><th>Schedule</th><th>When</th><th>Starts</th><th>Next</th><th class="num">Started</th><th class="num">Skipped</th><th class="num">Failed</th><th class="grow">Last</th><th>State</th><th /></tr></thead>
+      <tbody>{schedules.items!.map(t => <tr key={t.name} data-trigger={t.name}><td class="name"><strong>{plainText(t.name)}</strong></td><td class="nowrap"><span class="mono">{plainText(t.spec.cron)}</span><div class="muted">{plainText(t.spec.zone)}</div></td>
+        <td class="name"><a href={`/workflows/${encodeURIComponent(t.spec.workflow)}`}>{plainText(t.spec.workflow)}</a>{t.spec.overlap !== 'skip' && <div class="muted">{t.spec.overlap === 'queue' ? t.queue?.length ? `${plural(t.queue.length, 'start')} wait${t.queue.length === 1 ? 's' : ''}` : 'queues' : 'may overlap'}</div>}</td>
         <td class="nowrap">{t.next ? <><time dateTime={t.next}>{moment(t.next)}</time><div class="muted">in {duration(Math.max(0, Date.parse(t.next) - now.value))}</div></> : '–'}</td>
         <Counts of={t} /><td class="grow"><Fires of={t.recent} /></td><td><State of={t} /></td><td class="num"><Pause of={t} path="/v1/schedules" change={schedules.reload} /></td></tr>)}</tbody></table></div>}
-    {more(schedules.data)}
+    <More of={schedules}>More schedules</More>
     <h2>Webhooks that come in</h2>
     <Trouble error={incoming.error} />
-    {incoming.data?.items.length === 0 && <p class="muted">There is no hook. <code>wfd hook in create NAME --secret SECRET --workflow WORKFLOW</code> makes one.</p>}
-    {(incoming.data?.items.length ?? 0) > 0 && <div class="table-wrap"><table class="table"><thead><tr><th>Hook</th><th>Does</th><th class="num">Done</th><th class="num">Skipped</th><th class="num">Failed</th><th class="num">Not let in</th><th class="grow">Last</th><th>State</th><th /></tr></thead>
-      <tbody>{incoming.data!.items.map(t => <tr key={t.name} data-trigger={t.name}><td><strong>{plainText(t.name)}</strong><div class="muted mono">{plainText(t.path)}</div></td>
+    {incoming.items?.length === 0 && <p class="muted">There is no hook. <code>wfd hook in create NAME --secret SECRET --workflow WORKFLOW</code> makes one.</p>}
+    {(incoming.items?.length ?? 0) > 0 && <div class="table-wrap"><table class="table"><thead><tr><th>Hook</th><th>Does</th><th class="num">Done</th><th class="num">Skipped</th><th class="num">Failed</th><th class="num">Not let in</th><th class="grow">Last</th><th>State</th><th /></tr></thead>
+      <tbody>{incoming.items!.map(t => <tr key={t.name} data-trigger={t.name}><td class="name"><strong>{plainText(t.name)}</strong><div class="muted mono">{plainText(t.path)}</div></td>
         <td>{t.spec.workflow ? <>starts <a href={`/workflows/${encodeURIComponent(t.spec.workflow)}`}>{plainText(t.spec.workflow)}</a></> : <>signals <span class="mono">{plainText(t.spec.signal ?? '')}</span></>}<div class="muted">{t.spec.form}</div></td>
         <Counts of={t} /><td class={`num${t.denied ? ' bad' : ' muted'}`} title={plainText(t.denied_reason ?? '')}>{t.denied ? count(t.denied) : ''}</td><td class="grow"><Fires of={t.recent} /></td><td><State of={t} /></td><td class="num"><Pause of={t} path="/v1/hooks/in" change={incoming.reload} /></td></tr>)}</tbody></table></div>}
-    {more(incoming.data)}
+    <More of={incoming}>More hooks</More>
     <h2>Webhooks that go out</h2>
     <Trouble error={outgoing.error} />
-    {outgoing.data?.items.length === 0 && <p class="muted">Nobody is told. <code>wfd hook out create NAME URL --secret SECRET</code> tells somebody.</p>}
-    {(outgoing.data?.items.length ?? 0) > 0 && <div class="table-wrap"><table class="table"><thead><tr><th>Hook</th><th class="grow">To</th><th>Events</th><th class="num">Sent</th><th class="num">Behind</th><th>State</th><th /></tr></thead>
-      <tbody>{outgoing.data!.items.map(t => {
+    {outgoing.items?.length === 0 && <p class="muted">Nobody is told. <code>wfd hook out create NAME URL --secret SECRET</code> tells somebody.</p>}
+    {(outgoing.items?.length ?? 0) > 0 && <div class="table-wrap"><table class="table"><thead><tr><th>Hook</th><th class="grow">To</th><th>Events</th><th class="num">Sent</th><th class="num">Behind</th><th>State</th><th /></tr></thead>
+      <tbody>{outgoing.items!.map(t => {
         const state = t.dead ? 'dead' : !t.paused && !t.broken && t.attempts > 0 ? 'failing' : stateOf(t)
-        return <tr key={t.name} data-trigger={t.name}><td><strong>{plainText(t.name)}</strong></td><td class="grow"><div class="mono ellipsis" title={plainText(t.spec.url)}>{plainText(t.spec.url)}</div></td><td>{plainText(t.spec.kinds.join(', '))}{t.spec.workflows && <div class="muted">of {plainText(t.spec.workflows.join(', '))}</div>}</td>
+        return <tr key={t.name} data-trigger={t.name}><td class="name"><strong>{plainText(t.name)}</strong></td><td class="grow"><div class="mono ellipsis" title={plainText(t.spec.url)}>{plainText(t.spec.url)}</div></td><td>{plainText(t.spec.kinds.join(', '))}{t.spec.workflows && <div class="muted">of {plainText(t.spec.workflows.join(', '))}</div>}</td>
           <td class="num">{count(t.sent)}</td><td class="num muted">{t.behind ? count(t.behind) : ''}</td><td><State of={t} state={state} why={t.attempts > 0 ? `${plural(t.attempts, 'attempt')}: ${t.reason ?? ''}` : undefined} />{t.since && <div class="muted">since <Ago at={t.since} /></div>}</td>
           <td class="num">{t.dead && !t.paused ? <Pause of={t} label="Resume" path="/v1/hooks/out" change={outgoing.reload} /> : <Pause of={t} path="/v1/hooks/out" change={outgoing.reload} />}</td></tr>
       })}</tbody></table></div>}
-    {more(outgoing.data)}
+    <More of={outgoing}>More hooks</More>
   </main>
 }

@@ -10,7 +10,6 @@ export interface Usage { input_tokens: number; output_tokens: number; cached_tok
 
 export interface Spend { tokens: number; micro_usd: number }
 export interface Budget { budget: string; limits: Spend & { on_exceed?: string }; spent: Spend; reserved: Spend; left?: Spend }
-export interface Budgets { items: Budget[] }
 
 export interface Row {
   id: string; workflow: string; workflow_version?: number; hash: string; status: RunStatus
