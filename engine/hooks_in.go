@@ -49,7 +49,7 @@ type incoming struct {
 }
 
 // SetIncoming makes a hook for webhooks that come in, or with replace changes it.
-func (e *Engine) SetIncoming(ctx context.Context, name string, h event.Incoming, replace bool, reason, actor string) (made bool, v Trigger, err error) {
+func (e *Engine) SetIncoming(ctx context.Context, id event.TriggerID, h event.Incoming, replace bool, reason, actor string) (made bool, v Trigger, err error) {
 	if h.Form == "" {
 		h.Form = event.VerifyStandard
 	}
@@ -60,13 +60,13 @@ func (e *Engine) SetIncoming(ctx context.Context, name string, h event.Incoming,
 		return false, v, err
 	}
 	if h.Workflow != "" {
-		reg, _, err := e.defs.find(ctx, "", h.Workflow, h.Version)
+		reg, _, err := e.defs.find(ctx, id.Namespace(), h.Workflow, h.Version)
 		if err != nil {
 			return false, v, err
 		}
 		h.Workflow = reg.Name
 	}
-	return e.setTrigger(ctx, &event.TriggerSet{Name: name, Type: event.TriggerIncoming, Reason: reason, Incoming: &h}, replace, actor)
+	return e.setTrigger(ctx, &event.TriggerSet{Name: string(id), Type: event.TriggerIncoming, Reason: reason, Incoming: &h}, replace, actor)
 }
 
 // secretNames reads the names of secrets, as NAME, ${secrets.NAME}, or several with
@@ -161,7 +161,7 @@ type Received struct {
 
 // Receive deals with a webhook that came in. One that comes again with its ID is dealt
 // with once.
-func (e *Engine) Receive(ctx context.Context, name string, header http.Header, body []byte) (r Received, err error) {
+func (e *Engine) Receive(ctx context.Context, hook event.TriggerID, header http.Header, body []byte) (r Received, err error) {
 	t := e.triggers
 	if err := t.load(ctx); err != nil {
 		return r, err
@@ -170,7 +170,7 @@ func (e *Engine) Receive(ctx context.Context, name string, header http.Header, b
 		return r, err
 	}
 	t.mu.Lock()
-	s, err := t.find(event.TriggerIncoming, name)
+	s, err := t.find(event.TriggerIncoming, hook)
 	if err == nil && s.broken != nil {
 		err = s.broken
 	}
@@ -184,7 +184,7 @@ func (e *Engine) Receive(ctx context.Context, name string, header http.Header, b
 	}
 	secrets, err := e.secrets(c.Incoming.Secret)
 	if err != nil {
-		e.slog.Error("a webhook cannot be looked at", "hook", name, "error", err)
+		e.slog.Error("a webhook cannot be looked at", "hook", hook, "error", err)
 		return r, fmt.Errorf("%w: the hook has no secret here that it could be proved with", ErrPaused)
 	}
 	if err := trigger.Verify(c.Incoming.Form, c.Incoming.Header, secrets, header, body, e.opt.Now()); err != nil {
@@ -243,7 +243,7 @@ func (in *incoming) variables(s *triggerState, header http.Header, body any) (na
 			headers[strings.ToLower(name)] = values[0]
 		}
 	}
-	webhook := map[string]any{"name": s.Name, "headers": headers, "body": body, "id": ""}
+	webhook := map[string]any{"name": s.ID().Name(), "headers": headers, "body": body, "id": ""}
 	vars := named{"webhook": webhook}
 	id := ""
 	if in.id != nil {
@@ -326,7 +326,7 @@ func (t *triggers) startFor(ctx context.Context, s *triggerState, vars named, by
 	if err != nil {
 		return err
 	}
-	view, created, err := t.e.StartRun(ctx, StartRequest{Workflow: s.Incoming.Workflow, Version: s.Incoming.Version, Input: input, Labels: s.Incoming.Labels}, by)
+	view, created, err := t.e.StartRun(ctx, StartRequest{Namespace: s.ID().Namespace(), Workflow: s.Incoming.Workflow, Version: s.Incoming.Version, Input: input, Labels: s.Incoming.Labels}, by)
 	r.Outcome, r.Run, r.Again = event.FiredStarted, view.ID, err == nil && !created
 	return err
 }
@@ -350,7 +350,7 @@ func (t *triggers) signal(ctx context.Context, s *triggerState, vars named, by B
 	}
 	if n, err := t.e.NamespaceOf(id); err != nil {
 		return err
-	} else if n != "" { // hooks are of the default one
+	} else if n != s.ID().Namespace() {
 		return fmt.Errorf("%w: run %s", ErrNotFound, id)
 	}
 	if err := t.e.look(ctx, id, func(s *run.State, _ *workflow.Workflow) { r.Again = s.HasKey(by.Key) }); err != nil {

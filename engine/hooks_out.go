@@ -48,7 +48,7 @@ type outgoing struct {
 
 // SetOutgoing makes a hook that events are sent to, or with replace changes it. It
 // begins with what comes after.
-func (e *Engine) SetOutgoing(ctx context.Context, name string, h event.Outgoing, replace bool, reason, actor string) (made bool, v Trigger, err error) {
+func (e *Engine) SetOutgoing(ctx context.Context, id event.TriggerID, h event.Outgoing, replace bool, reason, actor string) (made bool, v Trigger, err error) {
 	if h.GiveUp == 0 {
 		h.GiveUp = int64(DefaultGiveUp)
 	}
@@ -62,13 +62,13 @@ func (e *Engine) SetOutgoing(ctx context.Context, name string, h event.Outgoing,
 		return false, v, err
 	}
 	for i, name := range h.Workflows {
-		reg, _, err := e.defs.find(ctx, "", name, 0)
+		reg, _, err := e.defs.find(ctx, id.Namespace(), name, 0)
 		if err != nil {
 			return false, v, err
 		}
 		h.Workflows[i] = reg.Name
 	}
-	return e.setTrigger(ctx, &event.TriggerSet{Name: name, Type: event.TriggerOutgoing, Reason: reason, Outgoing: &h}, replace, actor)
+	return e.setTrigger(ctx, &event.TriggerSet{Name: string(id), Type: event.TriggerOutgoing, Reason: reason, Outgoing: &h}, replace, actor)
 }
 
 func checkOutgoing(h *event.Outgoing) error {
@@ -300,8 +300,9 @@ func (x *sender) wants(ctx context.Context, e *eventlog.Event) (bool, error) {
 	if !slices.ContainsFunc(x.hook.Kinds, func(k string) bool { return k == kind || strings.HasSuffix(k, ".") && strings.HasPrefix(kind, k) }) {
 		return false, nil
 	}
-	if n, err := x.t.e.NamespaceOf(e.Run); err != nil || n != "" || len(x.hook.Workflows) == 0 {
-		return err == nil && n == "", err // hooks are of the default one
+	n, err := x.t.e.NamespaceOf(e.Run)
+	if mine := n == x.s.ID().Namespace(); err != nil || !mine || len(x.hook.Workflows) == 0 {
+		return err == nil && mine, err
 	}
 	name, err := x.workflow(ctx, e.Run)
 	return slices.Contains(x.hook.Workflows, name), err

@@ -35,7 +35,7 @@ const (
 
 // SetSchedule makes a schedule, or with replace changes it; made reports whether it is
 // new.
-func (e *Engine) SetSchedule(ctx context.Context, name string, s event.Schedule, replace bool, reason, actor string) (made bool, v Trigger, err error) {
+func (e *Engine) SetSchedule(ctx context.Context, id event.TriggerID, s event.Schedule, replace bool, reason, actor string) (made bool, v Trigger, err error) {
 	if s.Zone == "" {
 		s.Zone = "UTC"
 	}
@@ -51,12 +51,12 @@ func (e *Engine) SetSchedule(ctx context.Context, name string, s event.Schedule,
 	if _, _, err := compileSchedule(&s, e.now()); err != nil {
 		return false, v, err
 	}
-	reg, _, err := e.defs.find(ctx, "", s.Workflow, s.Version)
+	reg, _, err := e.defs.find(ctx, id.Namespace(), s.Workflow, s.Version)
 	if err != nil {
 		return false, v, err
 	}
 	s.Workflow = reg.Name
-	return e.setTrigger(ctx, &event.TriggerSet{Name: name, Type: event.TriggerSchedule, Reason: reason, Schedule: &s}, replace, actor)
+	return e.setTrigger(ctx, &event.TriggerSet{Name: string(id), Type: event.TriggerSchedule, Reason: reason, Schedule: &s}, replace, actor)
 }
 
 // compileSchedule checks a schedule that was made at a time.
@@ -288,7 +288,7 @@ func (s *triggerState) count(due, until event.Time) int {
 
 // startedFor reports whether the run for a time is there.
 func (t *triggers) startedFor(s *triggerState, due event.Time) (bool, error) {
-	reg, _, err := t.e.defs.find(context.Background(), "", s.Schedule.Workflow, s.Schedule.Version)
+	reg, _, err := t.e.defs.find(context.Background(), s.ID().Namespace(), s.Schedule.Workflow, s.Schedule.Version)
 	if err != nil {
 		if permanent(err) {
 			err = nil // the start will say so
@@ -303,10 +303,10 @@ func (t *triggers) startedFor(s *triggerState, due event.Time) (bool, error) {
 func (t *triggers) startRun(s *triggerState, due event.Time) error {
 	p := &event.TriggerFired{Name: s.Name, Due: due, Outcome: event.FiredStarted}
 	input, err := s.input.Eval(named{"schedule": map[string]any{
-		"name": s.Name, "due": due.Std().Format(time.RFC3339), "local": s.cron.Local(due.Std()).Format(time.RFC3339),
+		"name": s.ID().Name(), "due": due.Std().Format(time.RFC3339), "local": s.cron.Local(due.Std()).Format(time.RFC3339),
 	}})
 	if err == nil {
-		r := StartRequest{Workflow: s.Schedule.Workflow, Version: s.Schedule.Version, Labels: s.Schedule.Labels}
+		r := StartRequest{Namespace: s.ID().Namespace(), Workflow: s.Schedule.Workflow, Version: s.Schedule.Version, Labels: s.Schedule.Labels}
 		if len(s.Schedule.Input) > 0 {
 			r.Input, err = event.ValueOf(input)
 		}
@@ -393,7 +393,7 @@ type Backfilled struct {
 
 // Backfill starts the runs of a schedule for past times from a moment to another, both
 // of them too, that it has not started.
-func (e *Engine) Backfill(ctx context.Context, name string, from, to time.Time, actor string) (done Backfilled, err error) {
+func (e *Engine) Backfill(ctx context.Context, id event.TriggerID, from, to time.Time, actor string) (done Backfilled, err error) {
 	t := e.triggers
 	done.Queued = []event.Time{}
 	if err := t.load(ctx); err != nil {
@@ -405,7 +405,7 @@ func (e *Engine) Backfill(ctx context.Context, name string, from, to time.Time, 
 	t.change.Lock()
 	defer t.change.Unlock()
 	t.mu.Lock()
-	s, err := t.find(event.TriggerSchedule, name)
+	s, err := t.find(event.TriggerSchedule, id)
 	var c triggerState
 	if err == nil {
 		c, err = *s, s.broken
@@ -436,7 +436,7 @@ func (e *Engine) Backfill(ctx context.Context, name string, from, to time.Time, 
 		return done, fmt.Errorf("%w: %d starts would wait, and at most %d do", machine.ErrRefused, n, maxWaitingStarts)
 	}
 	for _, due := range times {
-		if err := t.append(&event.TriggerFired{Name: name, Outcome: event.FiredQueued, Due: due, Reason: "backfill"}, actor); err != nil {
+		if err := t.append(&event.TriggerFired{Name: string(id), Outcome: event.FiredQueued, Due: due, Reason: "backfill"}, actor); err != nil {
 			return done, err
 		}
 		done.Queued = append(done.Queued, due)
@@ -445,14 +445,14 @@ func (e *Engine) Backfill(ctx context.Context, name string, from, to time.Time, 
 }
 
 // Dues returns the next times at which a schedule is due.
-func (e *Engine) Dues(ctx context.Context, name string, n int) ([]event.Time, error) {
+func (e *Engine) Dues(ctx context.Context, id event.TriggerID, n int) ([]event.Time, error) {
 	t := e.triggers
 	if err := t.load(ctx); err != nil {
 		return nil, err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s, err := t.find(event.TriggerSchedule, name)
+	s, err := t.find(event.TriggerSchedule, id)
 	if err != nil || s.broken != nil {
 		return nil, err
 	}

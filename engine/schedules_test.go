@@ -118,14 +118,14 @@ func (w *schedulesWorld) crash(down time.Duration) {
 func (w *schedulesWorld) schedule(name string, s event.Schedule) {
 	w.t.Helper()
 	s.Workflow = "job"
-	if _, _, err := w.e.SetSchedule(context.Background(), name, s, true, "", "test"); err != nil {
+	if _, _, err := w.e.SetSchedule(context.Background(), event.TriggerID(name), s, true, "", "test"); err != nil {
 		w.t.Fatal(err)
 	}
 }
 
 func (w *schedulesWorld) get(name string) Trigger {
 	w.t.Helper()
-	tr, err := w.e.Trigger(context.Background(), event.TriggerSchedule, name)
+	tr, err := w.e.Trigger(context.Background(), event.TriggerSchedule, event.TriggerID(name))
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -44,9 +44,9 @@ func (t *triggers) view(s *triggerState) Trigger {
 	return v
 }
 
-// Triggers lists the triggers of a type, by name; after is the name that the page
-// begins after.
-func (e *Engine) Triggers(ctx context.Context, kind, after string, limit int) (list []Trigger, next string, err error) {
+// Triggers lists the triggers of a type in a namespace, by name; after is the name that
+// the page begins after.
+func (e *Engine) Triggers(ctx context.Context, n event.Namespace, kind, after string, limit int) (list []Trigger, next string, err error) {
 	t := e.triggers
 	if err := t.load(ctx); err != nil {
 		return nil, "", err
@@ -55,7 +55,7 @@ func (e *Engine) Triggers(ctx context.Context, kind, after string, limit int) (l
 	defer t.mu.Unlock()
 	var all []*triggerState
 	for _, s := range t.byName {
-		if s.Type == kind && s.Name > after {
+		if id := s.ID(); s.Type == kind && id.Namespace() == n && id.Name() > after {
 			all = append(all, s)
 		}
 	}
@@ -65,7 +65,7 @@ func (e *Engine) Triggers(ctx context.Context, kind, after string, limit int) (l
 		list = append(list, t.view(s))
 	}
 	if len(all) > limit {
-		next = list[limit-1].Name
+		next = list[limit-1].ID().Name()
 	}
 	return list, next, nil
 }
@@ -93,15 +93,15 @@ func (e *Engine) TriggerTotals() (there, fires map[TriggerCount]uint64) {
 	return there, fires
 }
 
-// Trigger returns a trigger of a type by its name.
-func (e *Engine) Trigger(ctx context.Context, kind, name string) (Trigger, error) {
+// Trigger returns a trigger of a type.
+func (e *Engine) Trigger(ctx context.Context, kind string, id event.TriggerID) (Trigger, error) {
 	t := e.triggers
 	if err := t.load(ctx); err != nil {
 		return Trigger{}, err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s, err := t.find(kind, name)
+	s, err := t.find(kind, id)
 	if err != nil {
 		return Trigger{}, err
 	}
@@ -109,10 +109,10 @@ func (e *Engine) Trigger(ctx context.Context, kind, name string) (Trigger, error
 }
 
 // find returns a trigger. Called with mu held.
-func (t *triggers) find(kind, name string) (*triggerState, error) {
-	s := t.byName[name]
+func (t *triggers) find(kind string, id event.TriggerID) (*triggerState, error) {
+	s := t.byName[string(id)]
 	if s == nil || s.Type != kind {
-		return nil, fmt.Errorf("%w: %s %q", ErrNotFound, kindOfTrigger[kind], clip(name))
+		return nil, fmt.Errorf("%w: %s %q", ErrNotFound, kindOfTrigger[kind], clip(id.Name()))
 	}
 	return s, nil
 }
@@ -128,8 +128,9 @@ var triggerName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 // for is left as it is.
 func (e *Engine) setTrigger(ctx context.Context, p *event.TriggerSet, replace bool, actor string) (made bool, v Trigger, err error) {
 	t := e.triggers
-	if len(p.Name) > maxTriggerName || !triggerName.MatchString(p.Name) {
-		return false, v, fmt.Errorf("%w: name %q: want up to %d letters, digits, dots, hyphens and underscores", machine.ErrInvalid, clip(p.Name), maxTriggerName)
+	id := event.TriggerID(p.Name)
+	if name := id.Name(); len(name) > maxTriggerName || !triggerName.MatchString(name) {
+		return false, v, fmt.Errorf("%w: name %q: want up to %d letters, digits, dots, hyphens and underscores", machine.ErrInvalid, clip(name), maxTriggerName)
 	}
 	if len(p.Reason) > maxReason {
 		return false, v, fmt.Errorf("%w: the reason has more than %d bytes", machine.ErrInvalid, maxReason)
@@ -146,16 +147,16 @@ func (e *Engine) setTrigger(ctx context.Context, p *event.TriggerSet, replace bo
 				return nil, fmt.Errorf("%w: there are %d triggers, the most that there can be", machine.ErrRefused, maxTriggers)
 			}
 		case old.Type != p.Type:
-			return nil, fmt.Errorf("%w: %q is an %s; choose another name", ErrExists, p.Name, kindOfTrigger[old.Type])
+			return nil, fmt.Errorf("%w: %q is an %s; choose another name", ErrExists, id.Name(), kindOfTrigger[old.Type])
 		case reflect.DeepEqual(old.Schedule, p.Schedule) && reflect.DeepEqual(old.Incoming, p.Incoming) && reflect.DeepEqual(old.Outgoing, p.Outgoing):
 			return nil, nil
 		case !replace:
-			return nil, fmt.Errorf("%w: %s %q is there, and is another one; replace it, or choose another name", ErrExists, kindOfTrigger[old.Type], p.Name)
+			return nil, fmt.Errorf("%w: %s %q is there, and is another one; replace it, or choose another name", ErrExists, kindOfTrigger[old.Type], id.Name())
 		}
 		return p, nil
 	}, actor)
 	if err == nil {
-		v, err = e.Trigger(ctx, p.Type, p.Name)
+		v, err = e.Trigger(ctx, p.Type, id)
 	}
 	return made, v, err
 }
@@ -193,43 +194,43 @@ func (t *triggers) changing(ctx context.Context, decide func() (event.Payload, e
 }
 
 // PauseTrigger lets a trigger do nothing until it is resumed.
-func (e *Engine) PauseTrigger(ctx context.Context, kind, name, reason, actor string) (Trigger, error) {
+func (e *Engine) PauseTrigger(ctx context.Context, kind string, id event.TriggerID, reason, actor string) (Trigger, error) {
 	err := e.triggers.changing(ctx, func() (event.Payload, error) {
-		s, err := e.triggers.find(kind, name)
+		s, err := e.triggers.find(kind, id)
 		if err != nil || s.Paused {
 			return nil, err
 		}
-		return &event.TriggerPaused{Name: name, Reason: reason}, nil
+		return &event.TriggerPaused{Name: string(id), Reason: reason}, nil
 	}, actor)
 	if err != nil {
 		return Trigger{}, err
 	}
-	return e.Trigger(ctx, kind, name)
+	return e.Trigger(ctx, kind, id)
 }
 
 // ResumeTrigger lets a trigger work again, from now on: a schedule does not make up for
 // times while it was paused. An outgoing hook goes on where it was, unless skip is set.
-func (e *Engine) ResumeTrigger(ctx context.Context, kind, name, reason string, skip bool, actor string) (Trigger, error) {
+func (e *Engine) ResumeTrigger(ctx context.Context, kind string, id event.TriggerID, reason string, skip bool, actor string) (Trigger, error) {
 	err := e.triggers.changing(ctx, func() (event.Payload, error) {
-		s, err := e.triggers.find(kind, name)
+		s, err := e.triggers.find(kind, id)
 		if err != nil || !s.Paused && (s.Delivery == nil || s.Delivery.Attempts == 0 && !s.Delivery.Dead && !skip) {
 			return nil, err
 		}
-		return &event.TriggerResumed{Name: name, Reason: reason, Skip: skip}, nil
+		return &event.TriggerResumed{Name: string(id), Reason: reason, Skip: skip}, nil
 	}, actor)
 	if err != nil {
 		return Trigger{}, err
 	}
-	return e.Trigger(ctx, kind, name)
+	return e.Trigger(ctx, kind, id)
 }
 
 // DeleteTrigger deletes a trigger. What it has started goes on.
-func (e *Engine) DeleteTrigger(ctx context.Context, kind, name, reason, actor string) error {
+func (e *Engine) DeleteTrigger(ctx context.Context, kind string, id event.TriggerID, reason, actor string) error {
 	return e.triggers.changing(ctx, func() (event.Payload, error) {
-		if _, err := e.triggers.find(kind, name); err != nil {
+		if _, err := e.triggers.find(kind, id); err != nil {
 			return nil, err
 		}
-		return &event.TriggerDeleted{Name: name, Reason: reason}, nil
+		return &event.TriggerDeleted{Name: string(id), Reason: reason}, nil
 	}, actor)
 }
 
@@ -249,7 +250,7 @@ func (e *Engine) PauseTriggers(ctx context.Context, reason, actor string) (int, 
 	t.mu.Unlock()
 	slices.SortFunc(active, func(a, b *triggerState) int { return cmp.Compare(a.Name, b.Name) })
 	for _, s := range active {
-		if _, err := e.PauseTrigger(ctx, s.Type, s.Name, reason, actor); err != nil {
+		if _, err := e.PauseTrigger(ctx, s.Type, s.ID(), reason, actor); err != nil {
 			return 0, err
 		}
 	}

@@ -12,7 +12,7 @@ import (
 // Trigger is one trigger as the fold of its events: what it is, how far it has come,
 // and what it did last.
 type Trigger struct {
-	Name    string     `json:"name"`
+	Name    string     `json:"name"` // a [event.TriggerID]
 	Type    string     `json:"type"`
 	Created event.Time `json:"created"` // a trigger that is made again under a name is another one
 	Changed event.Time `json:"changed"`
@@ -43,6 +43,9 @@ type Trigger struct {
 	// Delivery is how far an outgoing hook has come.
 	Delivery *Delivery `json:"delivery,omitempty"`
 }
+
+// ID returns what events name the trigger by, which is what Name is.
+func (t *Trigger) ID() event.TriggerID { return event.TriggerID(t.Name) }
 
 // Fire is what became of a trigger when it fired.
 type Fire struct {

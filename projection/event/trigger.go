@@ -2,6 +2,7 @@ package event
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/wfd-dev/wfd/eventlog"
 )
@@ -249,7 +250,38 @@ func (p *TriggerDelivered) code(c *coder) {
 	c.text(&p.Reason)
 }
 
-// TriggerOf returns the name of the trigger that an event is of.
+// TriggerID is what events name a trigger by: its name in the default namespace, and
+// elsewhere its namespace, a slash and its name, as team-a/nightly. So the names in
+// events from before there were others mean what they meant.
+type TriggerID string
+
+// TriggerIn returns the ID of the trigger that has a name in a namespace. A name in which
+// there is a slash leads to no other namespace: it is one that no trigger can have.
+func TriggerIn(n Namespace, name string) TriggerID {
+	if n == "" && !strings.Contains(name, "/") {
+		return TriggerID(name)
+	}
+	return TriggerID(string(n) + "/" + name)
+}
+
+// Namespace returns where the trigger is.
+func (t TriggerID) Namespace() Namespace {
+	n, _, elsewhere := strings.Cut(string(t), "/")
+	if !elsewhere {
+		return ""
+	}
+	return Namespace(n)
+}
+
+// Name returns what the trigger is called there.
+func (t TriggerID) Name() string {
+	if _, name, elsewhere := strings.Cut(string(t), "/"); elsewhere {
+		return name
+	}
+	return string(t)
+}
+
+// TriggerOf returns the ID of the trigger that an event is of, as it names it.
 func TriggerOf(p Payload) (string, error) {
 	switch p := p.(type) {
 	case *TriggerSet:

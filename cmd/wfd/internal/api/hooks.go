@@ -16,17 +16,19 @@ import (
 	"github.com/wfd-dev/wfd/projection/event"
 )
 
-// hookPattern is where webhooks come in. Their hook's own secret lets them in, and no token.
-const hookPattern = "POST /hooks/{name}"
+// hookPatterns are where webhooks come in, to hooks of the default namespace and of
+// others. Their hook's own secret lets them in, and no token.
+var hookPatterns = []string{"POST /hooks/{name}", "POST /hooks/{namespace}/{name}"}
 
 // IncomingHook is a hook for webhooks that come in, as it stands.
 type IncomingHook struct {
-	Name    string         `json:"name"`
-	Path    string         `json:"path" doc:"where webhooks are sent to"`
-	Spec    event.Incoming `json:"spec"`
-	Created event.Time     `json:"created"`
-	Changed event.Time     `json:"changed"`
-	By      string         `json:"by" doc:"who changed it last"`
+	Name      string         `json:"name"`
+	Namespace string         `json:"namespace" doc:"where it is, and the runs that it starts or sends signals to"`
+	Path      string         `json:"path" doc:"where webhooks are sent to"`
+	Spec      event.Incoming `json:"spec"`
+	Created   event.Time     `json:"created"`
+	Changed   event.Time     `json:"changed"`
+	By        string         `json:"by" doc:"who changed it last"`
 	Pausing
 	Started int64             `json:"started" doc:"runs that were started, or signals that were sent"`
 	Skipped int64             `json:"skipped"`
@@ -39,7 +41,7 @@ type IncomingHook struct {
 
 func incomingOf(t engine.Trigger) IncomingHook {
 	h := IncomingHook{
-		Name: t.Name, Path: "/hooks/" + t.Name, Created: t.Created, Changed: t.Changed, By: t.By, Pausing: pausing(&t), Started: t.Started,
+		Name: t.ID().Name(), Namespace: t.ID().Namespace().String(), Path: "/hooks/" + string(t.ID()), Created: t.Created, Changed: t.Changed, By: t.By, Pausing: pausing(&t), Started: t.Started,
 		Skipped: t.Skipped, Failed: t.Failed, Denied: t.Denied, Why: t.Why, Recent: fires(t.Recent), Broken: t.Broken,
 	}
 	if t.Incoming != nil {
@@ -50,11 +52,12 @@ func incomingOf(t engine.Trigger) IncomingHook {
 
 // OutgoingHook is a hook that events are sent to, as it stands.
 type OutgoingHook struct {
-	Name    string         `json:"name"`
-	Spec    event.Outgoing `json:"spec"`
-	Created event.Time     `json:"created"`
-	Changed event.Time     `json:"changed"`
-	By      string         `json:"by" doc:"who changed it last"`
+	Name      string         `json:"name"`
+	Namespace string         `json:"namespace" doc:"where it is, and the runs that it tells of"`
+	Spec      event.Outgoing `json:"spec"`
+	Created   event.Time     `json:"created"`
+	Changed   event.Time     `json:"changed"`
+	By        string         `json:"by" doc:"who changed it last"`
 	Pausing
 	projection.Delivery
 	Behind uint64 `json:"behind" doc:"events of the log that it has not come to"`
@@ -62,7 +65,7 @@ type OutgoingHook struct {
 }
 
 func outgoingOf(t engine.Trigger) OutgoingHook {
-	h := OutgoingHook{Name: t.Name, Created: t.Created, Changed: t.Changed, By: t.By, Pausing: pausing(&t), Behind: t.Behind, Broken: t.Broken}
+	h := OutgoingHook{Name: t.ID().Name(), Namespace: t.ID().Namespace().String(), Created: t.Created, Changed: t.Changed, By: t.By, Pausing: pausing(&t), Behind: t.Behind, Broken: t.Broken}
 	if t.Outgoing != nil {
 		h.Spec, h.Delivery = *t.Outgoing, *t.Delivery
 	}
@@ -116,7 +119,7 @@ func (a *API) hooks(h huma.API) {
 		summary: "Let webhooks start runs, or be signals to them"},
 		func(ctx context.Context, in *createIncomingInput) (*made[IncomingHook], error) {
 			b := &in.Body
-			isNew, t, err := a.o.Engine.SetIncoming(ctx, b.Name, event.Incoming{
+			isNew, t, err := a.o.Engine.SetIncoming(ctx, triggerIn(ctx, b.Name), event.Incoming{
 				Secret: b.Secret, Form: b.Form, Header: b.Header, Workflow: b.Workflow, Version: b.Version, Input: b.Input, Labels: b.Labels,
 				Signal: b.Signal, Run: b.Run, If: b.If, ID: b.ID,
 			}, b.Replace, b.Why, by(ctx, Keyed{}).Actor)
@@ -131,7 +134,7 @@ func (a *API) hooks(h huma.API) {
 		summary: "Send events of runs to a URL"},
 		func(ctx context.Context, in *createOutgoingInput) (*made[OutgoingHook], error) {
 			b := &in.Body
-			isNew, t, err := a.o.Engine.SetOutgoing(ctx, b.Name, event.Outgoing{
+			isNew, t, err := a.o.Engine.SetOutgoing(ctx, triggerIn(ctx, b.Name), event.Outgoing{
 				URL: b.URL, Secret: b.Secret, Kinds: b.Kinds, Workflows: b.Workflows, AllowPrivate: b.AllowPrivate, Data: b.Data, GiveUp: int64(b.GiveUp),
 			}, b.Replace, b.Why, by(ctx, Keyed{}).Actor)
 			if err != nil {
@@ -139,8 +142,10 @@ func (a *API) hooks(h huma.API) {
 			}
 			return madeOf(isNew, outgoingOf(t)), nil
 		})
-	a.mux.HandleFunc(hookPattern, a.receive)
-	a.own[hookPattern] = true
+	for _, pattern := range hookPatterns {
+		a.mux.HandleFunc(pattern, a.receive)
+		a.own[pattern] = true
+	}
 }
 
 // hookOperations are those that hooks of both directions have.
@@ -158,19 +163,19 @@ func (o hookOperations[T]) register() {
 	register(o.h, operation{method: "GET", path: path, id: "list-hooks-" + o.direction, tag: tag,
 		summary: "List the hooks of this direction, by name"},
 		func(ctx context.Context, in *Paged) (*answer[List[T]], error) {
-			list, next, err := engine.Triggers(ctx, o.kind, in.Cursor, in.Limit)
+			list, next, err := engine.Triggers(ctx, namespace(ctx), o.kind, in.Cursor, in.Limit)
 			return listOf(mapped(list, o.show), next, err)
 		})
 	register(o.h, operation{method: "GET", path: path + "/{name}", id: "get-hook-" + o.direction, tag: tag,
 		summary: "A hook as it stands"},
 		func(ctx context.Context, in *OfTrigger) (*answer[T], error) {
-			t, err := engine.Trigger(ctx, o.kind, in.Name)
+			t, err := engine.Trigger(ctx, o.kind, triggerIn(ctx, in.Name))
 			return answered(o.show(t), err)
 		})
 	register(o.h, operation{method: "POST", path: path + "/{name}/pause", id: "pause-hook-" + o.direction, tag: tag,
 		summary: "Let a hook do nothing until it is resumed"},
 		func(ctx context.Context, in *triggerCommandInput) (*answer[T], error) {
-			t, err := engine.PauseTrigger(ctx, o.kind, in.Name, in.reason(), by(ctx, Keyed{}).Actor)
+			t, err := engine.PauseTrigger(ctx, o.kind, triggerIn(ctx, in.Name), in.reason(), by(ctx, Keyed{}).Actor)
 			return answered(o.show(t), err)
 		})
 	register(o.h, operation{method: "POST", path: path + "/{name}/resume", id: "resume-hook-" + o.direction, tag: tag,
@@ -180,13 +185,13 @@ func (o hookOperations[T]) register() {
 			if in.Body != nil {
 				reason, skip = in.Body.Reason, in.Body.Skip
 			}
-			t, err := engine.ResumeTrigger(ctx, o.kind, in.Name, reason, skip, by(ctx, Keyed{}).Actor)
+			t, err := engine.ResumeTrigger(ctx, o.kind, triggerIn(ctx, in.Name), reason, skip, by(ctx, Keyed{}).Actor)
 			return answered(o.show(t), err)
 		})
 	register(o.h, operation{method: "POST", path: path + "/{name}/delete", id: "delete-hook-" + o.direction, tag: tag,
 		summary: "Delete a hook"},
 		func(ctx context.Context, in *triggerCommandInput) (*answer[Deleted], error) {
-			err := engine.DeleteTrigger(ctx, o.kind, in.Name, in.reason(), by(ctx, Keyed{}).Actor)
+			err := engine.DeleteTrigger(ctx, o.kind, triggerIn(ctx, in.Name), in.reason(), by(ctx, Keyed{}).Actor)
 			return answered(Deleted{in.Name, true}, err)
 		})
 }
@@ -203,10 +208,18 @@ func (a *API) receive(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, problem("timeout", "the body did not arrive", ""))
 		return
 	}
-	done, err := a.o.Engine.Receive(r.Context(), r.PathValue("name"), r.Header, body)
+	var done engine.Received
+	n, err := event.ParseNamespace(r.PathValue("namespace"))
+	hook := event.TriggerIn(n, r.PathValue("name"))
+	if err == nil {
+		done, err = a.o.Engine.Receive(r.Context(), hook, r.Header, body)
+	}
 	switch {
+	case errors.Is(err, event.ErrNamespace): // in which there is nothing
+		writeProblem(w, problem("not-found", fmt.Sprintf("there is no incoming hook %q", hook.Name()), ""))
+		return
 	case errors.Is(err, trigger.ErrDenied):
-		a.o.Logger.Warn("a webhook was not let in", "hook", r.PathValue("name"), "from", r.RemoteAddr, "error", err)
+		a.o.Logger.Warn("a webhook was not let in", "hook", hook, "from", r.RemoteAddr, "error", err)
 		writeProblem(w, problem("denied", err.Error(), "send it as the hook is made for: see docs/triggers.md"))
 		return
 	case errors.Is(err, engine.ErrUnread):

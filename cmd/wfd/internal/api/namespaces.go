@@ -108,6 +108,14 @@ func (a *API) sight(ctx context.Context) func(eventlog.Event) bool {
 			d, ok := p.(*event.DefinitionRegistered)
 			return err == nil && ok && !e.Erased && d.Namespace == *n
 		}
+		if e.Run == event.Triggers {
+			p, err := event.Decode(e.Kind, e.Payload)
+			if err != nil || e.Erased {
+				return false
+			}
+			id, err := event.TriggerOf(p)
+			return err == nil && event.TriggerID(id).Namespace() == *n
+		}
 		of, err := a.o.Engine.NamespaceOf(e.Run)
 		return err == nil && of == *n
 	}
@@ -120,14 +128,6 @@ func whole(who access.Principal, id string) *Problem {
 	}
 	return problem("not-allowed", fmt.Sprintf("%s is about the whole log; %s is kept to namespace %s", id, who.Actor, who.Only),
 		"an administrator makes tokens for all namespaces: wfd token create NAME without --namespace")
-}
-
-// inDefault refuses what there is in the default namespace alone, in another one.
-func inDefault(ctx context.Context, id string) *Problem {
-	if n := namespace(ctx); n != "" {
-		return problem("not-allowed", fmt.Sprintf("%s is about the namespace %s alone, and not about %s", id, event.DefaultNamespace, n), "")
-	}
-	return nil
 }
 
 // enter has a request be of who makes it, in the namespace that it names.

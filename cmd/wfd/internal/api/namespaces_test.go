@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/wfd-dev/wfd/engine"
+	"github.com/wfd-dev/wfd/engine/access"
 	"github.com/wfd-dev/wfd/engine/agent/roster"
 )
 
@@ -38,6 +39,11 @@ var bodies = map[string]string{
 	"complete-task":     `{"token": "TOKEN", "result": 1}`,
 	"fail-task":         `{"token": "TOKEN"}`,
 	"release-task":      `{"token": "TOKEN"}`,
+
+	"create-schedule": `{"name": "made", "cron": "@daily", "workflow": "PLAN"}`, "pause-schedule": `{}`, "resume-schedule": `{}`, "delete-schedule": `{}`,
+	"backfill-schedule": `{"from": "2026-01-01T00:00:00Z", "to": "2026-01-03T00:00:00Z"}`,
+	"create-hook-in":    `{"name": "made", "secret": "S", "workflow": "PLAN"}`, "pause-hook-in": `{}`, "resume-hook-in": `{}`, "delete-hook-in": `{}`,
+	"create-hook-out": `{"name": "made", "url": "https://example.org/x", "secret": "S", "workflows": ["PLAN"]}`, "pause-hook-out": `{}`, "resume-hook-out": `{}`, "delete-hook-out": `{}`,
 }
 
 // queries are parameters that operations cannot do without.
@@ -85,6 +91,13 @@ func TestNamespaces(t *testing.T) {
 	}
 	held := polled.Tasks[0]
 	ask(200, root, "POST", "/v1/budgets/workflow:hidden-plan", `{"usd": 7}`, NamespaceHeader+": team-b")
+	// Each namespace has triggers of all types under the same names. A name is one of any type.
+	ask(201, their, "POST", "/v1/schedules", `{"name": "hidden-plan", "cron": "0 0 1 1 *", "workflow": "hidden-plan"}`)
+	for n, w := range map[string]string{"team-b": "hidden-plan", "team-a": "mine"} {
+		ask(201, root, "POST", "/v1/hooks/in", `{"name": "`+w+`-in", "secret": "S", "workflow": "`+w+`"}`, NamespaceHeader+": "+n)
+		ask(201, root, "POST", "/v1/hooks/out", `{"name": "`+w+`-out", "url": "https://example.org/`+w+`", "secret": "S"}`, NamespaceHeader+": "+n)
+	}
+	ask(201, mine, "POST", "/v1/schedules", `{"name": "mine", "cron": "0 0 1 1 *", "workflow": "mine"}`)
 	if list := ask(200, mine, "GET", "/v1/runs", ""); !strings.Contains(list, myRun.ID.String()) {
 		t.Fatalf("my own run is not in %s", list)
 	}
@@ -103,10 +116,11 @@ func TestNamespaces(t *testing.T) {
 		}
 		return strings.NewReplacer("RUN", run, "PLAN", plan, "TOKEN", held.Token, "SEQ", fmt.Sprint(seq)).Replace(text)
 	}
+	who := []string{mine}
 	alike := func(what, method, path, body string, headers ...string) {
 		t.Helper()
-		resp, got := s.do(method, named(path, true), named(body, true), append(headers, mine)...)
-		none, absent := s.do(method, named(path, false), named(body, false), append(headers, mine)...)
+		resp, got := s.do(method, named(path, true), named(body, true), append(headers, who...)...)
+		none, absent := s.do(method, named(path, false), named(body, false), append(headers, who...)...)
 		plain := func(s string) string {
 			return strings.NewReplacer(id, "RUN", absentRun, "RUN", theirPlan, "PLAN", noPlan, "PLAN").Replace(s)
 		}
@@ -127,13 +141,16 @@ func TestNamespaces(t *testing.T) {
 			continue
 		}
 		path := strings.NewReplacer("/v1/tasks/{id}", "/v1/tasks/"+strings.Replace(held.ID.String(), id, "RUN", 1), "{id}", "RUN", "{name}", "PLAN", "{budget}", "workflow:PLAN").Replace(op.path) + queries[op.id]
+		for _, direction := range []string{"in", "out"} { // what is theirs is hidden-plan-in
+			path = strings.Replace(path, "/hooks/"+direction+"/PLAN", "/hooks/"+direction+"/PLAN-"+direction, 1)
+		}
 		body, ok := bodies[op.id]
 		kind := "Content-Type: application/json"
 		if op.id == "register-workflow" {
 			kind = "Content-Type: application/yaml"
 		}
 		switch about[op.id] {
-		case theLog, ofDefault:
+		case theLog:
 			if resp, got := s.do(op.method, named(path, true), "{}", mine, kind); resp.StatusCode != http.StatusForbidden {
 				t.Errorf("%s: %s %s", op.id, resp.Status, got)
 			}
@@ -147,7 +164,11 @@ func TestNamespaces(t *testing.T) {
 				t.Errorf("%s: this test does not know what it is asked with: see bodies", op.id)
 			}
 		}
+		if scopes[op.id] == access.Admin && about[op.id] == within { // which only those have who are kept to none
+			who = []string{root, NamespaceHeader + ": team-a"}
+		}
 		alike(op.id, op.method, path, body, kind)
+		who = []string{mine}
 		if resp, got := s.do(op.method, named(path, true), named(body, true), mine, kind, NamespaceHeader+": team-b"); resp.StatusCode != http.StatusForbidden {
 			t.Errorf("%s in their namespace: %s %s", op.id, resp.Status, got)
 		}
@@ -170,8 +191,27 @@ func TestNamespaces(t *testing.T) {
 				t.Errorf("all events as %s have %q", accept, h)
 			}
 		}
-		if !strings.Contains(got, myRun.ID.String()) || !strings.Contains(got, "definition.registered") {
+		if !strings.Contains(got, myRun.ID.String()) || !strings.Contains(got, "definition.registered") || !strings.Contains(got, "team-a/mine-in") {
 			t.Errorf("all events as %s lack what is mine: %s", accept, got)
+		}
+	}
+	// A name leads to no other namespace, nor does the path of a hook.
+	for _, path := range []string{"/v1/schedules/hidden-plan", "/v1/schedules/team-b%2Fhidden-plan", "/v1/hooks/in/hidden-plan-in", "/v1/hooks/out/team-b%2Fhidden-plan-out"} {
+		ask(404, root, "GET", path, "")
+		ask(404, mine, "GET", path, "")
+	}
+	if got := ask(200, their, "GET", "/v1/schedules/hidden-plan", ""); !strings.Contains(got, `"name":"hidden-plan","namespace":"team-b"`) || !strings.Contains(got, `"started":0`) {
+		t.Errorf("their schedule: %s", got)
+	}
+	if got := ask(200, root, "GET", "/v1/hooks/in", "", NamespaceHeader+": team-a"); !strings.Contains(got, `"path":"/hooks/team-a/mine-in"`) || strings.Contains(got, "hidden") {
+		t.Errorf("hooks of team-a: %s", got)
+	}
+	for path, want := range map[string]int{
+		"/hooks/mine-in": 404, "/hooks/team-b/mine-in": 404, "/hooks/Team%20A/mine-in": 404, "/hooks/default/mine-in": 404, "/hooks/team-a%2Fmine-in": 404,
+		"/hooks/team-a/mine-in": 503, // it has no secret here
+	} {
+		if resp, got := s.do("POST", path, `{}`); resp.StatusCode != want {
+			t.Errorf("%s: %s %s", path, resp.Status, got)
 		}
 	}
 	// An ID that is taken is refused, and nothing is said of who has it.

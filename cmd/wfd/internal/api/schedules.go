@@ -40,7 +40,10 @@ func (s *ScheduleSpec) schedule() event.Schedule {
 
 // Schedule is a schedule as it stands.
 type Schedule struct {
-	Name    string         `json:"name"`
+	Name string `json:"name"`
+	// Namespace is where it is, and where its runs are.
+	Namespace string `json:"namespace"`
+
 	Spec    event.Schedule `json:"spec"`
 	Created event.Time     `json:"created"`
 	Changed event.Time     `json:"changed"`
@@ -73,7 +76,7 @@ func pausing(t *engine.Trigger) Pausing {
 
 func scheduleOf(t engine.Trigger) Schedule {
 	s := Schedule{
-		Name: t.Name, Created: t.Created, Changed: t.Changed, By: t.By, Pausing: pausing(&t), Next: t.Next, Upto: t.Upto, Queue: t.Trigger.Queue,
+		Name: t.ID().Name(), Namespace: t.ID().Namespace().String(), Created: t.Created, Changed: t.Changed, By: t.By, Pausing: pausing(&t), Next: t.Next, Upto: t.Upto, Queue: t.Trigger.Queue,
 		Waiting: t.Waiting, Started: t.Started, Skipped: t.Skipped, Failed: t.Failed, LastRun: t.LastRun, Recent: fires(t.Recent), Broken: t.Broken,
 	}
 	if t.Schedule != nil {
@@ -101,6 +104,11 @@ type createScheduleInput struct {
 		ScheduleSpec
 		Replacing
 	}
+}
+
+// triggerIn names a trigger of the request's namespace.
+func triggerIn(ctx context.Context, name string) event.TriggerID {
+	return event.TriggerIn(namespace(ctx), name)
 }
 
 // OfTrigger names a trigger.
@@ -158,7 +166,7 @@ func (a *API) schedules(h huma.API) {
 		}
 		s := scheduleOf(t)
 		if !s.Paused {
-			if s.Dues, err = a.o.Engine.Dues(ctx, s.Name, shownDues); err != nil {
+			if s.Dues, err = a.o.Engine.Dues(ctx, t.ID(), shownDues); err != nil {
 				return nil, err
 			}
 		}
@@ -168,7 +176,7 @@ func (a *API) schedules(h huma.API) {
 		summary: "Start runs of a workflow at times"},
 		func(ctx context.Context, in *createScheduleInput) (*made[Schedule], error) {
 			b := &in.Body
-			isNew, t, err := a.o.Engine.SetSchedule(ctx, b.Name, b.schedule(), b.Replace, b.Why, by(ctx, Keyed{}).Actor)
+			isNew, t, err := a.o.Engine.SetSchedule(ctx, triggerIn(ctx, b.Name), b.schedule(), b.Replace, b.Why, by(ctx, Keyed{}).Actor)
 			if err != nil {
 				return nil, err
 			}
@@ -177,37 +185,37 @@ func (a *API) schedules(h huma.API) {
 	register(h, operation{method: "GET", path: "/v1/schedules", id: "list-schedules", tag: tag,
 		summary: "List the schedules, by name"},
 		func(ctx context.Context, in *Paged) (*answer[List[Schedule]], error) {
-			list, next, err := a.o.Engine.Triggers(ctx, event.TriggerSchedule, in.Cursor, in.Limit)
+			list, next, err := a.o.Engine.Triggers(ctx, namespace(ctx), event.TriggerSchedule, in.Cursor, in.Limit)
 			return listOf(mapped(list, scheduleOf), next, err)
 		})
 	register(h, operation{method: "GET", path: "/v1/schedules/{name}", id: "get-schedule", tag: tag,
 		summary: "A schedule as it stands"},
 		func(ctx context.Context, in *OfTrigger) (*answer[Schedule], error) {
-			t, err := a.o.Engine.Trigger(ctx, event.TriggerSchedule, in.Name)
+			t, err := a.o.Engine.Trigger(ctx, event.TriggerSchedule, triggerIn(ctx, in.Name))
 			return one(ctx, t, err)
 		})
 	register(h, operation{method: "POST", path: "/v1/schedules/{name}/pause", id: "pause-schedule", tag: tag,
 		summary: "Let a schedule start nothing until it is resumed"},
 		func(ctx context.Context, in *triggerCommandInput) (*answer[Schedule], error) {
-			t, err := a.o.Engine.PauseTrigger(ctx, event.TriggerSchedule, in.Name, in.reason(), by(ctx, Keyed{}).Actor)
+			t, err := a.o.Engine.PauseTrigger(ctx, event.TriggerSchedule, triggerIn(ctx, in.Name), in.reason(), by(ctx, Keyed{}).Actor)
 			return one(ctx, t, err)
 		})
 	register(h, operation{method: "POST", path: "/v1/schedules/{name}/resume", id: "resume-schedule", tag: tag,
 		summary: "Let a schedule start runs again, from now on"},
 		func(ctx context.Context, in *triggerCommandInput) (*answer[Schedule], error) {
-			t, err := a.o.Engine.ResumeTrigger(ctx, event.TriggerSchedule, in.Name, in.reason(), false, by(ctx, Keyed{}).Actor)
+			t, err := a.o.Engine.ResumeTrigger(ctx, event.TriggerSchedule, triggerIn(ctx, in.Name), in.reason(), false, by(ctx, Keyed{}).Actor)
 			return one(ctx, t, err)
 		})
 	register(h, operation{method: "POST", path: "/v1/schedules/{name}/backfill", id: "backfill-schedule", tag: tag,
 		summary: "Start the runs for past times that were not started"},
 		func(ctx context.Context, in *backfillInput) (*answer[engine.Backfilled], error) {
-			done, err := a.o.Engine.Backfill(ctx, in.Name, in.Body.From, in.Body.To, by(ctx, Keyed{}).Actor)
+			done, err := a.o.Engine.Backfill(ctx, triggerIn(ctx, in.Name), in.Body.From, in.Body.To, by(ctx, Keyed{}).Actor)
 			return answered(done, err)
 		})
 	register(h, operation{method: "POST", path: "/v1/schedules/{name}/delete", id: "delete-schedule", tag: tag,
 		summary: "Delete a schedule; its runs go on"},
 		func(ctx context.Context, in *triggerCommandInput) (*answer[Deleted], error) {
-			err := a.o.Engine.DeleteTrigger(ctx, event.TriggerSchedule, in.Name, in.reason(), by(ctx, Keyed{}).Actor)
+			err := a.o.Engine.DeleteTrigger(ctx, event.TriggerSchedule, triggerIn(ctx, in.Name), in.reason(), by(ctx, Keyed{}).Actor)
 			return answered(Deleted{in.Name, true}, err)
 		})
 }

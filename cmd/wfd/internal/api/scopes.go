@@ -18,12 +18,11 @@ var public = map[string]bool{"livez": true, "readyz": true}
 type reach int
 
 const (
-	shared    reach = iota + 1 // nothing that is of one namespace more than of another
-	ofRun                      // the run that its path names, of the request's namespace
-	within                     // what its handler looks up in the request's namespace
-	theirs                     // everything, or what is of the namespace that was named: see only
-	theLog                     // the log as a whole: not for those who are kept to a namespace
-	ofDefault                  // what there is in the default namespace alone
+	shared reach = iota + 1 // nothing that is of one namespace more than of another
+	ofRun                   // the run that its path names, of the request's namespace
+	within                  // what its handler looks up in the request's namespace
+	theirs                  // everything, or what is of the namespace that was named: see only
+	theLog                  // the log as a whole: not for those who are kept to a namespace
 )
 
 // about has the operations by what they are about. One that is nowhere here cannot be
@@ -39,8 +38,6 @@ var about = byOperation(map[reach][]string{
 		"list-runs", "list-questions", "list-timers", "get-totals", "list-workflows", "get-workflow", "list-versions", "what-if", "estimate-run",
 		"list-workers", "whoami", "start-run", "register-workflow", "set-budget",
 		"poll-tasks", "heartbeat-task", "complete-task", "fail-task", "release-task",
-	},
-	ofDefault: {
 		"list-schedules", "get-schedule", "create-schedule", "pause-schedule", "resume-schedule", "backfill-schedule", "delete-schedule",
 		"list-hooks-in", "get-hook-in", "create-hook-in", "pause-hook-in", "resume-hook-in", "delete-hook-in",
 		"list-hooks-out", "get-hook-out", "create-hook-out", "pause-hook-out", "resume-hook-out", "delete-hook-out",
@@ -126,8 +123,6 @@ func (a *API) refusal(c huma.Context, id string) *Problem {
 	switch about[id] {
 	case theLog:
 		return whole(who, id)
-	case ofDefault:
-		return inDefault(c.Context(), id)
 	case ofRun:
 		run, err := OfRun{c.Param("id")}.id()
 		if err == nil {
