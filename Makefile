@@ -19,6 +19,11 @@ SOAK_LIMIT   ?= 15m
 SOAK_WATCH   ?= 60s
 SOAK_DIR     ?=
 
+# The tests in which processes are killed, system calls fail and the power is cut: under
+# the log alone, and under the daemon.
+LOGFAULTS = TestCrash$$|TestPowerCut|TestEverySystemCall|TestSwallowedWrites|TestCrashStates|TestFailedSync|TestTwoSyncs|TestReadsTheDisk
+KEEPSWORD = TestKill|TestNoticesLoss|UnderTheDaemon
+
 # What the binary says that it is, and for which systems a release is.
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
@@ -75,12 +80,12 @@ ui: ## bundle the page anew (needs npm for the packages, and no Node to build wf
 
 # A process with the race detector takes a second to begin, and the scripts of the command
 # line begin thousands: they run without it here, and with it in race-scripts.
-race: build ## all tests, with the race detector but for the command line's scripts, and a short round of kills
+race: build ## all tests, with the race detector but for the command line's scripts, then a round of kills, faults and power cuts
 	WFD_TEST_BINARY=$(CURDIR)/bin/wfd $(GO) test -race -timeout 15m $$($(GO) list ./... | grep -v '/cmd/wfd$$')
 	WFD_TEST_BINARY=$(CURDIR)/bin/wfd $(GO) test -timeout 15m ./cmd/wfd
 	WFD_TEST_BINARY=$(CURDIR)/bin/wfd $(GO) test -timeout 10m ./cmd/wfd/internal/workertest
-	$(GO) test -timeout 10m -run TestCrashStates ./eventlog -states 20000
-	$(GO) test -timeout 10m -run 'TestKill$$' ./cmd/wfd/internal/crash -kills 40
+	$(GO) test -timeout 15m -parallel 4 -run '$(LOGFAULTS)' ./eventlog -states 20000 -faults 22 -cuts 45
+	WFD_TEST_BINARY=$(CURDIR)/bin/wfd $(GO) test -timeout 15m -parallel 4 -run '$(KEEPSWORD)' ./cmd/wfd/internal/crash -kills 200 -faults 4 -cuts 5
 	bin/wfd sim --seed 1 --ticks 1000000
 
 race-scripts: build ## the command line's tests with the race detector
@@ -97,8 +102,8 @@ soak: build ## build a large store of SOAK_RUNS runs (SOAK_DIR keeps it) and mea
 		--limit $(SOAK_LIMIT) --watch $(SOAK_WATCH) $(if $(SOAK_DIR),--dir $(SOAK_DIR))
 
 crash: ## kill the daemon KILLS times, cut the power CUTS times, fail system calls, simulate TICKS, and look whether the word was kept
-	$(GO) test -count=1 -timeout 60m -v -run 'TestKill|TestNoticesLoss|UnderTheDaemon' ./cmd/wfd/internal/crash -kills $(KILLS) -cuts $(CUTS) -faults $(FAULTS)
-	$(GO) test -count=1 -timeout 60m -v -run 'TestCrash$$|TestPowerCut|TestEverySystemCall|TestSwallowedWrites|TestCrashStates' ./eventlog -cuts $(CUTS) -faults $(FAULTS) -states $(STATES)
+	$(GO) test -count=1 -timeout 60m -v -parallel 4 -run '$(KEEPSWORD)' ./cmd/wfd/internal/crash -kills $(KILLS) -cuts $(CUTS) -faults $(FAULTS)
+	$(GO) test -count=1 -timeout 60m -v -parallel 4 -run '$(LOGFAULTS)' ./eventlog -cuts $(CUTS) -faults $(FAULTS) -states $(STATES)
 	$(GO) run ./cmd/wfd sim --seed 1 --ticks $(TICKS)
 
 mutants: ## plant every bug of testdata/mutants.txt, one at a time, and see that the tests find it

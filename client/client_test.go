@@ -163,7 +163,8 @@ func TestOverARestart(t *testing.T) {
 	if _, err := c.Register(ctx, "gate.yaml", []byte("name: gate\nnodes: {a: {wait: {signal: go}}}\noutput: {n: 1}")); err != nil {
 		t.Fatal(err)
 	}
-	run, err := c.Start(ctx, "gate", client.Start{Labels: map[string]string{"of": "restart"}})
+	of := map[string]string{"of": fmt.Sprint(time.Now().UnixNano())} // this test may run several times
+	run, err := c.Start(ctx, "gate", client.Start{Labels: of})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +207,7 @@ func TestOverARestart(t *testing.T) {
 		t.Error(seen)
 	}
 	n := 0
-	for row, err := range c.Runs(ctx, client.RunFilter{Labels: map[string]string{"of": "restart"}}) {
+	for row, err := range c.Runs(ctx, client.RunFilter{Labels: of}) {
 		if err != nil || row.ID != run.ID {
 			t.Error(row, err)
 		}

@@ -35,6 +35,17 @@ func child(t *testing.T, name string, env []string, wrap ...string) (string, err
 	return string(out), err
 }
 
+// processes is of tests whose work is done by other processes. With the race detector
+// each takes a second to begin, and it has little to see in them: `make race` runs them
+// without it.
+func processes(t *testing.T) {
+	t.Helper()
+	if testing.Short() || raceEnabled {
+		t.Skip("starts processes, and is run without the race detector")
+	}
+	t.Parallel()
+}
+
 // TestCrashChild is the process that is killed: several producers append to
 // runs of their own, with seeded sizes, and say on stdout what was acknowledged.
 func TestCrashChild(t *testing.T) {

@@ -80,6 +80,7 @@ func traced(t *testing.T, dir string, appends int, inject string) (acked int, ou
 // An append alone costs the two syncs of its bbolt commit, and nothing else on
 // its way syncs.
 func TestTwoSyncsPerAppend(t *testing.T) {
+	processes(t)
 	dir := filepath.Join(t.TempDir(), "data")
 	traced(t, dir, 1, "")
 	syncs := func(n int) int {
@@ -95,6 +96,7 @@ func TestTwoSyncsPerAppend(t *testing.T) {
 // the log stops, and after a restart the append is there or not, and
 // everything before it is.
 func TestFailedSync(t *testing.T) {
+	processes(t)
 	for _, inject := range []string{
 		"fdatasync:error=EIO:when=5", // of the data pages of the third commit
 		"fdatasync:error=EIO:when=6", // of its meta page
@@ -135,6 +137,7 @@ func TestErasingChild(t *testing.T) {
 
 // A sync of the catalog that fails while segments are rewritten stops the log too.
 func TestFailedSyncOfTheCatalog(t *testing.T) {
+	processes(t)
 	strace, err := exec.LookPath("strace")
 	if err != nil {
 		t.Skip("strace is not installed")
@@ -165,6 +168,7 @@ func TestFailedSyncOfTheCatalog(t *testing.T) {
 // sync of it may have failed, and the kernel takes the pages for clean since then.
 // The next one syncs and reads from the disk: the catalog, and the open segment.
 func TestReadsTheDiskAfterACrash(t *testing.T) {
+	processes(t)
 	dir := filepath.Join(t.TempDir(), "data")
 	traced(t, dir, 1, "")
 	if _, _, trace := traced(t, dir, 1, ""); strings.Contains(trace, "fadvise64") {

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,9 +46,7 @@ func TestScenarioChild(t *testing.T) {
 // fails in every way that it can. What was acknowledged is there afterwards, and the
 // log is whole.
 func TestEverySystemCall(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts processes")
-	}
+	processes(t)
 	strace, err := exec.LookPath("strace")
 	if err != nil {
 		t.Skip("strace is not installed")
@@ -61,44 +60,57 @@ func TestEverySystemCall(t *testing.T) {
 		"unlinkat":  {"signal=KILL", "error=EIO"},
 		"openat":    {"signal=KILL", "error=EMFILE"},
 	}
-	tried, hit, acked := 0, 0, 0
-	for call, how := range ways {
-		for _, way := range how {
-			for i := range *faults {
-				// Spread over the scenario: near its beginning, and further on.
-				n := 1 + i*i*3 + i
-				if call == "openat" {
-					n += 12 // before that the program itself is loaded
-				}
-				dir := filepath.Join(t.TempDir(), "data")
-				text, err := scenario(t, strace, dir, fmt.Sprintf("%s:%s:when=%d", call, way, n))
-				tried++
-				if err != nil || strings.Contains(text, "error") || strings.Contains(text, "open ") {
-					hit++
-				}
-				acks := acksIn(text)
-				acked += len(acks)
-				if strings.Contains(text, "closed") && !strings.Contains(text, "closed <nil>") {
-					t.Errorf("%s %s at %d: %s", call, way, n, text)
-				}
-				if _, err := os.Stat(dir); err == nil {
-					verifyAcks(t, dir, acks)
-				}
-				if t.Failed() {
-					t.Fatalf("%s %s at call %d:\n%s", call, way, n, text)
-				}
+	var tried, hit, acked atomic.Int64
+	t.Run("call", func(t *testing.T) {
+		for call, how := range ways {
+			for _, way := range how {
+				t.Run(call+":"+way, func(t *testing.T) {
+					t.Parallel()
+					for i := range *faults {
+						// Spread over the scenario: near its beginning, and further on.
+						n := 1 + i + i*i*3%120
+						if call == "openat" {
+							n += 12 // before that the program itself is loaded
+						}
+						met, acks := fails(t, strace, fmt.Sprintf("%s:%s:when=%d", call, way, n))
+						tried.Add(1)
+						if met {
+							hit.Add(1)
+						}
+						acked.Add(int64(acks))
+					}
+				})
 			}
 		}
+	})
+	if hit.Load()*4 < tried.Load() || acked.Load() < tried.Load() {
+		t.Errorf("%d faults, %d of which were met, %d acknowledgements: too few to mean anything", tried.Load(), hit.Load(), acked.Load())
 	}
-	if hit*4 < tried || acked < tried {
-		t.Errorf("%d faults, %d of which were met, %d acknowledgements: too few to mean anything", tried, hit, acked)
+	t.Logf("%d faults, %d met, %d acknowledgements", tried.Load(), hit.Load(), acked.Load())
+}
+
+// fails runs a scenario with a fault, and verifies what it leaves. It returns whether the
+// fault was met, and how many appends were acknowledged.
+func fails(t *testing.T, strace, inject string) (met bool, acked int) {
+	dir := filepath.Join(t.TempDir(), "data")
+	text, err := scenario(t, strace, dir, inject)
+	acks := acksIn(text)
+	if strings.Contains(text, "closed") && !strings.Contains(text, "closed <nil>") {
+		t.Errorf("%s: %s", inject, text)
 	}
-	t.Logf("%d faults, %d met, %d acknowledgements", tried, hit, acked)
+	if _, err := os.Stat(dir); err == nil {
+		verifyAcks(t, dir, acks)
+	}
+	if t.Failed() {
+		t.Fatalf("%s:\n%s", inject, text)
+	}
+	return err != nil || strings.Contains(text, "error") || strings.Contains(text, "open "), len(acks)
 }
 
 // A process whose writes are swallowed acknowledges what is not there: a check of
 // acknowledgements that does not notice checks nothing.
 func TestSwallowedWrites(t *testing.T) {
+	processes(t)
 	strace, err := exec.LookPath("strace")
 	if err != nil {
 		t.Skip("strace is not installed")
