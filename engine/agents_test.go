@@ -36,7 +36,7 @@ func judges(t *testing.T, n int, more string) *roster.Roster {
 // openWith is open with options; the runner answers every agent node and turn of a chat.
 func openWith(t *testing.T, dir string, o Options, runner agent.Runner) (*Engine, eventlog.Log, func()) {
 	t.Helper()
-	log, views, err := Store(dir, nil, nil)
+	log, views, err := Store(dir, nil, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +220,7 @@ func TestAgentLimit(t *testing.T) {
 // attempt has its choice.
 func TestAgentsAfterACrash(t *testing.T) {
 	agents := judges(t, 3, "")
-	log, views, err := Store(t.TempDir(), nil, nil)
+	log, views, err := Store(t.TempDir(), nil, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ func chainSource(n int) string {
 
 // openBench opens an engine whose workers do nothing but return 64 bytes.
 func openBench(b *testing.B) (*Engine, func()) {
-	log, views, err := Store(b.TempDir(), nil, nil)
+	log, views, err := Store(b.TempDir(), nil, nil, nil)
 	if err != nil {
 		b.Fatal(err)
 	}

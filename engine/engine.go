@@ -19,6 +19,7 @@ import (
 	"github.com/wfd-dev/wfd/engine/secret"
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/eventlog/crypt"
 	"github.com/wfd-dev/wfd/projection"
 	"github.com/wfd-dev/wfd/projection/event"
 )
@@ -154,7 +155,7 @@ func New(log eventlog.Log, views *projection.Views, opt Options) *Engine {
 		opt.Prices = price.Default()
 	}
 	if opt.Leases == nil {
-		opt.Leases, _ = lease.Open("", opt.Logger) // in memory nothing can fail
+		opt.Leases, _ = lease.Open("", nil, opt.Logger) // in memory nothing can fail
 	}
 	if opt.Bus == nil {
 		opt.Bus = bus.New(opt.Logger)
@@ -308,11 +309,12 @@ func (e *Engine) accepting(internal bool) error {
 }
 
 // Store opens the log and the views of a data directory. Where the log is damaged, the
-// runs concerned are shut off.
-func Store(dir string, logger *slog.Logger, onCommit func(eventlog.Seq)) (*eventlog.DB, *projection.Views, error) {
+// runs concerned are shut off. keys open it if it is encrypted, and encrypt it if it is
+// not: see [eventlog.Options].
+func Store(dir string, keys crypt.Keys, logger *slog.Logger, onCommit func(eventlog.Seq)) (*eventlog.DB, *projection.Views, error) {
 	var views *projection.Views
 	var ready sync.Mutex
-	db, err := eventlog.Open(dir, eventlog.Options{Logger: logger, Quarantine: true, OnCommit: func(head eventlog.Seq) {
+	db, err := eventlog.Open(dir, eventlog.Options{Keys: keys, Logger: logger, Quarantine: true, OnCommit: func(head eventlog.Seq) {
 		ready.Lock()
 		v := views
 		ready.Unlock()
@@ -326,7 +328,7 @@ func Store(dir string, logger *slog.Logger, onCommit func(eventlog.Seq)) (*event
 	if err != nil {
 		return nil, nil, err
 	}
-	v, err := projection.Open(filepath.Join(dir, "views"), db, projection.Options{Logger: logger})
+	v, err := projection.Open(filepath.Join(dir, "views"), db, projection.Options{Logger: logger, Ring: db.Ring()})
 	if err != nil {
 		return nil, nil, errors.Join(err, db.Close())
 	}

@@ -29,7 +29,7 @@ func open(t testing.TB, dir, replies string) (*Engine, func()) {
 // openOn is open with the log wrapped.
 func openOn(t testing.TB, dir, replies string, wrap func(eventlog.Log) eventlog.Log) (*Engine, func()) {
 	t.Helper()
-	log, views, err := Store(dir, nil, nil)
+	log, views, err := Store(dir, nil, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +167,7 @@ func (b *ringing) Ring(topic, message string) {
 func TestStepsRingNoBell(t *testing.T) {
 	const nodes, runs = 20, 8
 	for _, limit := range []int{runs, 1} {
-		log, views, err := Store(t.TempDir(), nil, nil)
+		log, views, err := Store(t.TempDir(), nil, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -39,7 +39,7 @@ func guarded(t *testing.T, dir string, said func(*agent.Task) agent.Answer) (*En
 	if err != nil {
 		t.Fatal(err)
 	}
-	log, views, err := Store(dir, nil, nil)
+	log, views, err := Store(dir, nil, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +246,7 @@ func TestFindingsThatCannotBeStored(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log, views, err := Store(t.TempDir(), nil, nil)
+	log, views, err := Store(t.TempDir(), nil, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -284,7 +284,7 @@ func TestUnscreenedAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log, views, err := Store(t.TempDir(), nil, nil)
+	log, views, err := Store(t.TempDir(), nil, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,11 +35,11 @@ type keeping struct {
 // the end of the test, or when close is called.
 func keep(t *testing.T, dir, replies string, r Retention) (k keeping, closeAll func()) {
 	t.Helper()
-	log, views, err := Store(dir, nil, nil)
+	log, views, err := Store(dir, nil, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	snapshots, err := projection.OpenSnapshots(filepath.Join(dir, "views"))
+	snapshots, err := projection.OpenSnapshots(filepath.Join(dir, "views"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -169,7 +169,7 @@ func TestManyRuns(t *testing.T) {
 	if testing.Short() || raceEnabled {
 		n = 200
 	}
-	log, views, err := Store(t.TempDir(), nil, nil)
+	log, views, err := Store(t.TempDir(), nil, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

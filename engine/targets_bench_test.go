@@ -141,7 +141,7 @@ func BenchmarkLoad1000Events(b *testing.B) {
 // have ended, 1,000 that wait, and views that are intact.
 func BenchmarkStart100000(b *testing.B) {
 	dir := b.TempDir()
-	log, views, err := Store(dir, nil, nil)
+	log, views, err := Store(dir, nil, nil, nil)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -163,7 +163,7 @@ func BenchmarkStart100000(b *testing.B) {
 	var s spread
 	for b.Loop() {
 		began := time.Now()
-		log, views, err := Store(dir, nil, nil)
+		log, views, err := Store(dir, nil, nil, nil)
 		if err != nil {
 			b.Fatal(err)
 		}

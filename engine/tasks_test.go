@@ -41,11 +41,11 @@ func openShop(t *testing.T, opt Options) *shop {
 
 func (s *shop) open() {
 	s.t.Helper()
-	log, views, err := Store(s.dir, nil, nil)
+	log, views, err := Store(s.dir, nil, nil, nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if s.book, err = lease.Open(filepath.Join(s.dir, "leases"), nil); err != nil {
+	if s.book, err = lease.Open(filepath.Join(s.dir, "leases"), nil, nil); err != nil {
 		s.t.Fatal(err)
 	}
 	s.opt.Leases = s.book

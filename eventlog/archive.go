@@ -114,7 +114,7 @@ func (d *DB) writeArchive(fill func(*archiveWriter) error) (info Archive, err er
 	}
 	defer os.Remove(f.Name()) // gone if all went well
 	h := sha256.New()
-	w, err := newArchiveWriter(io.MultiWriter(f, h))
+	w, err := newArchiveWriter(io.MultiWriter(f, h), d.ring)
 	if err == nil {
 		err = fill(w)
 	}
@@ -298,7 +298,7 @@ func (d *DB) archivedEvent(id ArchiveID, fr frame, v Version) (archived, error) 
 	if err != nil {
 		return archived{}, err
 	}
-	events, err := readFrame(f, fr)
+	events, err := readFrame(f, d.ring, fr)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return archived{}, err
 	}

@@ -102,8 +102,8 @@ func (d *DB) rewriteArchive(ctx context.Context, id ArchiveID, gone map[RunID][]
 // keep adds what is not gone of a frame of another archive.
 func (a *archiveWriter) keep(f io.ReaderAt, fr frame, gone []Span) error {
 	if len(gone) == 0 {
-		packed := make([]byte, fr.length)
-		if _, err := f.ReadAt(packed, fr.offset); err != nil {
+		packed, err := readPacked(f, a.ring, fr)
+		if err != nil {
 			return err
 		}
 		if err := a.flush(); err != nil {
@@ -111,7 +111,7 @@ func (a *archiveWriter) keep(f io.ReaderAt, fr frame, gone []Span) error {
 		}
 		return a.copy(fr, packed)
 	}
-	events, err := readFrame(f, fr)
+	events, err := readFrame(f, a.ring, fr)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,8 @@ import (
 	"os"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/wfd-dev/wfd/eventlog/crypt"
 )
 
 // An archive holds the payloads and salts of events whose records keep no more
@@ -16,11 +18,14 @@ import (
 // whole file, so every bit of it is checked. Numbers in frames and table are
 // unsigned varints, those at the end u64 big-endian:
 //
-//	"wfdarch1"
-//	frames, each zstd: per event version, salt 16, length, payload
+//	"wfdarch1", or "wfdarch2" if the frames are sealed
+//	frames, each zstd, and sealed for its row in the table but offset and length: per event version, salt 16, length, payload
 //	table, zstd: number of frames; per frame run 16, first version, number of events, offset, length, length unpacked
-//	offset of the table, length of the table, "wfdarch1"
-const archiveMagic = "wfdarch1"
+//	offset of the table, length of the table, and what it begins with
+const (
+	archiveMagic  = "wfdarch1"
+	archiveSealed = "wfdarch2"
+)
 
 const (
 	archiveTail = 8 + 8 + len(archiveMagic)
@@ -57,6 +62,8 @@ var (
 // archiveWriter writes an archive to a file.
 type archiveWriter struct {
 	w      io.Writer
+	ring   *crypt.Ring
+	magic  string
 	at     int64
 	frames []frame
 	open   frame // being collected
@@ -64,9 +71,12 @@ type archiveWriter struct {
 	packed []byte
 }
 
-func newArchiveWriter(w io.Writer) (*archiveWriter, error) {
-	a := &archiveWriter{w: w}
-	return a, a.write([]byte(archiveMagic))
+func newArchiveWriter(w io.Writer, ring *crypt.Ring) (*archiveWriter, error) {
+	a := &archiveWriter{w: w, ring: ring, magic: archiveMagic}
+	if ring.Seals() {
+		a.magic = archiveSealed
+	}
+	return a, a.write([]byte(a.magic))
 }
 
 func (a *archiveWriter) write(b []byte) error {
@@ -106,6 +116,13 @@ func (a *archiveWriter) flush() error {
 
 // copy adds a frame that is packed already.
 func (a *archiveWriter) copy(f frame, packed []byte) error {
+	if a.magic == archiveSealed {
+		series := a.ring.Series()
+		if series == nil {
+			return errors.New("encryption was turned off while an archive was written")
+		}
+		packed = series.Box(f.place(), packed)
+	}
 	f.offset, f.length = a.at, int64(len(packed))
 	a.frames = append(a.frames, f)
 	return a.write(packed)
@@ -131,7 +148,16 @@ func (a *archiveWriter) finish() error {
 	}
 	tail := binary.BigEndian.AppendUint64(nil, uint64(offset))
 	tail = binary.BigEndian.AppendUint64(tail, uint64(len(t)))
-	return a.write(append(tail, archiveMagic...))
+	return a.write(append(tail, a.magic...))
+}
+
+// place is what a frame is sealed for.
+func (f *frame) place() []byte {
+	b := append([]byte("archive "), f.run[:]...)
+	for _, n := range []uint64{uint64(f.first), uint64(f.count), uint64(f.raw)} {
+		b = binary.BigEndian.AppendUint64(b, n)
+	}
+	return b
 }
 
 var errArchive = errors.New("not an archive of this format")
@@ -149,7 +175,7 @@ func readTable(f io.ReaderAt, size int64) ([]frame, error) {
 		return nil, err
 	}
 	offset, length := int64(binary.BigEndian.Uint64(tail)), int64(binary.BigEndian.Uint64(tail[8:]))
-	if string(head) != archiveMagic || string(tail[16:]) != archiveMagic || offset < 0 || length < 0 || length > maxTable ||
+	if magic := string(head); magic != archiveMagic && magic != archiveSealed || string(tail[16:]) != magic || offset < 0 || length < 0 || length > maxTable ||
 		offset+length != size-int64(archiveTail) {
 		return nil, errArchive
 	}
@@ -182,10 +208,22 @@ func readTable(f io.ReaderAt, size int64) ([]frame, error) {
 	return frames, nil
 }
 
+// readPacked returns a frame as it was packed.
+func readPacked(f io.ReaderAt, ring *crypt.Ring, fr frame) ([]byte, error) {
+	magic, packed := make([]byte, len(archiveMagic)), make([]byte, fr.length)
+	if _, err := f.ReadAt(magic, 0); err != nil {
+		return nil, err
+	}
+	if _, err := f.ReadAt(packed, fr.offset); err != nil || string(magic) != archiveSealed {
+		return packed, err
+	}
+	return ring.Open(fr.place(), packed)
+}
+
 // readFrame returns the events of a frame, the first of which is fr.first.
-func readFrame(f io.ReaderAt, fr frame) ([]archived, error) {
-	packed := make([]byte, fr.length)
-	if _, err := f.ReadAt(packed, fr.offset); err != nil {
+func readFrame(f io.ReaderAt, ring *crypt.Ring, fr frame) ([]archived, error) {
+	packed, err := readPacked(f, ring, fr)
+	if err != nil {
 		return nil, err
 	}
 	raw, err := unpacker.DecodeAll(packed, make([]byte, 0, fr.raw))

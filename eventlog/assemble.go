@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/wfd-dev/wfd/eventlog/crypt"
 )
 
 // Until says which event of a snapshot a log assembled from it ends with. The
@@ -67,22 +69,29 @@ func PiecesUntil(catalog []byte, u Until) (needed func(name string) bool, err er
 }
 
 // Assemble makes a log in dir, which holds the pieces of a snapshot under their
-// names, as far as [PiecesUntil] asks for them, and no log yet. Blobs and archives
+// names, as far as [PiecesUntil] asks for them, and no log yet. keys open it if it is
+// encrypted. Blobs and archives
 // may follow later. The log ends at u, be that between the events of one append.
 // Dying here leaves a directory that is of no use. It trusts neither the pieces
 // nor, without [Check], that they belong together.
-func Assemble(dir string, u Until) (Assembled, error) {
+func Assemble(dir string, u Until, keys crypt.Keys) (Assembled, error) {
 	lock, err := lockDir(dir, false)
 	if err != nil {
 		return Assembled{}, err
 	}
 	a := assembler{dir: dir, until: u}
-	err = a.assemble()
+	if a.ring, _, err = crypt.Load(dir, keys); err == nil {
+		err = a.ring.Mend()
+	}
+	if err == nil {
+		err = a.assemble()
+	}
 	return a.end, errors.Join(err, lock.close(false))
 }
 
 type assembler struct {
 	dir   string
+	ring  *crypt.Ring
 	until Until
 	end   Assembled
 	edge  edge // of the tree, all segments so far included
@@ -165,7 +174,7 @@ func (a *assembler) build(l listed) (ended bool, err error) {
 		return false, err
 	}
 	w := segmentWriter{out: out, until: a.until, edge: a.edge, time: a.end.Time}
-	w.packer.first = l.first
+	w.packer.first, w.packer.ring = l.first, a.ring
 	switch {
 	case a.until.Seq != 0 && l.first > a.until.Seq:
 		w.ended = true // it follows a sealed one, and is to be the open one
@@ -189,7 +198,7 @@ func (a *assembler) build(l listed) (ended bool, err error) {
 
 // rereadSealed hands the chunks of a sealed segment to w.
 func (a *assembler) rereadSealed(l listed, w *segmentWriter) error {
-	s := newSegment(a.dir, l.first, l.info.start)
+	s := newSegment(a.dir, a.ring, l.first, l.info.start)
 	var bad error
 	err := s.eachChunk(l.first, math.MaxInt64, 0, func(_, v []byte) {
 		if bad == nil && !w.ended {
@@ -237,10 +246,7 @@ func chunkLen(b []byte) (int, error) {
 	if len(b) < chunkFixed {
 		return 0, fmt.Errorf("chunk of %d bytes", len(b))
 	}
-	n := chunkFixed + 2*int(binary.BigEndian.Uint16(b[16:])) + int(binary.BigEndian.Uint32(b[4:]))
-	if b[2]&flagHead != 0 {
-		n += headLen
-	}
+	n := chunkHeader(b) + int(binary.BigEndian.Uint32(b[4:]))
 	if n > len(b) {
 		return 0, fmt.Errorf("chunk of %d bytes, of which there are %d", n, len(b))
 	}
@@ -304,7 +310,7 @@ type segmentWriter struct {
 
 // chunk takes the next chunk, as it was on disk.
 func (w *segmentWriter) chunk(v []byte) error {
-	ck, err := parseChunk(v)
+	ck, err := parseChunk(v, w.packer.ring)
 	if err != nil {
 		return err
 	}
@@ -313,8 +319,11 @@ func (w *segmentWriter) chunk(v []byte) error {
 	}
 	var rec record
 	for i := range ck.count {
-		b := ck.record(i)
-		if err := parseRecord(b, &rec); err != nil {
+		b, err := ck.record(i)
+		if err == nil {
+			err = parseRecord(b, &rec)
+		}
+		if err != nil {
 			return err
 		}
 		if w.until.passed(Seq(w.edge.size)+1, rec.time) {

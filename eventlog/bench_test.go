@@ -60,7 +60,7 @@ func (f *feeder) append(n int) eventlog.Append {
 func BenchmarkAppend(b *testing.B) {
 	for _, batch := range []int{1, 10, 100, 1000} {
 		b.Run(fmt.Sprintf("batch=%d", batch), func(b *testing.B) {
-			d, err := eventlog.Open(b.TempDir(), eventlog.Options{})
+			d, err := openLog(b.TempDir(), eventlog.Options{})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -108,7 +108,7 @@ func BenchmarkAppend(b *testing.B) {
 func BenchmarkClosedLoop(b *testing.B) {
 	for _, producers := range []int{100, 1000} {
 		b.Run(fmt.Sprintf("producers=%d", producers), func(b *testing.B) {
-			d, err := eventlog.Open(b.TempDir(), eventlog.Options{})
+			d, err := openLog(b.TempDir(), eventlog.Options{})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -147,7 +147,7 @@ func BenchmarkClosedLoop(b *testing.B) {
 
 // filled returns a log of n events in runs of 50, and the number of runs.
 func filled(b *testing.B, n int, o eventlog.Options) (*eventlog.DB, int) {
-	d, err := eventlog.Open(b.TempDir(), o)
+	d, err := openLog(b.TempDir(), o)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -11,13 +11,17 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+
+	"github.com/wfd-dev/wfd/eventlog/crypt"
 )
 
 // blobs keeps large payloads in files named by their SHA-256, under
 // blobs/ab/cd/abcd…: each is written once, before the event that refers to it,
-// and shared by every event with the same payload.
+// and shared by every event with the same payload. One that is sealed has a name that
+// cannot be told without the key, so that nobody can look whether a payload is there.
 type blobs struct {
 	dir  string // the data directory
+	ring *crypt.Ring
 	opts *Options
 	seq  atomic.Uint64 // makes temporary names unique
 
@@ -35,38 +39,83 @@ func blobName(sum *[32]byte) string {
 	return filepath.Join("blobs", h[:2], h[2:4], h)
 }
 
+// sealedName returns the name of a blob that is sealed; the ring is encrypted.
+func (b *blobs) sealedName(sum *[32]byte) string {
+	tag := b.ring.Tag("blob", sum[:])
+	return blobName(&tag)
+}
+
+// names returns the names that a blob may have, in the order in which it is looked for.
+func (b *blobs) names(sum *[32]byte) []string {
+	if !b.ring.Encrypted() {
+		return []string{blobName(sum)}
+	}
+	return []string{b.sealedName(sum), blobName(sum)}
+}
+
+// blobPlace is what a blob is sealed for.
+func blobPlace(name string) []byte { return []byte("blob " + filepath.Base(name)) }
+
 // store makes p durable and returns its reference.
 func (b *blobs) store(p []byte) (blobRef, error) {
 	ref := blobRef{size: uint64(len(p)), sum: sha256.Sum256(p)}
-	path := filepath.Join(b.dir, blobName(&ref.sum))
+	series := b.ring.Series()
+	name := blobName(&ref.sum)
+	if series != nil {
+		name = b.sealedName(&ref.sum)
+	}
+	path := filepath.Join(b.dir, name)
 	if err := b.makeDirs(filepath.Dir(path)); err != nil {
 		return ref, err
 	}
-	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, p) {
+	if old, err := b.read(name, series != nil); err == nil && bytes.Equal(old, p) {
 		// It may be from a process that died before it synced the name.
 		return ref, b.syncFile(path)
 	}
+	if series != nil {
+		p = series.Box(blobPlace(name), p)
+	}
+	return ref, b.write(path, p)
+}
+
+// settled returns when every append that was storing blobs has ended.
+func (b *blobs) settled() {
+	b.referring.Lock()
+	defer b.referring.Unlock()
+}
+
+// read returns the content of a blob's file, unchecked unless it is sealed.
+func (b *blobs) read(name string, sealed bool) ([]byte, error) {
+	p, err := os.ReadFile(filepath.Join(b.dir, name))
+	if err == nil && sealed {
+		p, err = b.ring.Open(blobPlace(name), p)
+	}
+	return p, err
+}
+
+// write makes a file of bytes, in the place of one that is there.
+func (b *blobs) write(path string, p []byte) error {
 	if err := b.opts.fail("blob.before-write"); err != nil {
-		return ref, err
+		return err
 	}
 	tmp := fmt.Sprintf("%s.%d%s", path, b.seq.Add(1), tmpSuffix)
 	if err := writeFile(tmp, p); err != nil {
 		os.Remove(tmp)
-		return ref, err
+		return err
 	}
 	// Dying here leaves a temporary file, which Sweep removes.
 	if err := b.opts.fail("blob.before-rename"); err != nil {
-		return ref, err
+		return err
 	}
 	if err := os.Rename(tmp, path); err != nil {
 		os.Remove(tmp)
-		return ref, err
+		return err
 	}
 	if err := syncDir(filepath.Dir(path)); err != nil {
-		return ref, err
+		return err
 	}
 	// Dying here leaves a blob nobody refers to, which Sweep removes.
-	return ref, b.opts.fail("blob.after-rename")
+	return b.opts.fail("blob.after-rename")
 }
 
 // makeDirs makes a blob's two directories durable.
@@ -114,7 +163,24 @@ func writeFile(path string, p []byte) error {
 
 // load reads a blob and verifies it.
 func (b *blobs) load(ref *blobRef) ([]byte, error) {
-	name := blobName(&ref.sum)
+	if !b.ring.Encrypted() {
+		return b.loadAs(blobName(&ref.sum), false, ref)
+	}
+	p, err := b.loadAs(b.sealedName(&ref.sum), true, ref)
+	if errors.Is(err, fs.ErrNotExist) {
+		p, err = b.loadAs(blobName(&ref.sum), false, ref)
+	}
+	if errors.Is(err, fs.ErrNotExist) { // it may have been sealed between the two
+		p, err = b.loadAs(b.sealedName(&ref.sum), true, ref)
+	}
+	return p, err
+}
+
+func (b *blobs) loadAs(name string, sealed bool, ref *blobRef) ([]byte, error) {
+	size := int64(ref.size)
+	if sealed {
+		size += crypt.Overhead
+	}
 	corrupt := func(what string, err error) error {
 		return &CorruptError{File: name, What: what, Err: err}
 	}
@@ -123,12 +189,12 @@ func (b *blobs) load(ref *blobRef) ([]byte, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, corrupt("the file is missing", err)
-	case err == nil && (!st.Mode().IsRegular() || st.Size() != int64(ref.size)):
-		return nil, corrupt(fmt.Sprintf("the file has %d bytes, not %d", st.Size(), ref.size), nil)
+	case err == nil && (!st.Mode().IsRegular() || st.Size() != size):
+		return nil, corrupt(fmt.Sprintf("the file has %d bytes, not %d", st.Size(), size), nil)
 	case err != nil:
 		return nil, err
 	}
-	p, err := os.ReadFile(path)
+	p, err := b.read(name, sealed)
 	if beyondMeans(err) {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package eventlog
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -11,13 +12,14 @@ import (
 // The catalog, catalog.db, is the list of segments. It changes when a segment
 // begins and when one is sealed, never on the way of an append. Buckets:
 //
-//	m  "format" → u32be = 1
+//	m  "format" → u32be = 1, or 2 where something may be sealed
 //	s  first seq u64be → segmentInfo
 //	f  first seq u64be → filter of the runs of a sealed segment
 //	d  first seq u64be → digest of a sealed segment's file
 //	a  run, first version u64be → where an archive has these events
 const (
 	formatVersion = 1
+	formatSealed  = 2 // of the catalog alone
 
 	bucketMeta     = "m"
 	bucketSegments = "s"
@@ -111,6 +113,19 @@ func createCatalog(dir string) error {
 	return syncDir(dir)
 }
 
+// sealedFormat says that some of the log may be sealed: builds that know nothing of it
+// refuse the log.
+var sealedFormat = []byte{0, 0, 0, formatSealed}
+
+// isSealedFormat reports whether the catalog says that some of the log may be sealed.
+func isSealedFormat(catalog *store) (is bool, err error) {
+	err = catalog.view(func(tx storeTx) error {
+		is = bytes.Equal(tx.get(bucketMeta, keyFormat), sealedFormat)
+		return nil
+	})
+	return is, err
+}
+
 // openCatalog opens the catalog, which must exist.
 func openCatalog(dir string, readOnly bool) (*store, error) {
 	s, err := openStore(filepath.Join(dir, catalogName), catalogName, readOnly, catalogMap)
@@ -118,7 +133,11 @@ func openCatalog(dir string, readOnly bool) (*store, error) {
 		return nil, err
 	}
 	err = s.view(func(tx storeTx) error {
-		return checkFormat(catalogName, tx.get(bucketMeta, keyFormat))
+		v := tx.get(bucketMeta, keyFormat)
+		if bytes.Equal(v, sealedFormat) {
+			return nil
+		}
+		return checkFormat(catalogName, v)
 	})
 	if err != nil {
 		return nil, errors.Join(err, s.close())

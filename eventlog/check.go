@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/wfd-dev/wfd/eventlog/crypt"
 )
 
 // CheckOptions for [Check].
@@ -15,6 +17,8 @@ type CheckOptions struct {
 	// Event is called for every sound event, in order. Where events cannot be
 	// read, or are not there, the seqs have a gap.
 	Event func(CheckedEvent)
+	// Keys open a log that is encrypted.
+	Keys crypt.Keys
 	// Progress is called now and then with what is being read.
 	Progress func(file string, events uint64)
 }
@@ -75,13 +79,18 @@ func Check(dir string, o CheckOptions) (*CheckReport, error) {
 		return nil, err
 	}
 	defer lock.close(true)
-	c := newChecker(dir, o)
+	ring, mended, err := crypt.Load(dir, o.Keys)
+	if err != nil && !errors.As(err, new(*crypt.DamageError)) {
+		return nil, err
+	}
+	c := newChecker(dir, ring, o)
+	c.problem(ringProblem(mended, err))
 	list, ok := c.offlineCatalog()
 	if !ok {
 		return &c.report, nil
 	}
 	for _, e := range list {
-		s := newSegment(dir, e.first, e.info.start)
+		s := newSegment(dir, ring, e.first, e.info.start)
 		if c.pages(s.path, s.name) {
 			c.segment(s, e, 0)
 		} else {
@@ -102,7 +111,7 @@ func (d *DB) Check(o CheckOptions) (*CheckReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := newChecker(d.dir, o)
+	c := newChecker(d.dir, d.ring, o)
 	list, err := listCatalog(d.catalog)
 	c.problem(err)
 	c.archived(d.catalog)
@@ -142,7 +151,7 @@ type checker struct {
 	opts   CheckOptions
 	report CheckReport
 	blobs  blobs
-	refs   map[[32]byte]bool
+	refs   map[string]bool // names of blobs
 	packed archivedRuns
 
 	next  Seq // expected
@@ -158,9 +167,9 @@ type checkedRun struct {
 	prev Seq // the segment before seg with events of this run
 }
 
-func newChecker(dir string, o CheckOptions) *checker {
+func newChecker(dir string, ring *crypt.Ring, o CheckOptions) *checker {
 	return &checker{
-		dir: dir, opts: o, blobs: blobs{dir: dir}, refs: make(map[[32]byte]bool),
+		dir: dir, opts: o, blobs: blobs{dir: dir, ring: ring}, refs: make(map[string]bool),
 		next: 1, known: true, runs: make(map[RunID]*checkedRun),
 	}
 }
@@ -371,7 +380,7 @@ func (k *segmentCheck) bad(seq Seq, run RunID, what string, err error) {
 
 func (k *segmentCheck) chunk(key, v []byte) {
 	c := k.c
-	ck, err := parseChunk(v)
+	ck, err := parseChunk(v, k.s.ring)
 	if err != nil || len(key) != 8 || ck.last() != Seq(binary.BigEndian.Uint64(key)) {
 		k.bad(c.next, RunID{}, fmt.Sprintf("chunk under key %x", key), err)
 		c.known = false
@@ -388,8 +397,8 @@ func (k *segmentCheck) chunk(key, v []byte) {
 	var rec record
 	hasBlob := false
 	for i := range ck.count {
-		if err := parseRecord(ck.record(i), &rec); err != nil {
-			k.bad(c.next, ownerOf(ck.record(i), k.fits), "event", err)
+		if err := ck.parse(i, &rec); err != nil {
+			k.bad(c.next, ownerOf(ck.hint(i), k.fits), "event", err)
 			c.known = false
 		} else {
 			k.record(&rec)
@@ -459,7 +468,9 @@ func (k *segmentCheck) record(r *record) {
 	k.events++
 	if r.form == payloadBlob {
 		c.report.Blobs++
-		c.refs[r.blob.sum] = true
+		for _, name := range c.blobs.names(&r.blob.sum) {
+			c.refs[name] = true
+		}
 		p, err := c.blobs.load(&r.blob)
 		if err == nil && payloadHash(&r.salt, p) != r.hash {
 			err = &CorruptError{File: blobName(&r.blob.sum), What: "the salted hash in the event does not match"}
@@ -469,7 +480,7 @@ func (k *segmentCheck) record(r *record) {
 		}
 	}
 	if r.form == payloadErased {
-		c.problem(c.packed.check(c.dir, seq, r))
+		c.problem(c.packed.check(c.dir, c.blobs.ring, seq, r))
 	}
 	leaf := r.leaf()
 	if c.opts.Event != nil {
@@ -546,8 +557,8 @@ func (c *checker) finish() {
 	if c.known {
 		c.report.Root = c.edge.root()
 	}
-	c.problem(c.blobs.each(func(name string, sum [32]byte, isBlob bool) error {
-		if !isBlob || !c.refs[sum] {
+	c.problem(c.blobs.each(func(name string, isBlob bool) error {
+		if !isBlob || !c.refs[name] {
 			c.report.Unreferenced = append(c.report.Unreferenced, name)
 		}
 		return nil

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/wfd-dev/wfd/eventlog/crypt"
 )
 
 // archivedRuns compares what archives have of events with the hashes that the events
@@ -37,7 +39,7 @@ func (a *archivedRuns) add(id ArchiveID, fr frame) {
 }
 
 // check compares the content of an erased event, if an archive has it.
-func (a *archivedRuns) check(dir string, seq Seq, r *record) error {
+func (a *archivedRuns) check(dir string, ring *crypt.Ring, seq Seq, r *record) error {
 	if !a.sorted {
 		for _, list := range a.of {
 			slices.SortFunc(list, func(x, y placedFrame) int { return cmp.Compare(x.first, y.first) })
@@ -52,7 +54,7 @@ func (a *archivedRuns) check(dir string, seq Seq, r *record) error {
 	if i < 0 || r.version >= list[i].first+Version(list[i].count) {
 		return nil // it was erased
 	}
-	events, err := a.unpack(dir, list[i])
+	events, err := a.unpack(dir, ring, list[i])
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // an open log has thrown it away since
 	}
@@ -67,7 +69,7 @@ func (a *archivedRuns) check(dir string, seq Seq, r *record) error {
 	return nil
 }
 
-func (a *archivedRuns) unpack(dir string, fr placedFrame) ([]archived, error) {
+func (a *archivedRuns) unpack(dir string, ring *crypt.Ring, fr placedFrame) ([]archived, error) {
 	if events, ok := a.unpacked[fr]; ok {
 		return events, nil
 	}
@@ -75,7 +77,7 @@ func (a *archivedRuns) unpack(dir string, fr placedFrame) ([]archived, error) {
 	if err != nil {
 		return nil, err
 	}
-	events, err := readFrame(f, fr.frame)
+	events, err := readFrame(f, ring, fr.frame)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, err
 	}

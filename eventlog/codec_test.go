@@ -145,7 +145,7 @@ func TestRecordRefusesEveryBitFlip(t *testing.T) {
 // sampleArchive has three frames: two of a run, one of another.
 func sampleArchive(t testing.TB) []byte {
 	var buf bytes.Buffer
-	w, err := newArchiveWriter(&buf)
+	w, err := newArchiveWriter(&buf, nil)
 	for v := Version(1); v <= 4 && err == nil; v++ {
 		payload := bytes.Repeat([]byte{byte(v)}, 300*int(v))
 		if v == 3 {
@@ -184,7 +184,7 @@ func TestArchiveGolden(t *testing.T) {
 		}
 		var got []string
 		for _, fr := range frames {
-			events, err := readFrame(bytes.NewReader(b), fr)
+			events, err := readFrame(bytes.NewReader(b), nil, fr)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -212,7 +212,7 @@ func FuzzArchive(f *testing.F) {
 			return
 		}
 		for _, fr := range frames[:min(len(frames), 4)] {
-			if events, err := readFrame(bytes.NewReader(b), fr); err == nil && len(events) != fr.count {
+			if events, err := readFrame(bytes.NewReader(b), nil, fr); err == nil && len(events) != fr.count {
 				t.Errorf("%d events in a frame of %d", len(events), fr.count)
 			}
 		}
@@ -305,16 +305,16 @@ func TestChunkGolden(t *testing.T) {
 
 func TestChunkHeaderRefusesEveryBitFlip(t *testing.T) {
 	b := sampleChunk(&treeHead{size: 1004, time: 5})
-	header := len(b) - func() int { c, _ := parseChunk(b); return len(c.body) }()
+	header := len(b) - func() int { c, _ := parseChunk(b, nil); return len(c.body) }()
 	for i := range header * 8 {
 		b[i/8] ^= 1 << (i % 8)
-		if _, err := parseChunk(b); err == nil {
+		if _, err := parseChunk(b, nil); err == nil {
 			t.Errorf("bit %d flipped and accepted", i)
 		}
 		b[i/8] ^= 1 << (i % 8)
 	}
 	for n := range b {
-		if _, err := parseChunk(b[:n]); err == nil {
+		if _, err := parseChunk(b[:n], nil); err == nil {
 			t.Errorf("cut to %d bytes and accepted", n)
 		}
 	}
@@ -350,13 +350,13 @@ func FuzzChunk(f *testing.F) {
 				b[20], b[21], b[22], b[23] = byte(sum>>24), byte(sum>>16), byte(sum>>8), byte(sum)
 			}
 		}
-		c, err := parseChunk(b)
+		c, err := parseChunk(b, nil)
 		if err != nil {
 			return
 		}
 		var r record
 		for i := range c.count {
-			parseRecord(c.record(i), &r)
+			c.parse(i, &r)
 		}
 	})
 }

@@ -54,7 +54,7 @@ func TestCrashChild(t *testing.T) {
 		t.Skip("runs as a child of TestCrash")
 	}
 	s, _ := strconv.ParseUint(os.Getenv("EVENTLOG_CRASH_SEED"), 10, 64)
-	d, err := eventlog.Open(dir, eventlog.Options{SegmentSize: tiny})
+	d, err := openLog(dir, eventlog.Options{SegmentSize: tiny})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +161,7 @@ func acksIn(text string) (acks []ack) {
 // acknowledged.
 func verifyAcks(t *testing.T, dir string, acks []ack) {
 	t.Helper()
-	d, err := eventlog.Open(dir, eventlog.Options{SegmentSize: tiny})
+	d, err := openLog(dir, eventlog.Options{SegmentSize: tiny})
 	if err != nil {
 		t.Fatalf("open after a kill: %v", err)
 	}

@@ -242,7 +242,7 @@ func writeSparse(path string, b []byte) error {
 
 // look opens what a crash left, and returns what is wrong with it.
 func (d *disk) look(dir string, now int, deep bool) error {
-	l, err := eventlog.Open(dir, eventlog.Options{SegmentSize: tiny})
+	l, err := openLog(dir, eventlog.Options{SegmentSize: tiny})
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
@@ -264,7 +264,7 @@ func (d *disk) look(dir string, now int, deep bool) error {
 		return err
 	}
 	if deep {
-		rep, err := eventlog.Check(dir, eventlog.CheckOptions{})
+		rep, err := checkLog(dir, eventlog.CheckOptions{})
 		if err == nil {
 			err = rep.Err()
 		}

@@ -20,7 +20,7 @@ import (
 // returns its events.
 func sample(t *testing.T, dir string, appends int) []eventlog.Event {
 	t.Helper()
-	d, err := eventlog.Open(dir, eventlog.Options{SegmentSize: tiny})
+	d, err := openLog(dir, eventlog.Options{SegmentSize: tiny})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func sealedFiles(t *testing.T, dir string) []string {
 // returns must be as it was written; found says that damage was reported.
 func survey(t *testing.T, dir string, want []eventlog.Event) (found bool) {
 	t.Helper()
-	d, err := eventlog.Open(dir, eventlog.Options{ReadOnly: true, SegmentSize: tiny})
+	d, err := openLog(dir, eventlog.Options{ReadOnly: true, SegmentSize: tiny})
 	if err != nil {
 		return true
 	}
@@ -135,7 +135,7 @@ func survey(t *testing.T, dir string, want []eventlog.Event) (found bool) {
 func harm(t *testing.T, dir string, want []eventlog.Event) bool {
 	t.Helper()
 	seen := survey(t, dir, want)
-	r, err := eventlog.Check(dir, eventlog.CheckOptions{})
+	r, err := checkLog(dir, eventlog.CheckOptions{})
 	if err != nil {
 		t.Fatalf("check: %v", err)
 	}
@@ -269,7 +269,7 @@ func TestHostileFiles(t *testing.T) {
 func TestCutWhileOpen(t *testing.T) {
 	dir := t.TempDir()
 	sample(t, dir, 30)
-	d, err := eventlog.Open(dir, eventlog.Options{SegmentSize: tiny, ReadOnly: true})
+	d, err := openLog(dir, eventlog.Options{SegmentSize: tiny, ReadOnly: true})
 	if err != nil {
 		t.Fatal(err)
 	}

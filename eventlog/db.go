@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/wfd-dev/wfd/eventlog/crypt"
 )
 
 // DB is a Log in a directory.
@@ -25,6 +27,7 @@ type DB struct {
 	log      *slog.Logger
 	lock     *dirLock
 	catalog  *store
+	ring     *crypt.Ring
 	blobs    blobs
 	archives archives
 	pool     filePool // of the sealed segments
@@ -113,6 +116,10 @@ func Open(dir string, opts Options) (_ *DB, err error) {
 
 // load reads the directory: the catalog, then the segments that are not sealed.
 func (d *DB) load() (err error) {
+	mended, err := d.loadRing() // before anything is changed
+	if err != nil {
+		return err
+	}
 	if !d.opts.ReadOnly {
 		if err := d.prepareDir(); err != nil {
 			return err
@@ -122,6 +129,9 @@ func (d *DB) load() (err error) {
 		return err
 	}
 	if d.catalog, err = openCatalog(d.dir, d.opts.ReadOnly); err != nil {
+		return err
+	}
+	if err := d.openRing(mended); err != nil {
 		return err
 	}
 	list, err := listCatalog(d.catalog)
@@ -140,7 +150,7 @@ func (d *DB) load() (err error) {
 	var segs []*segment
 	d.edge = edge{}
 	for i, e := range list {
-		s := newSegment(d.dir, e.first, e.info.start)
+		s := newSegment(d.dir, d.ring, e.first, e.info.start)
 		segs = append(segs, s)
 		d.segs.Store(&segs) // so that release closes it
 		if i > 0 && e.first != segs[i-1].last+1 {
@@ -202,7 +212,7 @@ func (d *DB) openUnsealed(s *segment, last bool) error {
 	}
 	err := read()
 	var damage *CorruptError
-	if errors.As(err, &damage) && last && !d.opts.ReadOnly {
+	if errors.As(err, &damage) && last && !d.opts.ReadOnly && !errors.Is(err, crypt.ErrNoDataKey) {
 		d.edge, d.quarantine = edge, found
 		_, err = s.release()
 		if err == nil {
@@ -291,7 +301,7 @@ func strayFiles(dir string, list []catalogEntry) (strays []Seq, err error) {
 // dropStray removes a segment that is not listed: a rotation died there, so it
 // has no event. It is an error if it has one.
 func dropStray(dir string, first Seq, readOnly bool) error {
-	s := newSegment(dir, first, edge{})
+	s := newSegment(dir, nil, first, edge{})
 	empty := true
 	err := s.view(func(tx storeTx) error {
 		if c, ok := tx.cursor(bucketChunks); ok {

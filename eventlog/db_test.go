@@ -1,11 +1,15 @@
 package eventlog_test
 
 import (
+	"bytes"
+	"encoding/base64"
 	"errors"
 	"flag"
+	"os"
 	"testing"
 
 	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/eventlog/crypt"
 	"github.com/wfd-dev/wfd/eventlog/eventlogtest"
 	"go.uber.org/goleak"
 )
@@ -17,7 +21,42 @@ func TestMain(m *testing.M) {
 		checks = "6"
 	}
 	flag.Set("rapid.checks", checks)
+	flag.Parse()
+	if *encrypt {
+		os.Setenv("EVENTLOG_ENCRYPT", "yes")
+	}
 	goleak.VerifyTestMain(m)
+}
+
+// encrypt makes the logs of all tests encrypted; of their children, too, by the
+// environment.
+var encrypt = flag.Bool("encrypt", os.Getenv("EVENTLOG_ENCRYPT") != "", "encrypt the logs of all tests")
+
+// testKeys are always the same, for children to have them.
+var testKeys, _ = crypt.ParseKeys("wfd-key-1:" + base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("key!"), 8)))
+
+// keys returns those that the tests open logs with: none, unless they are encrypted.
+func keys() crypt.Keys {
+	if !*encrypt {
+		return nil
+	}
+	return testKeys
+}
+
+// openLog is eventlog.Open with the tests' keys.
+func openLog(dir string, o eventlog.Options) (*eventlog.DB, error) {
+	if o.Keys == nil {
+		o.Keys = keys()
+	}
+	return eventlog.Open(dir, o)
+}
+
+// checkLog is eventlog.Check with the tests' keys.
+func checkLog(dir string, o eventlog.CheckOptions) (*eventlog.CheckReport, error) {
+	if o.Keys == nil {
+		o.Keys = keys()
+	}
+	return eventlog.Check(dir, o)
 }
 
 // tiny makes segments so small that a few dozen events fill one.
@@ -25,7 +64,7 @@ const tiny = 64 << 10
 
 func open(t *testing.T, dir string, o eventlog.Options) *eventlog.DB {
 	t.Helper()
-	d, err := eventlog.Open(dir, o)
+	d, err := openLog(dir, o)
 	if err != nil {
 		t.Fatalf("open: %v", err)
 	}
@@ -41,7 +80,7 @@ func open(t *testing.T, dir string, o eventlog.Options) *eventlog.DB {
 // check fails the test if the log in dir has a problem.
 func check(t *testing.T, dir string) *eventlog.CheckReport {
 	t.Helper()
-	r, err := eventlog.Check(dir, eventlog.CheckOptions{})
+	r, err := checkLog(dir, eventlog.CheckOptions{})
 	if err != nil {
 		t.Fatalf("check: %v", err)
 	}

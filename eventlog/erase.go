@@ -50,7 +50,7 @@ func (d *DB) Erase(ctx context.Context, spans []Span, left func(Event) ([]byte, 
 			return done, err
 		}
 	}
-	blobs := make(map[[32]byte]bool)
+	blobs := make(map[string]bool)
 	for _, s := range slices.SortedFunc(maps.Keys(work), func(a, b *segment) int { return int(a.first) - int(b.first) }) {
 		seqs := work[s]
 		next, ok := nextSegmentEdge(*d.segs.Load(), s)
@@ -75,14 +75,14 @@ func (d *DB) Erase(ctx context.Context, spans []Span, left func(Event) ([]byte, 
 	if len(blobs) == 0 {
 		return done, nil
 	}
-	removed, freed, err := d.sweep(func(sum [32]byte, isBlob bool) bool { return isBlob && blobs[sum] })
+	removed, freed, err := d.sweep(func(name string, isBlob bool) bool { return isBlob && blobs[name] })
 	done.Blobs += len(removed)
 	done.Bytes += freed
 	return done, err
 }
 
 // eraseRecord makes r an erased one, and notes the blob it no longer refers to.
-func (d *DB) eraseRecord(seq Seq, r *record, left func(Event) ([]byte, error), blobs map[[32]byte]bool) error {
+func (d *DB) eraseRecord(seq Seq, r *record, left func(Event) ([]byte, error), blobs map[string]bool) error {
 	e := Event{
 		Seq: seq, Run: r.run, Version: r.version, Time: r.time, Kind: r.kind, Actor: r.actor,
 		Payload: r.payload, Append: r.append, Salt: r.salt,
@@ -96,7 +96,9 @@ func (d *DB) eraseRecord(seq Seq, r *record, left func(Event) ([]byte, error), b
 			return err
 		}
 		e.Payload = p
-		blobs[r.blob.sum] = true
+		for _, name := range d.blobs.names(&r.blob.sum) {
+			blobs[name] = true
+		}
 	}
 	rest, err := left(e)
 	if err != nil {

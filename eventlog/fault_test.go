@@ -68,7 +68,7 @@ func failOnce(t *testing.T, point string, n int64, cause error) bool {
 		return nil
 	}}
 	acked := 0
-	d, err := eventlog.Open(dir, o)
+	d, err := openLog(dir, o)
 	if err == nil {
 		if acked, err = fillSome(d, 0, 60); err == nil {
 			_, err = d.Sweep()
@@ -98,7 +98,7 @@ func failOnce(t *testing.T, point string, n int64, cause error) bool {
 			t.Errorf("close after a failure at %s: %v", point, err)
 		}
 		defer func() {
-			if d, err = eventlog.Open(dir, eventlog.Options{SegmentSize: tiny}); err != nil {
+			if d, err = openLog(dir, eventlog.Options{SegmentSize: tiny}); err != nil {
 				t.Fatalf("open after a failure at %s, passage %d: %v", point, n, err)
 			}
 			switch got := int(d.Head()); {
@@ -117,7 +117,7 @@ func failOnce(t *testing.T, point string, n int64, cause error) bool {
 		}()
 	} else if !errors.Is(err, cause) {
 		t.Fatalf("open: %v", err)
-	} else if d, err := eventlog.Open(dir, eventlog.Options{SegmentSize: tiny}); err != nil {
+	} else if d, err := openLog(dir, eventlog.Options{SegmentSize: tiny}); err != nil {
 		t.Fatalf("open after a creation that failed at %s: %v", point, err)
 	} else {
 		d.Close()
@@ -194,7 +194,7 @@ func TestDiskFull(t *testing.T) {
 	}
 	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
 	data := filepath.Join(dir, "data")
-	d, err := eventlog.Open(data, eventlog.Options{SegmentSize: 512 << 10})
+	d, err := openLog(data, eventlog.Options{SegmentSize: 512 << 10})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +238,7 @@ func TestFileSizeLimit(t *testing.T) {
 	const limit = 1 // RLIMIT_FSIZE
 	syscall.Getrlimit(limit, &old)
 	dir := t.TempDir()
-	d, err := eventlog.Open(dir, eventlog.Options{})
+	d, err := openLog(dir, eventlog.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,18 +267,18 @@ func TestLock(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, ro := range []bool{false, true} {
-		_, err := eventlog.Open(dir, eventlog.Options{ReadOnly: ro})
+		_, err := openLog(dir, eventlog.Options{ReadOnly: ro})
 		var l *eventlog.LockedError
 		if !errors.Is(err, eventlog.ErrLocked) || !errors.As(err, &l) || l.PID != os.Getpid() || l.Address != "127.0.0.1:7117" {
 			t.Errorf("second open: %v", err)
 		}
 	}
-	if _, err := eventlog.Check(dir, eventlog.CheckOptions{}); !errors.Is(err, eventlog.ErrLocked) {
+	if _, err := checkLog(dir, eventlog.CheckOptions{}); !errors.Is(err, eventlog.ErrLocked) {
 		t.Errorf("check of a held directory: %v", err)
 	}
 	d.Close()
 	r1 := open(t, dir, eventlog.Options{ReadOnly: true})
-	r2, err := eventlog.Open(dir, eventlog.Options{ReadOnly: true})
+	r2, err := openLog(dir, eventlog.Options{ReadOnly: true})
 	if err != nil {
 		t.Fatalf("two readers: %v", err)
 	}
@@ -294,7 +294,7 @@ func TestLock(t *testing.T) {
 func TestReplacedDirectory(t *testing.T) {
 	root := t.TempDir()
 	dir := filepath.Join(root, "data")
-	d, err := eventlog.Open(dir, eventlog.Options{SegmentSize: tiny})
+	d, err := openLog(dir, eventlog.Options{SegmentSize: tiny})
 	if err != nil {
 		t.Fatal(err)
 	}

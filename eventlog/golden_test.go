@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/eventlog/crypt"
 	"github.com/wfd-dev/wfd/eventlog/eventlogtest"
 )
 
@@ -52,8 +53,10 @@ func TestGoldenDirectory(t *testing.T) {
 }
 
 // describe returns a log as text.
-func describe(t *testing.T, dir string) string {
-	d, err := eventlog.Open(dir, eventlog.Options{ReadOnly: true})
+func describe(t *testing.T, dir string) string { return describeWith(t, dir, keys()) }
+
+func describeWith(t *testing.T, dir string, keys crypt.Keys) string {
+	d, err := eventlog.Open(dir, eventlog.Options{ReadOnly: true, Keys: keys})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ func TestModel(t *testing.T) {
 			rt.Fatal(err)
 		}
 		o := eventlog.Options{SegmentSize: tiny}
-		d, err := eventlog.Open(dir, o)
+		d, err := openLog(dir, o)
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -85,7 +85,7 @@ func TestModel(t *testing.T) {
 					t.Fatal(err)
 				}
 				checkT(t, dir)
-				if d, err = eventlog.Open(dir, o); err != nil {
+				if d, err = openLog(dir, o); err != nil {
 					t.Fatal(err)
 				}
 				if s, r := d.TreeHead(); s != size || r != root {
@@ -109,7 +109,7 @@ func TestModel(t *testing.T) {
 }
 
 func checkT(t *rapid.T, dir string) {
-	r, err := eventlog.Check(dir, eventlog.CheckOptions{})
+	r, err := checkLog(dir, eventlog.CheckOptions{})
 	if err != nil {
 		t.Fatalf("check: %v", err)
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+
+	"github.com/wfd-dev/wfd/eventlog/crypt"
 )
 
 // DefaultSegmentSize is what a segment grows to before the next one begins.
@@ -29,6 +31,9 @@ type Options struct {
 	// ReadOnly opens an existing log for reading, together with other readers.
 	// Nothing is created, repaired or sealed.
 	ReadOnly bool
+	// Keys open a log that is encrypted, and encrypt one that is not, from then on,
+	// unless it is opened for reading. See [crypt.LoadKeys].
+	Keys crypt.Keys
 	// Quarantine opens a log though its open segment is damaged, and shuts off the
 	// runs concerned: see [DB.Damage]. Without, that is an error.
 	Quarantine bool

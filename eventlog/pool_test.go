@@ -93,14 +93,14 @@ func TestCutWhileChecked(t *testing.T) {
 		var r *eventlog.CheckReport
 		var err error
 		if live {
-			d, oerr := eventlog.Open(dir, eventlog.Options{SegmentSize: tiny, ReadOnly: true})
+			d, oerr := openLog(dir, eventlog.Options{SegmentSize: tiny, ReadOnly: true})
 			if oerr != nil {
 				t.Fatal(oerr)
 			}
 			r, err = d.Check(eventlog.CheckOptions{Progress: cut})
 			d.Close()
 		} else {
-			r, err = eventlog.Check(dir, eventlog.CheckOptions{Progress: cut})
+			r, err = checkLog(dir, eventlog.CheckOptions{Progress: cut})
 		}
 		if err != nil || len(r.Problems) == 0 {
 			t.Errorf("live %v: %v, %d problems", live, err, len(r.Problems))
@@ -113,7 +113,7 @@ func TestCheckedEvents(t *testing.T) {
 	dir := t.TempDir()
 	want := sample(t, dir, 60)
 	var got []eventlog.CheckedEvent
-	if _, err := eventlog.Check(dir, eventlog.CheckOptions{Event: func(e eventlog.CheckedEvent) { got = append(got, e) }}); err != nil || len(got) != len(want) {
+	if _, err := checkLog(dir, eventlog.CheckOptions{Event: func(e eventlog.CheckedEvent) { got = append(got, e) }}); err != nil || len(got) != len(want) {
 		t.Fatalf("%d events of %d, %v", len(got), len(want), err)
 	}
 	files := make(map[string]bool)

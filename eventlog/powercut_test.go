@@ -110,7 +110,7 @@ func TestPowerCutOfALyingDisk(t *testing.T) {
 		if len(acks) == 0 {
 			continue // it was not that far
 		}
-		d, err := eventlog.Open(dir, eventlog.Options{SegmentSize: tiny})
+		d, err := openLog(dir, eventlog.Options{SegmentSize: tiny})
 		if err != nil {
 			return // and it says so
 		}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/wfd-dev/wfd/eventlog/crypt"
 )
 
 // quarantine is what is known of damage in segments that are not sealed. Such a
@@ -116,6 +118,9 @@ func (q *quarantine) record(s *segment, seq Seq, b []byte, err error) {
 // not known. What is in it is believed where it fits: a changed bit elsewhere leaves
 // run and version as they were, and they are those that come next.
 func ownerOf(b []byte, fits func(*record) bool) RunID {
+	if len(b) < crcLen {
+		return RunID{}
+	}
 	again := slices.Clone(b)
 	binary.BigEndian.PutUint32(again, checksum(again[crcLen:]))
 	var rec record
@@ -153,11 +158,13 @@ type scanner struct {
 
 // chunk takes one chunk in, and what of it can be read if there is a quarantine.
 func (x *scanner) chunk(k, v []byte) error {
-	ck, err := parseChunk(v)
+	ck, err := parseChunk(v, x.s.ring)
 	if err == nil && (len(k) != 8 || Seq(binary.BigEndian.Uint64(k)) != ck.last()) {
 		err = fmt.Errorf("chunk of the seqs %d to %d under key %x", ck.first, ck.last(), k)
 	}
 	switch {
+	case errors.Is(err, crypt.ErrNoDataKey):
+		return err // nothing is lost with it: it is to be found
 	case err == nil && ck.first == x.at:
 	case x.q == nil && err == nil:
 		return fmt.Errorf("the next chunk begins at %d", ck.first)
@@ -174,11 +181,11 @@ func (x *scanner) chunk(k, v []byte) error {
 	}
 	var rec record
 	for i := range ck.count {
-		if err := parseRecord(ck.record(i), &rec); err != nil {
+		if err := ck.parse(i, &rec); err != nil {
 			if x.q == nil {
 				return err
 			}
-			x.q.record(x.s, x.at, ck.record(i), err)
+			x.q.record(x.s, x.at, ck.hint(i), err)
 			x.pass(nil)
 			continue
 		}

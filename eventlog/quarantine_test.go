@@ -46,7 +46,7 @@ func openSample(t *testing.T, dir string) []eventlog.Event {
 // runs that are shut off.
 func quarantined(t *testing.T, dir string, want []eventlog.Event) (off map[eventlog.RunID]bool, d *eventlog.DB) {
 	t.Helper()
-	d, err := eventlog.Open(dir, eventlog.Options{Quarantine: true})
+	d, err := openLog(dir, eventlog.Options{Quarantine: true})
 	if errors.Is(err, eventlog.ErrFormat) {
 		return nil, nil // a bit of the format's number: another format is not read
 	}
@@ -122,7 +122,7 @@ func TestQuarantine(t *testing.T) {
 			if err := os.WriteFile(path, b, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if d, err := eventlog.Open(dir2, eventlog.Options{}); err == nil {
+			if d, err := openLog(dir2, eventlog.Options{}); err == nil {
 				d.Close()
 				t.Fatal("without a quarantine a damaged log opens")
 			}
@@ -141,7 +141,7 @@ func TestQuarantine(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			r, err := eventlog.Check(dir2, eventlog.CheckOptions{})
+			r, err := checkLog(dir2, eventlog.CheckOptions{})
 			if err != nil || len(r.Problems) == 0 || r.Problems[0].Seq != eventlog.Seq(2*i+1) {
 				t.Errorf("check: %v, %+v", err, r)
 			}
@@ -187,7 +187,7 @@ func TestQuarantineOfAnyPage(t *testing.T) {
 			t.Errorf("%s: %d runs were shut off, and at the next start %d", name, n, count(off))
 		}
 		d.Close()
-		if r, err := eventlog.Check(dir2, eventlog.CheckOptions{}); err != nil || n > 0 && len(r.Problems) == 0 {
+		if r, err := checkLog(dir2, eventlog.CheckOptions{}); err != nil || n > 0 && len(r.Problems) == 0 {
 			t.Errorf("%s: check: %v, %+v", name, err, r)
 		}
 		os.RemoveAll(dir2)
@@ -262,7 +262,7 @@ func TestQuarantineOutlivesItsSegment(t *testing.T) {
 		t.Fatal(err)
 	}
 	for life := range eventlog.Version(3) {
-		d, err := eventlog.Open(dir, eventlog.Options{Quarantine: true, SegmentSize: 64 << 10})
+		d, err := openLog(dir, eventlog.Options{Quarantine: true, SegmentSize: 64 << 10})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/wfd-dev/wfd/eventlog/crypt"
 )
 
 // page collects events up to a limit and the byte budget of a page. Payloads
@@ -151,7 +153,7 @@ func (s *segment) readFrom(seq, last Seq, p *page) (more bool, err error) {
 		}
 		k, v := c.Seek(seqKey(seq))
 		for ; seq <= last; k, v = c.Next() {
-			ck, err := chunkAt(k, v, seq)
+			ck, err := chunkAt(s.ring, k, v, seq)
 			if err != nil {
 				return err
 			}
@@ -159,7 +161,7 @@ func (s *segment) readFrom(seq, last Seq, p *page) (more bool, err error) {
 			// what is returned.
 			ck.body = bytes.Clone(ck.body)
 			for i := int(seq - ck.first); i < ck.count && seq <= last; i++ {
-				if err := parseRecord(ck.record(i), &rec); err != nil {
+				if err := ck.parse(i, &rec); err != nil {
 					return err
 				}
 				if !p.add(seq, &rec) {
@@ -178,11 +180,11 @@ func (s *segment) readFrom(seq, last Seq, p *page) (more bool, err error) {
 }
 
 // chunkAt parses the chunk under k, which must hold seq.
-func chunkAt(k, v []byte, seq Seq) (chunk, error) {
+func chunkAt(ring *crypt.Ring, k, v []byte, seq Seq) (chunk, error) {
 	if k == nil {
 		return chunk{}, errors.New("the event is missing")
 	}
-	ck, err := parseChunk(v)
+	ck, err := parseChunk(v, ring)
 	switch {
 	case err != nil:
 		return ck, err
@@ -267,11 +269,11 @@ func (s *segment) readRun(run RunID, after *Version, p *page) (more bool, err er
 			seq = s.first + Seq(e.offs[*after+1-e.first])
 			if ck.count == 0 || seq > ck.last() {
 				k, v := c.Seek(seqKey(seq))
-				if ck, err = chunkAt(k, v, seq); err != nil {
+				if ck, err = chunkAt(s.ring, k, v, seq); err != nil {
 					return err
 				}
 			}
-			if err := parseRecord(ck.record(int(seq-ck.first)), &rec); err != nil {
+			if err := ck.parse(int(seq-ck.first), &rec); err != nil {
 				return err
 			}
 			if rec.run != run || rec.version != *after+1 {

@@ -27,7 +27,7 @@ func TestRecordedChild(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := eventlog.Open(dir, eventlog.Options{SegmentSize: tiny})
+	d, err := openLog(dir, eventlog.Options{SegmentSize: tiny})
 	if err != nil {
 		t.Fatal(err)
 	}

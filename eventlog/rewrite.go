@@ -112,7 +112,7 @@ func (d *DB) copySegment(ctx context.Context, s *segment, path string, next edge
 		}
 	}
 	w := repacker{out: out, edge: s.start, time: d.timeBefore(s)}
-	w.packer.first = s.first
+	w.packer.first, w.packer.ring = s.first, d.ring
 	var bad error
 	err = s.eachChunk(s.first, s.last, 0, func(key, v []byte) {
 		if bad == nil {
@@ -188,13 +188,13 @@ type repacker struct {
 
 // chunk takes the records of a chunk as it is on disk.
 func (w *repacker) chunk(key, v []byte, edit func(Seq, *record) error) error {
-	ck, err := chunkAt(key, v, Seq(w.edge.size)+1)
+	ck, err := chunkAt(w.packer.ring, key, v, Seq(w.edge.size)+1)
 	if err != nil {
 		return err
 	}
 	var rec record
 	for i := range ck.count {
-		if err := parseRecord(ck.record(i), &rec); err != nil {
+		if err := ck.parse(i, &rec); err != nil {
 			return err
 		}
 		leaf := rec.leaf()

@@ -102,7 +102,7 @@ func (d *DB) rotate() error {
 
 // addSegment makes a new open segment for the events after the present head.
 func (d *DB) addSegment() error {
-	s := newSegment(d.dir, Seq(d.edge.size)+1, d.edge)
+	s := newSegment(d.dir, d.ring, Seq(d.edge.size)+1, d.edge)
 	s.runs = make(map[RunID]*runEntry)
 	if err := d.nameSegment(s); err != nil {
 		return err

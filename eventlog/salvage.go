@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/wfd-dev/wfd/eventlog/boltfile"
+	"github.com/wfd-dev/wfd/eventlog/crypt"
 )
 
 // An open segment whose file cannot be walked any more, or not to its end, still has its
@@ -29,7 +30,7 @@ func (d *DB) salvage(s *segment, cause *CorruptError) error {
 	if err != nil {
 		return cause
 	}
-	found := chunksIn(b)
+	found := chunksIn(b, d.ring)
 	if len(found) == 0 {
 		return cause
 	}
@@ -110,16 +111,16 @@ type salvagedChunk struct {
 
 // chunksIn returns the chunks in a file, in order. Where two that differ claim the
 // same seqs, one was never committed, and nobody knows which: both are left out.
-func chunksIn(b []byte) []salvagedChunk {
+func chunksIn(b []byte, ring *crypt.Ring) []salvagedChunk {
 	var all []salvagedChunk
 	boltfile.Values(b, pageSize, func(key, value []byte) {
-		ck, err := parseChunk(value)
+		ck, err := parseChunk(value, ring)
 		if err != nil || len(key) != 8 || Seq(binary.BigEndian.Uint64(key)) != ck.last() {
 			return
 		}
 		var rec record
 		for i := range ck.count {
-			if parseRecord(ck.record(i), &rec) == nil {
+			if ck.parse(i, &rec) == nil {
 				all = append(all, salvagedChunk{ck, value}) // something of it is as it was
 				return
 			}
@@ -176,7 +177,7 @@ func fillSalvaged(tx storeTx, s *segment, chunks []salvagedChunk) error {
 		}
 		var rec record
 		for i := range c.count {
-			if parseRecord(c.record(i), &rec) == nil {
+			if c.parse(i, &rec) == nil {
 				add(rec.leaf())
 			} else {
 				add(lostLeaf(at))

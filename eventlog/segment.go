@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/wfd-dev/wfd/eventlog/crypt"
 )
 
 // Buckets of a segment, next to m of catalog.go:
@@ -31,6 +33,7 @@ type segment struct {
 	start edge // of the tree before first
 	path  string
 	name  string // path within the data directory
+	ring  *crypt.Ring
 
 	fileMu sync.RWMutex // held shared while file is in use
 	file   *store       // nil until it is needed, and after close
@@ -63,9 +66,9 @@ func parseSegmentName(base string) (Seq, bool) {
 	return Seq(n), ok && err == nil && n > 0 && len(digits) == 20
 }
 
-func newSegment(dir string, first Seq, start edge) *segment {
+func newSegment(dir string, ring *crypt.Ring, first Seq, start edge) *segment {
 	name := segmentName(first)
-	return &segment{first: first, start: start, name: name, path: filepath.Join(dir, name), last: first - 1}
+	return &segment{ring: ring, first: first, start: start, name: name, path: filepath.Join(dir, name), last: first - 1}
 }
 
 // view runs fn in a read transaction of the segment's file, which it opens for

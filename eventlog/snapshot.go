@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/wfd-dev/wfd/eventlog/crypt"
 )
 
 // A Snapshot is the log as it was after one commit, in pieces that can be copied
@@ -92,11 +95,16 @@ func (d *DB) Snapshot(size uint64, root [32]byte) (_ *Snapshot, err error) {
 // Close ends the snapshot.
 func (sn *Snapshot) Close() { sn.d.erasing.RUnlock() }
 
-// Each hands out the pieces: the catalog, the segments in order, the blobs, the
-// archives. What it finds to be damaged is a [*CorruptError].
+// Each hands out the pieces: the catalog, the data keys of a log that is encrypted, the
+// segments in order, the blobs, the archives. What it finds to be damaged is a [*CorruptError].
 func (sn *Snapshot) Each(fn func(Piece) error) error {
 	if err := fn(memoryPiece(pieceCatalog, encodeRows(sn.rows))); err != nil {
 		return err
+	}
+	if sn.d.ring.Encrypted() {
+		if err := sn.file(crypt.File, filepath.Join(sn.d.dir, crypt.File), nil, fn); err != nil {
+			return err
+		}
 	}
 	segs, err := sn.d.readable()
 	if err != nil {
@@ -149,13 +157,23 @@ func digestsIn(rows []catalogRow) map[Seq]*[32]byte {
 
 // payloads hands out the blobs that events up to the head refer to.
 func (sn *Snapshot) payloads(fn func(Piece) error) error {
-	refs := make(map[[32]byte]bool)
+	refs := make(map[string]bool)
 	if err := sn.d.references(refs, 1, Seq(sn.head.size)); err != nil {
 		return err
 	}
-	for _, sum := range slices.SortedFunc(maps.Keys(refs), func(a, b [32]byte) int { return bytes.Compare(a[:], b[:]) }) {
-		name := blobName(&sum)
-		if err := sn.file(name, filepath.Join(sn.d.dir, name), &sum, fn); err != nil {
+	encrypted := sn.d.ring.Encrypted()
+	for _, name := range slices.Sorted(maps.Keys(refs)) {
+		path := filepath.Join(sn.d.dir, name)
+		var sum *[32]byte
+		if !encrypted {
+			sum = new([32]byte)
+			if _, err := hex.Decode(sum[:], []byte(filepath.Base(name))); err != nil {
+				return err
+			}
+		} else if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			continue // it has its other name, or is missing, as a check says
+		}
+		if err := sn.file(name, path, sum, fn); err != nil {
 			return err
 		}
 	}
@@ -234,9 +252,9 @@ func (t *tailReader) chunk(key, v []byte) {
 	}
 	var rec record
 	seq := Seq(t.edge.size) + 1
-	ck, err := chunkAt(key, v, seq)
+	ck, err := chunkAt(t.s.ring, key, v, seq)
 	for i := 0; err == nil && i < ck.count; i++ {
-		if err = parseRecord(ck.record(i), &rec); err == nil {
+		if err = ck.parse(i, &rec); err == nil {
 			t.edge.add(0, rec.leaf(), nil)
 			seq++
 		}
@@ -344,16 +362,16 @@ func listedSegments(rows []catalogRow) (list []listed, err error) {
 }
 
 // References returns the paths, by slashes, of the blobs that the events of the
-// log in dir refer to.
-func References(dir string) (names []string, err error) {
-	d, err := Open(dir, Options{ReadOnly: true})
+// log in dir refer to, by all the names that they may have.
+func References(dir string, keys crypt.Keys) (names []string, err error) {
+	d, err := Open(dir, Options{ReadOnly: true, Keys: keys})
 	if err != nil {
 		return nil, err
 	}
-	refs := make(map[[32]byte]bool)
+	refs := make(map[string]bool)
 	err = d.references(refs, 1, d.Head())
-	for sum := range refs {
-		names = append(names, filepath.ToSlash(blobName(&sum)))
+	for name := range refs {
+		names = append(names, filepath.ToSlash(name))
 	}
 	return names, errors.Join(err, d.Close())
 }

@@ -75,7 +75,7 @@ func (p *pieces) assemble(t testing.TB, u eventlog.Until) (string, eventlog.Asse
 			t.Fatal(err)
 		}
 	}
-	a, err := eventlog.Assemble(dir, u)
+	a, err := eventlog.Assemble(dir, u, keys())
 	return dir, a, err
 }
 
@@ -204,7 +204,7 @@ func TestSnapshotTail(t *testing.T) {
 	}
 	fill(1500)
 	p := snapshot(t, d, nil)
-	if len(p.names) != 4 { // the catalog, and 10 MB
+	if len(p.names) != 4+len(keys()) { // the catalog, the data keys if there are any, and 10 MB
 		t.Fatalf("%q", p.names)
 	}
 	fill(100)
@@ -276,7 +276,7 @@ func TestSnapshotOfDamage(t *testing.T) {
 			t.Errorf("%s with bit %#x of byte %d flipped is assembled", name, bit, at)
 		}
 		if err == nil {
-			if r, err := eventlog.Check(dir, eventlog.CheckOptions{}); err == nil && r.Err() == nil && r.Events != 90 {
+			if r, err := checkLog(dir, eventlog.CheckOptions{}); err == nil && r.Err() == nil && r.Events != 90 {
 				t.Errorf("%s with bit %#x of byte %d flipped gives %d events", name, bit, at, r.Events)
 			}
 		}

@@ -23,7 +23,7 @@ func TestTracedChild(t *testing.T) {
 		t.Skip("runs as a child under strace")
 	}
 	n, _ := strconv.Atoi(os.Getenv("EVENTLOG_TRACED_APPENDS"))
-	d, err := eventlog.Open(dir, eventlog.Options{})
+	d, err := openLog(dir, eventlog.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func TestErasingChild(t *testing.T) {
 	if dir == "" {
 		t.Skip("runs as a child under strace")
 	}
-	d, err := eventlog.Open(dir, eventlog.Options{SegmentSize: tiny})
+	d, err := openLog(dir, eventlog.Options{SegmentSize: tiny})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func TestFailedSyncOfTheCatalog(t *testing.T) {
 		t.Skip("strace is not installed")
 	}
 	dir := filepath.Join(t.TempDir(), "data")
-	d, err := eventlog.Open(dir, eventlog.Options{SegmentSize: tiny})
+	d, err := openLog(dir, eventlog.Options{SegmentSize: tiny})
 	if err != nil {
 		t.Fatal(err)
 	}

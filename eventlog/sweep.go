@@ -58,7 +58,7 @@ func (s *segment) eachChunk(from, to Seq, need byte, fn func(key, chunk []byte))
 
 // each calls fn for every file under blobs/; isBlob says that its name is that
 // of a blob, and in its place.
-func (b *blobs) each(fn func(name string, sum [32]byte, isBlob bool) error) error {
+func (b *blobs) each(fn func(name string, isBlob bool) error) error {
 	root := filepath.Join(b.dir, "blobs")
 	return filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
@@ -76,7 +76,7 @@ func (b *blobs) each(fn func(name string, sum [32]byte, isBlob bool) error) erro
 		}
 		var sum [32]byte
 		n, err := hex.Decode(sum[:], []byte(e.Name()[:min(len(e.Name()), 64)]))
-		return fn(name, sum, err == nil && n == len(sum) && name == blobName(&sum))
+		return fn(name, err == nil && n == len(sum) && name == blobName(&sum))
 	})
 }
 
@@ -86,14 +86,14 @@ func (d *DB) Sweep() (removed []string, err error) {
 	if d.opts.ReadOnly {
 		return nil, ErrReadOnly
 	}
-	removed, _, err = d.sweep(func([32]byte, bool) bool { return true })
+	removed, _, err = d.sweep(func(string, bool) bool { return true })
 	return removed, err
 }
 
 // sweep removes those files that no event refers to and that pick picks, and
 // returns their names and how many bytes they had.
-func (d *DB) sweep(pick func(sum [32]byte, isBlob bool) bool) (removed []string, freed int64, err error) {
-	refs := make(map[[32]byte]bool)
+func (d *DB) sweep(pick func(name string, isBlob bool) bool) (removed []string, freed int64, err error) {
+	refs := make(map[string]bool)
 	head := d.Head()
 	if err := d.references(refs, 1, head); err != nil {
 		return nil, 0, err
@@ -109,8 +109,8 @@ func (d *DB) sweep(pick func(sum [32]byte, isBlob bool) bool) (removed []string,
 	if err := d.references(refs, head+1, d.Head()); err != nil {
 		return nil, 0, err
 	}
-	err = d.blobs.each(func(name string, sum [32]byte, isBlob bool) error {
-		if isBlob && refs[sum] || !pick(sum, isBlob) {
+	err = d.blobs.each(func(name string, isBlob bool) error {
+		if isBlob && refs[name] || !pick(name, isBlob) {
 			return nil
 		}
 		if err := d.opts.fail("sweep.before-remove"); err != nil {
@@ -126,8 +126,9 @@ func (d *DB) sweep(pick func(sum [32]byte, isBlob bool) bool) (removed []string,
 	return removed, freed, err
 }
 
-// references collects the blobs that the events from..to refer to.
-func (d *DB) references(refs map[[32]byte]bool, from, to Seq) error {
+// references collects the names that blobs have, or may have, that the events from..to
+// refer to.
+func (d *DB) references(refs map[string]bool, from, to Seq) error {
 	d.rewriting.RLock()
 	defer d.rewriting.RUnlock()
 	segs, err := d.readable()
@@ -140,10 +141,12 @@ func (d *DB) references(refs map[[32]byte]bool, from, to Seq) error {
 		var rec record
 		var bad error
 		err := s.eachChunk(max(from, s.first), to, flagBlobs, func(key, v []byte) {
-			ck, err := parseChunk(v)
+			ck, err := parseChunk(v, s.ring)
 			for j := 0; err == nil && j < ck.count; j++ {
-				if err = parseRecord(ck.record(j), &rec); err == nil && rec.form == payloadBlob {
-					refs[rec.blob.sum] = true
+				if err = ck.parse(j, &rec); err == nil && rec.form == payloadBlob {
+					for _, name := range d.blobs.names(&rec.blob.sum) {
+						refs[name] = true
+					}
 				}
 			}
 			if err != nil && bad == nil {

@@ -26,7 +26,7 @@ func TestScenarioChild(t *testing.T) {
 		t.Skip("runs as a child under strace")
 	}
 	out := os.NewFile(3, "acks")
-	d, err := eventlog.Open(dir, eventlog.Options{SegmentSize: tiny})
+	d, err := openLog(dir, eventlog.Options{SegmentSize: tiny})
 	if err != nil {
 		fmt.Fprintln(out, "open", err)
 		return
@@ -118,7 +118,7 @@ func TestSwallowedWrites(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	text, _ := scenario(t, strace, dir, "pwrite64:retval=4096:when=20+1")
 	acks := acksIn(text)
-	d, err := eventlog.Open(dir, eventlog.Options{SegmentSize: tiny})
+	d, err := openLog(dir, eventlog.Options{SegmentSize: tiny})
 	if err != nil {
 		return // damage, and it is named
 	}

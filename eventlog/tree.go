@@ -71,12 +71,12 @@ func (s *segment) leaves(dst [][32]byte, seq, last Seq) ([][32]byte, error) {
 			return errors.New("no bucket of chunks")
 		}
 		for k, v := c.Seek(seqKey(seq)); seq <= last; k, v = c.Next() {
-			ck, err := chunkAt(k, v, seq)
+			ck, err := chunkAt(s.ring, k, v, seq)
 			if err != nil {
 				return err
 			}
 			for ; seq <= min(last, ck.last()); seq++ {
-				if err := parseRecord(ck.record(int(seq-ck.first)), &rec); err != nil {
+				if err := ck.parse(int(seq-ck.first), &rec); err != nil {
 					return err
 				}
 				dst = append(dst, rec.leaf())

@@ -31,6 +31,33 @@ func unseal(bucket string, key, v []byte) ([]byte, error) {
 	return v[:n:n], nil
 }
 
+// stored returns a value as it is stored: behind it its seal, and all of that encrypted
+// where the log is. It opens under its key in its bucket and nowhere else.
+func (s *store) stored(bucket string, key, value []byte) []byte {
+	b := make([]byte, 0, len(value)+sealSize)
+	b = binary.BigEndian.AppendUint64(append(b, value...), seal(bucket, key, value))
+	if !s.sealed {
+		return b
+	}
+	return s.ring.Newest().Box(viewPlace(bucket, key), b)
+}
+
+// opened is the inverse of stored.
+func (s *store) opened(bucket string, key, v []byte) ([]byte, error) {
+	if s.sealed {
+		var err error
+		if v, err = s.ring.Open(viewPlace(bucket, key), v); err != nil {
+			return nil, damaged("an entry of bucket %s: %v", bucket, err)
+		}
+	}
+	return unseal(bucket, key, v)
+}
+
+// viewPlace is what the value of a key in a bucket is sealed for.
+func viewPlace(bucket string, key []byte) []byte {
+	return append(part([]byte("view "), bucket), key...)
+}
+
 // checkSums reads every entry of s and compares with the sums that were kept
 // while they were written: nothing is missing, added or changed.
 func (s *store) checkSums(buckets []string) error {
@@ -108,7 +135,7 @@ func (w *writer) writeMeta() error {
 		return err
 	}
 	key := []byte(metaKey)
-	return b.Put(key, binary.BigEndian.AppendUint64(e, seal(metaBucket, key, e)))
+	return b.Put(key, w.store.stored(metaBucket, key, e))
 }
 
 // entry is a change of one key from old to new; nil is none.

@@ -104,7 +104,7 @@ func (v *Views) batch() error {
 	}
 	if v.clean {
 		// From here on the file is ahead of what was synced.
-		if err := writeMarker(v.dir, false); err != nil {
+		if err := writeMarker(v.dir, v.store.sealed, false); err != nil {
 			return err
 		}
 		v.clean = false

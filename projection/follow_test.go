@@ -165,12 +165,12 @@ func TestService(t *testing.T) {
 		if v.Applied() != 1 {
 			t.Error("an event was not folded within the interval")
 		}
-		if clean, _, _ := readMarker(dir); clean {
+		if clean, _, _ := readMarker(dir, false); clean {
 			t.Error("marked clean and not synced")
 		}
 		time.Sleep(2 * settle)
 		synctest.Wait()
-		if clean, _, _ := readMarker(dir); !clean {
+		if clean, _, _ := readMarker(dir, false); !clean {
 			t.Error("not synced at rest")
 		}
 		for i := range backlog + 1 {
@@ -181,7 +181,7 @@ func TestService(t *testing.T) {
 		if v.Applied() < backlog {
 			t.Error("a backlog waits for the interval")
 		}
-		if clean, _, _ := readMarker(dir); clean {
+		if clean, _, _ := readMarker(dir, false); clean {
 			t.Error("still marked clean after a commit")
 		}
 		v.Stop()

@@ -28,8 +28,11 @@ var bootID = func() string {
 	return strings.TrimSpace(string(b))
 }
 
+// sealedMark is the last line of the marker of a file whose values are sealed.
+const sealedMark = "sealed"
+
 // writeMarker is on disk when it returns.
-func writeMarker(dir string, clean bool) error {
+func writeMarker(dir string, sealed, clean bool) error {
 	state := "dirty"
 	if clean {
 		state = "clean"
@@ -40,6 +43,9 @@ func writeMarker(dir string, clean bool) error {
 		return err
 	}
 	_, err = fmt.Fprintf(f, "wfd views %d\n%s\nboot %s\n", fileFormat, state, bootID())
+	if err == nil && sealed {
+		_, err = fmt.Fprintln(f, sealedMark)
+	}
 	if err == nil {
 		err = f.Sync()
 	}
@@ -60,8 +66,9 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// readMarker returns why the files of dir cannot be trusted, or "".
-func readMarker(dir string) (clean bool, reason string, err error) {
+// readMarker returns why the files of dir cannot be trusted, or "". sealed says whether
+// their values are to be.
+func readMarker(dir string, sealed bool) (clean bool, reason string, err error) {
 	b, err := os.ReadFile(filepath.Join(dir, markerFile))
 	if errors.Is(err, os.ErrNotExist) {
 		return false, "nothing says that they were kept", nil
@@ -74,7 +81,11 @@ func readMarker(dir string) (clean bool, reason string, err error) {
 	if _, err := fmt.Sscanf(string(b), "wfd views %d\n%s\nboot %s\n", &format, &state, &boot); err != nil && state == "" {
 		return false, "their state file is damaged", nil
 	}
-	switch {
+	switch is := strings.HasSuffix(string(b), "\n"+sealedMark+"\n"); {
+	case is && !sealed:
+		return false, "they are encrypted, and the log is not any more", nil
+	case !is && sealed:
+		return false, "they are not encrypted, and the log is", nil
 	case format != fileFormat:
 		return false, fmt.Sprintf("their format is %d, this is %d", format, fileFormat), nil
 	case state == "clean":

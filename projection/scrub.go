@@ -41,7 +41,7 @@ func (v *Views) Scrub(ctx context.Context) error {
 			return errors.Join(ErrClosed, os.Remove(path)) // or built anew meanwhile
 		}
 		if v.clean {
-			if err := writeMarker(v.dir, false); err != nil {
+			if err := writeMarker(v.dir, s.sealed, false); err != nil {
 				return err
 			}
 			v.clean = false
@@ -77,8 +77,66 @@ func copyStore(s *store, path string) error {
 		if err != nil {
 			return err
 		}
+		if s.sealed {
+			return errors.Join(s.resealTo(out), out.Close())
+		}
 		return errors.Join(bolt.Compact(out, s.db, scrubTx), out.Close())
 	})
+}
+
+// resealTo copies the entries to an empty file, sealed anew: with the data key that seals
+// what is written now.
+func (s *store) resealTo(out *bolt.DB) error {
+	return s.db.View(func(from *bolt.Tx) error {
+		return from.ForEach(func(name []byte, b *bolt.Bucket) error {
+			c := b.Cursor()
+			k, v := c.First()
+			for first := true; first || k != nil; first = false {
+				err := out.Update(func(to *bolt.Tx) error {
+					bucket, err := to.CreateBucketIfNotExists(name)
+					if err != nil {
+						return err
+					}
+					bucket.FillPercent = 0.9 // as bbolt's own copy
+					for n := 0; k != nil && n < scrubTx; k, v = c.Next() {
+						plain, err := s.opened(string(name), k, v)
+						if err != nil {
+							return err
+						}
+						n += len(k) + len(v)
+						if err := bucket.Put(k, s.stored(string(name), k, plain)); err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+}
+
+// Reseal writes the views anew as they would be written now: sealed with another data key,
+// or built again from the log, which they have to be where names in their keys are not
+// what they were.
+func (v *Views) Reseal(ctx context.Context) error {
+	v.mu.RLock()
+	s := v.store
+	v.mu.RUnlock()
+	if s == nil {
+		return ErrClosed
+	}
+	if s.sealed == v.ring().Seals() {
+		return v.Scrub(ctx)
+	}
+	err := v.inTurn(ctx, func() error { return v.repair(s, errors.New("they are to be encrypted otherwise")) })
+	if err != nil {
+		return err
+	}
+	return v.CatchUp(ctx, nil)
 }
 
 // Size returns the bytes of the files in the views' directory.

@@ -123,7 +123,7 @@ func (v *Views) settle(ctx context.Context) {
 		if err := v.store.sync(); err != nil {
 			return err
 		}
-		if err := writeMarker(v.dir, true); err != nil {
+		if err := writeMarker(v.dir, v.store.sealed, true); err != nil {
 			return err
 		}
 		v.clean = true

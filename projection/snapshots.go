@@ -11,6 +11,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/eventlog/crypt"
 	"github.com/wfd-dev/wfd/projection/run"
 )
 
@@ -20,22 +21,26 @@ import (
 // concurrently; none fails for want of a snapshot.
 type Snapshots struct {
 	path string
+	ring *crypt.Ring
 
-	mu sync.RWMutex
-	db *bolt.DB // nil: it could not be opened, or is closed
+	mu     sync.RWMutex
+	bucket string   // of db: which one it has says whether its values are sealed
+	db     *bolt.DB // nil: it could not be opened, or is closed
 }
 
 const (
 	snapshotsFile  = "snapshots.db"
 	snapshotBucket = "snapshots" // run → fingerprint of its last event u64, the snapshot, checksum
+	sealedBucket   = "snapshots.sealed"
 )
 
-// OpenSnapshots opens the snapshots in dir, and throws away what it cannot read.
-func OpenSnapshots(dir string) (*Snapshots, error) {
+// OpenSnapshots opens the snapshots in dir, and throws away what it cannot read. ring has
+// the data keys of the log, if it is encrypted.
+func OpenSnapshots(dir string, ring *crypt.Ring) (*Snapshots, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	s := &Snapshots{path: filepath.Join(dir, snapshotsFile)}
+	s := &Snapshots{path: filepath.Join(dir, snapshotsFile), ring: ring}
 	err := s.open()
 	if isDamage(err) {
 		if err = os.Remove(s.path); err == nil {
@@ -56,14 +61,21 @@ func (s *Snapshots) open() error {
 		if err != nil {
 			return err
 		}
+		bucket, other := snapshotBucket, sealedBucket
+		if s.ring.Seals() {
+			bucket, other = other, bucket
+		}
 		err = db.Update(func(tx *bolt.Tx) error {
-			_, err := tx.CreateBucketIfNotExists([]byte(snapshotBucket))
+			if tx.Bucket([]byte(other)) != nil {
+				return damaged("the snapshots are encrypted and the log is not, or the other way round")
+			}
+			_, err := tx.CreateBucketIfNotExists([]byte(bucket))
 			return err
 		})
 		if err != nil {
 			return errors.Join(err, db.Close())
 		}
-		s.db = db
+		s.db, s.bucket = db, bucket
 		return nil
 	})
 }
@@ -84,16 +96,20 @@ func (s *Snapshots) Close() error {
 func (s *Snapshots) Put(id eventlog.RunID, last eventlog.Event, snapshot []byte) error {
 	b := binary.BigEndian.AppendUint64(nil, fingerprint(last))
 	b = append(b, snapshot...)
-	b = binary.BigEndian.AppendUint64(b, seal(snapshotBucket, id[:], b))
-	return s.update(func(bucket *bolt.Bucket) error { return bucket.Put(id[:], b) })
+	return s.update(func(f *store, bucket *bolt.Bucket) error {
+		return bucket.Put(id[:], f.stored(snapshotBucket, id[:], b))
+	})
 }
 
 // Drop forgets the snapshot of a run. Its bytes may stay in the file: see Scrub.
 func (s *Snapshots) Drop(id eventlog.RunID) error {
-	return s.update(func(bucket *bolt.Bucket) error { return bucket.Delete(id[:]) })
+	return s.update(func(_ *store, bucket *bolt.Bucket) error { return bucket.Delete(id[:]) })
 }
 
-func (s *Snapshots) update(fn func(*bolt.Bucket) error) error {
+// form says how values are stored. Called with mu held.
+func (s *Snapshots) form() *store { return &store{ring: s.ring, sealed: s.bucket == sealedBucket} }
+
+func (s *Snapshots) update(fn func(*store, *bolt.Bucket) error) error {
 	s.mu.RLock()
 	db := s.db
 	if db == nil {
@@ -101,7 +117,7 @@ func (s *Snapshots) update(fn func(*bolt.Bucket) error) error {
 		return ErrClosed
 	}
 	err := guard(func() error {
-		return db.Update(func(tx *bolt.Tx) error { return fn(tx.Bucket([]byte(snapshotBucket))) })
+		return db.Update(func(tx *bolt.Tx) error { return fn(s.form(), tx.Bucket([]byte(s.bucket))) })
 	})
 	s.mu.RUnlock()
 	if isDamage(err) {
@@ -135,7 +151,11 @@ func (s *Snapshots) Load(log eventlog.Log, id eventlog.RunID) *run.State {
 	if s.db != nil {
 		err := guard(func() error {
 			return s.db.View(func(tx *bolt.Tx) error {
-				v, err := unseal(snapshotBucket, id[:], tx.Bucket([]byte(snapshotBucket)).Get(id[:]))
+				v := tx.Bucket([]byte(s.bucket)).Get(id[:])
+				if v == nil {
+					return nil
+				}
+				v, err := s.form().opened(snapshotBucket, id[:], v)
 				b = append(b, v...)
 				return err
 			})

@@ -2,18 +2,18 @@ package projection
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
+
+	"github.com/wfd-dev/wfd/eventlog/crypt"
 )
 
 // A DamageError says that a views file is not what was written to it. It is
@@ -38,15 +38,17 @@ const mapAhead = 1 << 30
 // store is one bbolt file of sealed entries. Commits are not synced: after a
 // crash of the machine the file must not be trusted (see marker).
 type store struct {
-	db   *bolt.DB
-	file *os.File // the same, to look at pages without bbolt
+	db     *bolt.DB
+	file   *os.File // the same, to look at pages without bbolt
+	ring   *crypt.Ring
+	sealed bool // its values are
 }
 
 // openStore opens or creates the file. Damage is found here as far as bbolt
 // could not survive it.
 //
 // It writes nothing to a file that is there: the marker may call it clean.
-func openStore(path string) (s *store, err error) {
+func openStore(path string, ring *crypt.Ring) (s *store, err error) {
 	if err := checkFile(path); err != nil {
 		return nil, err
 	}
@@ -54,7 +56,7 @@ func openStore(path string) (s *store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s = &store{file: file}
+	s = &store{file: file, ring: ring, sealed: ring.Seals()}
 	err = guard(func() (err error) {
 		s.db, err = bolt.Open(path, 0o600, &bolt.Options{
 			Timeout: time.Second, NoSync: true, FreelistType: bolt.FreelistMapType,
@@ -78,7 +80,7 @@ func (s *store) init(buckets []string, signature string) error {
 					return err
 				}
 			}
-			w := &writer{reader: reader{tx: tx, open: map[string]*bolt.Bucket{}}}
+			w := &writer{reader: reader{store: s, tx: tx, open: map[string]*bolt.Bucket{}}}
 			w.meta.signature = signature
 			return w.writeMeta()
 		})
@@ -109,7 +111,7 @@ func guard(fn func() error) (err error) {
 // view runs fn on a snapshot. It must be short and must not wait for anything.
 func (s *store) view(fn func(*reader) error) error {
 	return guard(func() error {
-		return s.db.View(func(tx *bolt.Tx) error { return fn(&reader{tx: tx, open: map[string]*bolt.Bucket{}}) })
+		return s.db.View(func(tx *bolt.Tx) error { return fn(&reader{store: s, tx: tx, open: map[string]*bolt.Bucket{}}) })
 	})
 }
 
@@ -123,7 +125,7 @@ func (s *store) update(fn func(*writer) error) error {
 	}
 	return guard(func() error {
 		return s.db.Update(func(tx *bolt.Tx) error {
-			w := &writer{reader: reader{tx: tx, open: map[string]*bolt.Bucket{}}}
+			w := &writer{reader: reader{store: s, tx: tx, open: map[string]*bolt.Bucket{}}}
 			var err error
 			if w.meta, err = w.readMeta(); err != nil {
 				return err
@@ -177,8 +179,9 @@ func (s *store) abandon() {
 // reader reads entries of one snapshot. What it returns is valid until the
 // transaction ends.
 type reader struct {
-	tx   *bolt.Tx
-	open map[string]*bolt.Bucket
+	store *store
+	tx    *bolt.Tx
+	open  map[string]*bolt.Bucket
 }
 
 func (r *reader) bucket(name string) (*bolt.Bucket, error) {
@@ -202,64 +205,7 @@ func (r *reader) get(bucket string, key []byte) ([]byte, error) {
 	if v == nil {
 		return nil, nil
 	}
-	return unseal(bucket, key, v)
-}
-
-// index is a part of a bucket. In those of runs what comes after the prefix is when the
-// run was created, the newest first.
-type index struct {
-	bucket string
-	prefix []byte
-}
-
-// meet calls fn for the entries of the first index, from key from on, that have one with
-// the same end of its key in each of the others. What lies between is jumped over: to
-// meet costs as little as the smallest index. At each jump fn is called without a value.
-func (r *reader) meet(in []index, from []byte, fn func(key, value []byte) (bool, error)) error {
-	if len(in) == 1 {
-		return r.scan(in[0].bucket, in[0].prefix, from, fn)
-	}
-	cursors := make([]*bolt.Cursor, len(in))
-	for i := range in {
-		b, err := r.bucket(in[i].bucket)
-		if err != nil {
-			return err
-		}
-		cursors[i] = b.Cursor()
-	}
-	first := in[0]
-	var last []byte
-	k, value := cursors[0].Seek(from)
-	for k != nil && bytes.HasPrefix(k, first.prefix) {
-		if last != nil && bytes.Compare(k, last) <= 0 {
-			return damaged("bucket %s is out of order", first.bucket)
-		}
-		last = k
-		end := k[len(first.prefix):]
-		for i := 1; i < len(in) && bytes.Equal(end, k[len(first.prefix):]); i++ {
-			other, _ := cursors[i].Seek(slices.Concat(in[i].prefix, end))
-			if other == nil || !bytes.HasPrefix(other, in[i].prefix) {
-				return nil // nothing more is in it
-			}
-			end = other[len(in[i].prefix):]
-		}
-		if bytes.Equal(end, k[len(first.prefix):]) {
-			v, err := unseal(first.bucket, k, value)
-			if err != nil {
-				return err
-			}
-			if more, err := fn(k, v); err != nil || !more {
-				return err
-			}
-			k, value = cursors[0].Next()
-			continue
-		}
-		if more, err := fn(k, nil); err != nil || !more {
-			return err
-		}
-		k, value = cursors[0].Seek(slices.Concat(first.prefix, end))
-	}
-	return nil
+	return r.store.opened(bucket, key, v)
 }
 
 // scan calls fn for the entries with prefix from key from on, in order, until it
@@ -276,7 +222,7 @@ func (r *reader) scan(bucket string, prefix, from []byte, fn func(key, value []b
 			return damaged("bucket %s is out of order", bucket)
 		}
 		last = k
-		v, err := unseal(bucket, k, v)
+		v, err := r.store.opened(bucket, k, v)
 		if err != nil {
 			return err
 		}
@@ -309,11 +255,9 @@ func (w *writer) set(bucket string, key, old, new []byte) error {
 	if new == nil {
 		err = b.Delete(key)
 	} else {
-		s := seal(bucket, key, new)
 		sum.count++
-		sum.hash += s
-		v := make([]byte, 0, len(new)+sealSize)
-		err = b.Put(key, binary.BigEndian.AppendUint64(append(v, new...), s))
+		sum.hash += seal(bucket, key, new)
+		err = b.Put(key, w.store.stored(bucket, key, new))
 	}
 	w.meta.sums[bucket] = sum
 	return err

@@ -22,7 +22,7 @@ func (v *Views) openFile() error {
 	if err != nil {
 		return err
 	}
-	s, err := openStore(v.path())
+	s, err := openStore(v.path(), v.ring())
 	if err != nil {
 		return err
 	}
@@ -87,10 +87,10 @@ func fingerprint(e eventlog.Event) uint64 {
 func (v *Views) create() error {
 	// Dirty first: a file without a marker is not trusted, and one half made
 	// does not pass the checks when it is opened.
-	if err := writeMarker(v.dir, false); err != nil {
+	if err := writeMarker(v.dir, v.ring().Seals(), false); err != nil {
 		return err
 	}
-	s, err := openStore(v.path())
+	s, err := openStore(v.path(), v.ring())
 	if err != nil {
 		return err
 	}
@@ -105,9 +105,19 @@ func (v *Views) create() error {
 
 const discardedSuffix = ".discarded"
 
-// discard puts the file aside and begins a new one.
+// discard puts the file aside and begins a new one. Of an encrypted log nothing is put
+// aside: it may be from before.
 func (v *Views) discard(reason string) error {
 	v.opt.Logger.Warn("views are built anew from the log", "reason", reason, "events", v.log.Head())
+	if v.ring().Encrypted() {
+		if err := os.Remove(v.path()); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		if err := v.removeDiscarded(); err != nil {
+			return err
+		}
+		return v.create()
+	}
 	if err := os.Rename(v.path(), v.path()+discardedSuffix); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}

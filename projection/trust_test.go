@@ -53,7 +53,7 @@ func TestOpenTrusts(t *testing.T) {
 		t.Cleanup(func() { bootID = was })
 	}
 	dirty := func(t *testing.T, dir string) {
-		if err := writeMarker(dir, false); err != nil {
+		if err := writeMarker(dir, false, false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -214,7 +214,7 @@ func TestDamage(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(d, viewsFile), b, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if err := writeMarker(d, true); err != nil {
+			if err := writeMarker(d, false, true); err != nil {
 				t.Fatal(err)
 			}
 			v, err := Open(d, log, quiet)

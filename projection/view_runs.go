@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/eventlog/crypt"
 	"github.com/wfd-dev/wfd/projection/event"
 	"github.com/wfd-dev/wfd/projection/run"
 )
@@ -20,7 +21,7 @@ const (
 	bucketByStatus   = "runs.status"   // status, namespace, seq
 	bucketByWorkflow = "runs.workflow" // namespace, workflow, seq
 	bucketByBoth     = "runs.both"     // namespace, workflow, status, seq
-	bucketByLabel    = "runs.label"    // namespace, key, value, seq
+	bucketByLabel    = "runs.label"    // namespace, key, value, seq; see labelKey
 	bucketChildren   = "runs.children" // parent, seq (not inverted)
 	bucketForks      = "runs.forks"    // run it branched off, seq (not inverted)
 	bucketTotals     = "runs.totals"   // namespace, status → number of runs
@@ -144,7 +145,7 @@ func (f *runsFold) finish() error {
 			return err
 		}
 		if c.raw == nil {
-			for _, k := range indexKeys(&c.row) {
+			for _, k := range f.w.store.indexKeys(&c.row) {
 				out = append(out, entry{k.bucket, k.key, nil, id[:]})
 			}
 			totals[totalKey(&c.row)]++
@@ -154,7 +155,7 @@ func (f *runsFold) finish() error {
 			totals[totalKey(&c.old)]--
 			totals[totalKey(&c.row)]++
 		}
-		out = append(out, moved(&c.old, &c.row, id[:])...)
+		out = append(out, f.w.store.moved(&c.old, &c.row, id[:])...)
 	}
 	if err := f.w.setAll(out); err != nil {
 		return err
@@ -195,7 +196,7 @@ func of(n event.Namespace) []byte { return part(nil, string(n)) }
 func totalKey(r *Row) string { return string(append(of(r.Namespace), r.Status...)) }
 
 // indexKeys is where r stands in the indexes.
-func indexKeys(r *Row) []indexKey {
+func (s *store) indexKeys(r *Row) []indexKey {
 	keys := []indexKey{
 		{bucketAll, newest(of(r.Namespace), r.CreatedSeq)},
 		{bucketByStatus, newest(statusKey(r.Status, r.Namespace), r.CreatedSeq)},
@@ -203,7 +204,7 @@ func indexKeys(r *Row) []indexKey {
 		{bucketByBoth, newest(part(part(of(r.Namespace), sameName(r.Workflow)), string(r.Status)), r.CreatedSeq)},
 	}
 	for k, v := range r.Labels {
-		keys = append(keys, indexKey{bucketByLabel, newest(part(part(of(r.Namespace), k), v), r.CreatedSeq)})
+		keys = append(keys, indexKey{bucketByLabel, newest(labelKey(s.labelRing(), r.Namespace, k, v), r.CreatedSeq)})
 	}
 	if r.Parent != nil {
 		keys = append(keys, indexKey{bucketChildren, runKey(r.Parent.Run, r.CreatedSeq)})
@@ -212,6 +213,24 @@ func indexKeys(r *Row) []indexKey {
 		keys = append(keys, indexKey{bucketForks, runKey(r.From, r.CreatedSeq)})
 	}
 	return keys
+}
+
+// labelRing is what hides labels in keys, nil if nothing does.
+func (s *store) labelRing() *crypt.Ring {
+	if !s.sealed {
+		return nil
+	}
+	return s.ring
+}
+
+// labelKey begins the key of a label. Labels are content: where rows are sealed their keys
+// have a tag in its place.
+func labelKey(ring *crypt.Ring, n event.Namespace, k, v string) []byte {
+	if ring == nil {
+		return part(part(of(n), k), v)
+	}
+	tag := ring.Tag("label", []byte(k), []byte(v))
+	return append(of(n), tag[:16]...)
 }
 
 // statusKey begins with the status: those who look after runs do so in every namespace.
@@ -223,13 +242,13 @@ func runKey(id eventlog.RunID, seq eventlog.Seq) []byte {
 
 // moved returns what changes in the indexes when a row does. Of what they hold
 // an event after run.created changes the status alone, and an erasure the labels.
-func moved(old, row *Row, id []byte) []entry {
+func (s *store) moved(old, row *Row, id []byte) []entry {
 	if old.Status == row.Status && old.Workflow == row.Workflow && len(old.Labels) == len(row.Labels) {
 		return nil
 	}
 	var out []entry
-	was := indexKeys(old)
-	is := indexKeys(row)
+	was := s.indexKeys(old)
+	is := s.indexKeys(row)
 	has := func(list []indexKey, k indexKey) bool {
 		return slices.ContainsFunc(list, func(o indexKey) bool { return o.bucket == k.bucket && bytes.Equal(o.key, k.key) })
 	}

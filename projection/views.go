@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/eventlog/crypt"
 )
 
 // Errors of Views.
@@ -27,6 +28,8 @@ var (
 type Options struct {
 	// Logger is told when views are thrown away and why. Default: slog.Default.
 	Logger *slog.Logger
+	// Ring has the data keys of the log, if it is encrypted: rows are sealed as events are.
+	Ring *crypt.Ring
 	// Interval is how long an event may wait for the next commit while nobody
 	// reads. Default: one second.
 	Interval time.Duration
@@ -95,7 +98,7 @@ func Open(dir string, log eventlog.Log, opt Options) (*Views, error) {
 	if size == 0 {
 		return opened(v, v.create())
 	}
-	clean, reason, err := readMarker(dir)
+	clean, reason, err := readMarker(dir, v.ring().Seals())
 	if err != nil {
 		return nil, err
 	}
@@ -119,6 +122,8 @@ func opened(v *Views, err error) (*Views, error) {
 	}
 	return v, nil
 }
+
+func (v *Views) ring() *crypt.Ring { return v.opt.Ring }
 
 func (v *Views) path() string { return filepath.Join(v.dir, viewsFile) }
 
@@ -157,7 +162,7 @@ func (v *Views) Close() error {
 	}
 	// A crash before this leaves the marker dirty, which is true enough.
 	v.clean = true
-	return writeMarker(v.dir, true)
+	return writeMarker(v.dir, s.sealed, true)
 }
 
 // Applied returns the sequence number of the last event that the rows have seen.

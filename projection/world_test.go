@@ -167,6 +167,7 @@ func (w *world) keep() {
 		p      event.Payload
 	}{
 		{event.Custody, &event.KeyRotated{Number: 1}},
+		{event.Custody, &event.DataKeysChanged{What: event.DataKeysRotated, Rewrite: true}},
 		{event.Custody, &event.LogRestored{At: w.log.Head()}},
 		{event.Access, &event.TokenCreated{ID: "a", Name: "ci", Scopes: []string{"read"}}},
 		{event.Access, &event.TokenRevoked{ID: "a", Name: "ci"}},

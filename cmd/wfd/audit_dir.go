@@ -23,7 +23,7 @@ func (a *app) auditApart(ctx context.Context, dir string, v *verifying) (*audite
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"audit", "verify", "--here", "--data", dir}
+	args := []string{"audit", "verify", "--here", "--data", dir, "--key-file", a.keyFile}
 	for flag, files := range map[string][]string{"--key": v.keys, "--kept": v.kept, "--state": {v.state}} {
 		for _, name := range files {
 			if name != "" {
@@ -55,7 +55,11 @@ func (a *app) auditApart(ctx context.Context, dir string, v *verifying) (*audite
 
 // auditHere verifies a data directory, and prints what it found as JSON.
 func (a *app) auditHere(dir string, keys []*audit.Keys, v *verifying) error {
-	o := audit.VerifyOptions{Keys: keys, State: v.state, Announced: api.Announced}
+	dataKeys, err := a.dataKeys()
+	if err != nil {
+		return err
+	}
+	o := audit.VerifyOptions{Keys: keys, DataKeys: dataKeys, State: v.state, Announced: api.Announced}
 	for _, name := range v.kept {
 		b, err := readFile(name)
 		if err != nil {
@@ -108,7 +112,7 @@ func verifyNew(dir string, o audit.VerifyOptions) (r *audit.Report, err error) {
 	if _, err := os.Stat(filepath.Join(dir, "catalog.db")); err != nil {
 		return audit.VerifyDir(dir, o)
 	}
-	db, err := eventlog.Open(dir, eventlog.Options{})
+	db, err := eventlog.Open(dir, eventlog.Options{Keys: o.DataKeys})
 	if err != nil {
 		var corrupt *eventlog.CorruptError
 		if errors.As(err, &corrupt) {

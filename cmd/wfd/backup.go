@@ -168,7 +168,11 @@ func (a *app) verifyBackup(ctx context.Context, path string, keys ...*audit.Keys
 	if err := isThere(path); err != nil {
 		return err
 	}
-	r, err := backup.Verify(ctx, path, append(keys, nil)[0])
+	dataKeys, err := a.dataKeys()
+	if err != nil {
+		return err
+	}
+	r, err := backup.Verify(ctx, path, append(keys, nil)[0], dataKeys)
 	if err != nil {
 		return backupError(path, err)
 	}

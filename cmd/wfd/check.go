@@ -20,6 +20,7 @@ import (
 	"github.com/wfd-dev/wfd/engine"
 	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/eventlog/audit"
+	"github.com/wfd-dev/wfd/eventlog/crypt"
 )
 
 // checked is what wfd check found.
@@ -147,7 +148,7 @@ func (a *app) checkFiles(ctx context.Context, dir string) (*checked, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, exe, "check-log", "--data", dir)
+	cmd := exec.CommandContext(ctx, exe, "check-log", "--data", dir, "--key-file", a.keyFile)
 	cmd.Args[0] = os.Args[0]
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
@@ -189,7 +190,11 @@ func (a *app) checkLog() *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			enc := json.NewEncoder(a.stdout)
 			last := ""
-			c, err := checkDir(a.data, func(file string, _ uint64) {
+			keys, err := a.dataKeys()
+			if err != nil {
+				return err
+			}
+			c, err := checkDir(a.data, keys, func(file string, _ uint64) {
 				if file != last {
 					last = file
 					enc.Encode(map[string]string{"At": file}) // to a pipe, for the case that this process dies here
@@ -208,8 +213,8 @@ func (a *app) checkLog() *cobra.Command {
 }
 
 // checkDir checks a log, and that it is what was signed for, if anything was.
-func checkDir(dir string, progress func(file string, events uint64)) (*checked, error) {
-	log := watchedDir{audit.Dir(dir), progress}
+func checkDir(dir string, keys crypt.Keys, progress func(file string, events uint64)) (*checked, error) {
+	log := watchedDir{audit.Dir(dir), keys, progress}
 	var found []*audit.Problem
 	rep, err := (*eventlog.CheckReport)(nil), error(nil)
 	if audit.Signs(dir) {
@@ -243,12 +248,13 @@ func checkDir(dir string, progress func(file string, events uint64)) (*checked, 
 // watchedDir is a directory that tells what of it is being read.
 type watchedDir struct {
 	audit.Dir
+	keys     crypt.Keys
 	progress func(file string, events uint64)
 }
 
 // Check implements [audit.Checker].
 func (d watchedDir) Check(o eventlog.CheckOptions) (*eventlog.CheckReport, error) {
-	o.Progress = d.progress
+	o.Progress, o.Keys = d.progress, d.keys
 	return d.Dir.Check(o)
 }
 
@@ -261,7 +267,11 @@ func (a *app) checkMeaning(ctx context.Context, dir string, c *checked) error {
 	if _, err := os.Stat(filepath.Join(dir, "catalog.db")); err != nil {
 		return nil // an empty directory
 	}
-	db, views, err := engine.Store(dir, log, nil)
+	keys, err := a.dataKeys()
+	if err != nil {
+		return err
+	}
+	db, views, err := engine.Store(dir, keys, log, nil)
 	if err != nil {
 		return asStorage(dir, err)
 	}

@@ -16,7 +16,7 @@ import (
 // one says they are gone, and of which something else is left than it says, are
 // found.
 func TestCheckErasures(t *testing.T) {
-	log, views, err := engine.Store(t.TempDir(), nil, nil)
+	log, views, err := engine.Store(t.TempDir(), nil, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

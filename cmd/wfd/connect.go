@@ -21,7 +21,6 @@ import (
 	"github.com/wfd-dev/wfd/engine"
 	"github.com/wfd-dev/wfd/engine/agent"
 	"github.com/wfd-dev/wfd/engine/agent/mcp"
-	"github.com/wfd-dev/wfd/engine/agent/sandbox"
 	"github.com/wfd-dev/wfd/engine/guard"
 	"github.com/wfd-dev/wfd/engine/price"
 	"github.com/wfd-dev/wfd/engine/secret"
@@ -45,7 +44,6 @@ var errStorage = errors.New("the data directory cannot be used")
 type engineFlags struct {
 	replies     string
 	noExec      bool
-	sandbox     string
 	allowEnv    []string
 	queues      []string
 	secrets     string
@@ -65,7 +63,6 @@ func (e *engineFlags) register(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&e.replies, "replies", "", "answer agents, services and programs from this file")
 	f.BoolVar(&e.noExec, "no-exec", false, "run no programs")
-	f.StringVar(&e.sandbox, "sandbox", "", "sandbox of programs, and the least that any runs in: none, rlimits, landlock or full; or LEVEL:LEAST")
 	f.StringSliceVar(&e.allowEnv, "allow-env", nil, "let definitions read this environment variable; may be repeated")
 	f.StringVar(&e.prices, "prices", "", "lay this price list over the one in the binary")
 	f.StringVar(&e.agents, "agents", "", "directory of agent files (NAME.md), beside the built-in agents")
@@ -84,7 +81,7 @@ func (e *engineFlags) register(cmd *cobra.Command) {
 
 // insideFlags are the flags of engineFlags.
 var insideFlags = []string{
-	"replies", "no-exec", "sandbox", "allow-env", "queue", "secrets", "prices", "agents", "provider", "model", "no-spawn", "mcp", "guard",
+	"replies", "no-exec", "allow-env", "queue", "secrets", "prices", "agents", "provider", "model", "no-spawn", "mcp", "guard",
 	"retain", "retain-every", "keep-checkpoints",
 }
 
@@ -117,14 +114,9 @@ func (a *app) options(dir string, log *slog.Logger) (host.Options, error) {
 		o.Queues[name] = limit
 	}
 	var err error
-	if a.engine.sandbox != "" {
-		if o.Sandbox, err = sandbox.ParsePolicy(a.engine.sandbox); err != nil {
-			return o, usagef("--sandbox: %w", err)
-		}
-	}
-	o.Sandbox.Hidden = []string{dir}
-	if a.engine.secrets != "" {
-		o.Sandbox.Hidden = append(o.Sandbox.Hidden, a.engine.secrets)
+	o.KeyFile = a.keyFile
+	if o.Keys, err = a.dataKeys(); err != nil {
+		return o, err
 	}
 	if o.Retention, err = engine.ParseRetention(a.engine.retain); err != nil {
 		return o, usagef("--retain: %w", err)

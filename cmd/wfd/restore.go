@@ -106,9 +106,13 @@ func (a *app) restoreTo(ctx context.Context, r *restoring) error {
 	if err != nil {
 		return err
 	}
+	keys, err := a.dataKeys()
+	if err != nil {
+		return err
+	}
 	out := restored{Data: dir, Same: r.same}
 	done, err := backup.Restore(ctx, r.from, dir, backup.RestoreOptions{
-		Until: until, Same: r.same, Unproven: r.unproven, Failpoint: fail,
+		Until: until, Same: r.same, DataKeys: keys, Unproven: r.unproven, Failpoint: fail,
 		Complete: func(tmp string, done *backup.Restored) (err error) {
 			o, err := a.options(tmp, log)
 			if err == nil {

@@ -23,6 +23,7 @@ type app struct {
 	stdout, stderr io.Writer
 
 	addr, token, namespace, data, config string
+	keyFile                              string
 	output, jq                           string
 	logFormat, logLevel                  string
 
@@ -84,6 +85,7 @@ else the directory ` + "$XDG_DATA_HOME/wfd" + `.`,
 	f.StringVar(&a.certs.Key, "tls-key", "", "file with its key")
 	f.StringVar(&a.certs.CA, "tls-ca", "", "file with who must have signed the other side's certificate; by default, for a client, the system's")
 	f.StringVar(&a.data, "data", "", "work on this data directory")
+	f.StringVar(&a.keyFile, "key-file", "", "file with the keys of an encrypted data directory; one that is not encrypted is from then on: see wfd key")
 	f.StringVar(&a.config, "config", "", "read settings from this YAML file")
 	f.StringVarP(&a.output, "output", "o", "table", "table, json, ndjson or yaml")
 	f.StringVar(&a.jq, "jq", "", "filter the JSON output; strings are printed without quotes")
@@ -96,7 +98,7 @@ else the directory ` + "$XDG_DATA_HOME/wfd" + `.`,
 		a.mcp(),
 		a.verify(), a.whatif(), a.diff(), a.replay(), a.why(), a.export(), a.importCommand(),
 		a.workflow(), a.agent(), a.worker(), a.workerTest(), a.tokens(), a.schedule(), a.hook(), a.cost(), a.budget(), a.audit(), a.schema(), a.erase(), a.compact(), a.du(),
-		a.backup(), a.restore(),
+		a.backup(), a.restore(), a.key(),
 		a.check(), a.checkLog(), a.sim(), a.bench(), a.benchChild(), a.soakChild(), a.version(), a.ready(), a.man(),
 	)
 	for _, c := range root.Commands() {

@@ -17,7 +17,7 @@ import (
 
 // fromOutside are the flags that can also be set by WFD_* and by the config
 // file. The others belong to one call.
-var fromOutside = slices.Concat([]string{"addr", "token", "namespace", "data", "config", "output", "log-format", "log-level"}, insideFlags, []string{
+var fromOutside = slices.Concat([]string{"addr", "token", "namespace", "data", "key-file", "config", "output", "log-format", "log-level"}, insideFlags, []string{
 	"auth", "host", "jwt-issuer", "jwt-audience", "jwt-keys", "tls-cert", "tls-key", "tls-ca", "pprof", "otlp", "otlp-content",
 })
 

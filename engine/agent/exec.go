@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,7 +17,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/wfd-dev/wfd/engine/agent/sandbox"
+	"github.com/wfd-dev/wfd/engine/agent/process"
 	"github.com/wfd-dev/wfd/projection/event"
 )
 
@@ -41,7 +40,6 @@ const (
 // Exec is the runner of exec nodes: it runs a program, never a shell.
 type Exec struct {
 	Disabled bool // every attempt fails: --no-exec
-	Policy   sandbox.Policy
 }
 
 // PassedEnv are the variables a program inherits.
@@ -75,35 +73,14 @@ func (x *Exec) Run(ctx context.Context, t *Task) Answer {
 	if err != nil {
 		return cannotStart(argv[0], err)
 	}
-	box := sandbox.Box{Ask: SandboxAsk(t.setting("sandbox")), Policy: x.Policy}
-	if dir != "" {
-		if dir, err = filepath.Abs(dir); err != nil {
-			return final(event.ClassNotFound, "dir: %v", err)
-		}
-		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-			return final(event.ClassNotFound, "dir: there is no directory %s", dir)
-		}
-		box.Ask.Write = append(box.Ask.Write, dir) // a list of its own
-	}
-	if box.Level, err = x.Policy.Grant(box.Ask); err != nil {
-		return final(event.ClassAuth, "%s: %v", argv[0], err)
-	}
-	if dir == "" || box.Level.Confines() {
-		tmp, err := os.MkdirTemp("", "wfd-exec-")
-		if err != nil {
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "wfd-exec-"); err != nil {
 			return Fail(event.ClassUnavailable, "no working directory: %v", err)
 		}
-		defer removeAll(tmp)
-		dir = cmp.Or(dir, tmp)
-		env = box.Keep(env, tmp)
+		defer removeAll(dir)
+	} else if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return final(event.ClassNotFound, "dir: there is no directory %s", dir)
 	}
-	a := x.run(ctx, t, box, path, argv, env, stdin, dir)
-	a.Sandbox = string(box.Level)
-	return a
-}
-
-// run runs a program that may be run.
-func (x *Exec) run(ctx context.Context, t *Task, box sandbox.Box, path string, argv, env []string, stdin, dir string) Answer {
 
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -116,8 +93,8 @@ func (x *Exec) run(ctx context.Context, t *Task, box sandbox.Box, path string, a
 		cmd.Stdin = strings.NewReader(stdin)
 	}
 	cmd.WaitDelay = execGrace
-	if err := box.Run(cmd, func(error) {}); err != nil {
-		return execFailed(ctx, t, argv[0], err, stderr)
+	if err := process.Run(cmd); err != nil {
+		return execFailed(ctx, t, argv[0], cmd, err, stderr)
 	}
 	return Answer{Result: execResult(stdout.String(), stderr.text(t.Redact))}
 }
@@ -130,8 +107,7 @@ func execResult(stdout, stderr string) map[string]any {
 	return r
 }
 
-func execFailed(ctx context.Context, t *Task, name string, err error, stderr *tail) Answer {
-	var exit sandbox.Exit
+func execFailed(ctx context.Context, t *Task, name string, cmd *exec.Cmd, err error, stderr *tail) Answer {
 	said := ""
 	if s := strings.TrimSpace(stderr.text(t.Redact)); s != "" {
 		if len(s) > stderrTail {
@@ -146,12 +122,12 @@ func execFailed(ctx context.Context, t *Task, name string, err error, stderr *ta
 		a := interrupted(ctx, t, name)
 		a.Failure.Message += said
 		return a
-	case !errors.As(err, &exit):
+	case cmd.ProcessState == nil:
 		return cannotStart(name, err)
-	case exit.Status().Exited():
-		return Fail(event.ClassToolFailed, "%s: exit code %d%s", name, exit.Status().ExitStatus(), said)
+	case cmd.ProcessState.Exited():
+		return Fail(event.ClassToolFailed, "%s: exit code %d%s", name, cmd.ProcessState.ExitCode(), said)
 	}
-	return Fail(event.ClassToolFailed, "%s: %v%s", name, exit, said)
+	return Fail(event.ClassToolFailed, "%s: %s%s", name, cmd.ProcessState, said)
 }
 
 func cannotStart(name string, err error) Answer {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/wfd-dev/wfd/eventlog/crypt"
 	"github.com/wfd-dev/wfd/projection/event"
 )
 
@@ -53,8 +55,9 @@ type line struct {
 // written goes on in memory: what it keeps is worth less than the work.
 type Book struct {
 	slog *slog.Logger
-	path string   // "": in memory only
-	key  [32]byte // of the codes of tokens
+	ring *crypt.Ring // lines are sealed as events are
+	path string      // "": in memory only
+	key  [32]byte    // of the codes of tokens
 
 	mu     sync.Mutex
 	file   *os.File // nil: in memory only, or it cannot be written
@@ -65,13 +68,13 @@ type Book struct {
 }
 
 // Open opens the book at path, and begins one if there is none; "" is a book in
-// memory. A book that cannot be read is begun anew, with a key of its own. The caller
+// memory. ring has the data keys of the log, if that is encrypted. A book that cannot be read is begun anew, with a key of its own. The caller
 // sees to it that nobody else has it open.
-func Open(path string, logger *slog.Logger) (*Book, error) {
+func Open(path string, ring *crypt.Ring, logger *slog.Logger) (*Book, error) {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	b := &Book{slog: logger, path: path, leases: map[ID]Lease{}}
+	b := &Book{slog: logger, ring: ring, path: path, leases: map[ID]Lease{}}
 	rand.Read(b.key[:]) // never fails: see crypto/rand
 	if path == "" {
 		return b, nil
@@ -91,23 +94,39 @@ func Open(path string, logger *slog.Logger) (*Book, error) {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
+// place is what lines are encrypted for.
+var place = []byte("lease")
+
 // seal makes a line of the file.
-func seal(v any) []byte {
+func (b *Book) seal(v any) []byte {
 	text, err := json.Marshal(v)
 	if err != nil {
 		panic("lease: " + err.Error()) // of plain fields
+	}
+	if s := b.ring.Series(); s != nil {
+		text = base64.StdEncoding.AppendEncode(nil, s.Box(place, text))
 	}
 	return fmt.Appendf(nil, "%08x %s\n", crc32.Checksum(text, castagnoli), text)
 }
 
 // unseal returns what a line holds; ok is false if it is not whole.
-func unseal(text []byte) (content []byte, ok bool) {
+func (b *Book) unseal(text []byte) (content []byte, ok bool) {
 	if len(text) < 10 || text[8] != ' ' {
 		return nil, false
 	}
 	sum, err := strconv.ParseUint(string(text[:8]), 16, 32)
 	content = text[9:]
-	return content, err == nil && uint32(sum) == crc32.Checksum(content, castagnoli)
+	if err != nil || uint32(sum) != crc32.Checksum(content, castagnoli) {
+		return nil, false
+	}
+	if len(content) == 0 || content[0] == '{' { // which base64 does not have
+		return content, true
+	}
+	box, err := base64.StdEncoding.AppendDecode(nil, content)
+	if err == nil {
+		content, err = b.ring.Open(place, box)
+	}
+	return content, err == nil
 }
 
 // read takes up what a file says.
@@ -115,7 +134,7 @@ func (b *Book) read(text []byte) {
 	damaged := 0
 	first := true
 	for l := range bytes.Lines(text) {
-		content, ok := unseal(bytes.TrimSuffix(l, []byte("\n")))
+		content, ok := b.unseal(bytes.TrimSuffix(l, []byte("\n")))
 		if first {
 			var h header
 			if !ok || json.Unmarshal(content, &h) != nil || h.Format != format || len(h.Key) != len(b.key) {
@@ -172,7 +191,7 @@ func (b *Book) put(leases ...Lease) {
 		}
 		b.leases[l.Task] = l
 		b.live += width(&l)
-		text = append(text, seal(line{Lease: &l})...)
+		text = append(text, b.seal(line{Lease: &l})...)
 	}
 	b.write(text)
 }
@@ -196,7 +215,7 @@ func (b *Book) End(id ID, attempt int) {
 	}
 	delete(b.leases, id)
 	b.live -= width(&l)
-	b.write(seal(line{Ended: &id}))
+	b.write(b.seal(line{Ended: &id}))
 }
 
 // width is about what a lease takes in the file.
@@ -242,11 +261,11 @@ func (b *Book) Scrub() error {
 // rewrite puts a new file with what counts in the place of the old one. If we crash
 // before the rename, the old one stands.
 func (b *Book) rewrite() (err error) {
-	text := seal(header{format, b.key[:]})
+	text := b.seal(header{format, b.key[:]})
 	b.live = 0
 	for _, l := range b.leases {
 		b.live += width(&l)
-		text = append(text, seal(line{Lease: &l})...)
+		text = append(text, b.seal(line{Lease: &l})...)
 	}
 	f, err := os.OpenFile(b.path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o600)
 	if err != nil {

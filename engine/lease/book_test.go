@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/eventlog/crypt"
 	"github.com/wfd-dev/wfd/projection/event"
 )
 
@@ -21,7 +22,7 @@ func task(node string, visit int) ID { return ID{Run: someRun, Node: node, Visit
 
 func open(t *testing.T, path string) *Book {
 	t.Helper()
-	b, err := Open(path, nil)
+	b, err := Open(path, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,4 +222,56 @@ func TestBookThatCannotBeWritten(t *testing.T) {
 	if got := open(t, path).Leases(); len(got) != 3 {
 		t.Fatalf("%+v", got)
 	}
+}
+
+// The book of an encrypted log is encrypted: a line of one that is not is read, and gone
+// with the next start; what the keys do not open is begun anew.
+func TestBookIsSealed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "leases")
+	l := someLease("a", 1)
+	l.Checkpoint = event.MustValue("pl4nted")
+	open(t, path).Put(l)
+	keys := crypt.Keys{crypt.NewKey()}
+	ring, _, err := crypt.Load(t.TempDir(), keys)
+	if err == nil {
+		err = ring.Begin(keys)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	life := func(held int) {
+		t.Helper()
+		b, err := Open(path, ring, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(b.Leases()); n != held {
+			t.Errorf("%d leases are held, not %d", n, held)
+		}
+		b.Put(someLease(string(rune('b'+held)), 1))
+		if err := b.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if text, err := os.ReadFile(path); err != nil || ring.Seals() && (strings.Contains(string(text), "pl4nted") || strings.Contains(string(text), "w é")) {
+			t.Errorf("%v: %s", err, text)
+		}
+	}
+	life(1)
+	life(2)
+	if err := ring.Rotate(keys); err != nil {
+		t.Fatal(err)
+	}
+	life(3)
+	if err := ring.Forget(); err != nil { // all is written with the new one since
+		t.Fatal(err)
+	}
+	life(4)
+	if err := ring.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	life(5)
+	if err := ring.Forget(); err != nil {
+		t.Fatal(err)
+	}
+	life(6)
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/eventlog/crypt"
 )
 
 // Checker verifies what a log knows of itself, and tells of each event.
@@ -32,6 +33,8 @@ type VerifyOptions struct {
 	// was restored from. None stands for those in the data directory itself,
 	// which says nothing about a log that was replaced together with its keys.
 	Keys []*Keys
+	// DataKeys open a log that is encrypted.
+	DataKeys crypt.Keys
 	// Checkpoints are signed notes that were kept elsewhere.
 	Checkpoints [][]byte
 	// State is a file that says how far the log was verified. It is written
@@ -118,7 +121,7 @@ func verify(dir string, s signed, log Checker, o VerifyOptions) (*Report, error)
 	f := fold{report: t.report(1), progress: o.Progress, hear: o.Announced, said: announcements{}}
 	f.due = s.open(&t, o.Checkpoints, Checkpoint{}, f.report)
 	f.compare() // with a checkpoint of no events
-	checked, err := log.Check(eventlog.CheckOptions{Event: func(e eventlog.CheckedEvent) {
+	checked, err := log.Check(eventlog.CheckOptions{Keys: o.DataKeys, Event: func(e eventlog.CheckedEvent) {
 		f.event(e.File, e.Seq, e.Leaf)
 		f.heard(e.Seq, e.Kind, e.Payload)
 	}})

@@ -163,7 +163,7 @@ func TestRenewed(t *testing.T) {
 			break
 		}
 	}
-	if r, err := backup.Verify(t.Context(), path, nil); err != nil || len(r.Problems) == 0 {
+	if r, err := backup.Verify(t.Context(), path, nil, nil); err != nil || len(r.Problems) == 0 {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	w.mustBackup(path)
@@ -248,7 +248,7 @@ func TestDamagedBackup(t *testing.T) {
 		all := files(t, path)
 		damaged := func(what, file string) {
 			t.Helper()
-			r, err := backup.Verify(context.Background(), path, nil)
+			r, err := backup.Verify(context.Background(), path, nil, nil)
 			if err != nil && errors.Is(err, backup.ErrFormat) && strings.HasSuffix(file, "manifest") {
 				return // without one it is no backup
 			}

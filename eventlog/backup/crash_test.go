@@ -69,7 +69,7 @@ func TestInterruptedBackup(t *testing.T) {
 						continue // it does not come there so often
 					}
 					tried++
-					r, err := backup.Verify(t.Context(), path, nil)
+					r, err := backup.Verify(t.Context(), path, nil, nil)
 					after := strings.HasSuffix(point, "after-manifest") || strings.HasSuffix(point, "clean")
 					switch {
 					case err != nil && (renewed || after):
@@ -157,7 +157,7 @@ func TestPlaces(t *testing.T) {
 	if _, err := backup.Restore(t.Context(), used, filepath.Join(used, "data"), backup.RestoreOptions{}); !errors.Is(err, backup.ErrFormat) {
 		t.Errorf("restore from what is no backup: %v", err)
 	}
-	if _, err := backup.Verify(t.Context(), used, nil); !errors.Is(err, backup.ErrFormat) {
+	if _, err := backup.Verify(t.Context(), used, nil, nil); !errors.Is(err, backup.ErrFormat) {
 		t.Errorf("verification of what is no backup: %v", err)
 	}
 	for _, to := range []string{used, filepath.Join(used, "diary"), filepath.Join(used, "none", "backup"), used + ".tar.zst/x"} {

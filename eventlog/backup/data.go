@@ -10,6 +10,7 @@ import (
 
 	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/eventlog/audit"
+	"github.com/wfd-dev/wfd/eventlog/crypt"
 )
 
 // dataSource is a data directory, which is read as it is, and not changed.
@@ -19,8 +20,8 @@ type dataSource struct {
 	c  audit.Copy
 }
 
-func openData(dir string) (_ source, err error) {
-	db, err := eventlog.Open(dir, eventlog.Options{ReadOnly: true})
+func openData(dir string, keys crypt.Keys) (_ source, err error) {
+	db, err := eventlog.Open(dir, eventlog.Options{ReadOnly: true, Keys: keys})
 	if err != nil {
 		return nil, err
 	}

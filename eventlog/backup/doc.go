@@ -26,7 +26,7 @@
 //	err = backup.Send(ctx, w, source, backup.Options{Have: to.Have()})
 //	done, err := to.Receive(ctx, r)
 //	err = to.Close()
-//	report, err := backup.Verify("/mnt/wfd", nil)
+//	report, err := backup.Verify(ctx, "/mnt/wfd", nil, nil)
 //	restored, err := backup.Restore(ctx, "/mnt/wfd", dir, backup.RestoreOptions{})
 //
 // # On disk

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/eventlog/crypt"
 	"github.com/wfd-dev/wfd/eventlog/oneform"
 )
 
@@ -217,7 +218,7 @@ var auditNames = []string{"audit.pub", "audit.keys", "checkpoints.txt", "audit.p
 // restorable reports whether a path is one that a data directory has, so that
 // nothing outside of it can be written, and nothing in it that is not known.
 func restorable(path string) bool {
-	for _, name := range append([]string{"catalog"}, auditNames...) {
+	for _, name := range append([]string{"catalog", crypt.File}, auditNames...) {
 		if path == name {
 			return true
 		}

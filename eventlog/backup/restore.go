@@ -13,6 +13,7 @@ import (
 
 	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/eventlog/audit"
+	"github.com/wfd-dev/wfd/eventlog/crypt"
 )
 
 // ErrTarget: the directory to restore to cannot be made.
@@ -37,6 +38,8 @@ type RestoreOptions struct {
 	Unproven bool
 	// Keys are whose signatures count; nil stands for those in the backup.
 	Keys *audit.Keys
+	// DataKeys open the log if it is encrypted.
+	DataKeys crypt.Keys
 	// Complete is called with the directory, whole and checked, before it gets its
 	// name: what it does happens together with the restore, or not at all.
 	Complete func(dir string, r *Restored) error
@@ -66,7 +69,7 @@ func Restore(ctx context.Context, from, dir string, o RestoreOptions) (_ *Restor
 	if o.Failpoint == nil {
 		o.Failpoint = func(string) error { return nil }
 	}
-	src, err := openSource(ctx, from)
+	src, err := openSource(ctx, from, o.DataKeys)
 	if err != nil {
 		return nil, err
 	}
@@ -251,10 +254,10 @@ func (r *restorer) assemble() error {
 		return r.failed
 	}
 	r.assembled = true
-	r.done.To, r.failed = eventlog.Assemble(r.dir, r.o.Until)
+	r.done.To, r.failed = eventlog.Assemble(r.dir, r.o.Until, r.o.DataKeys)
 	var refs []string
 	if r.failed == nil {
-		refs, r.failed = eventlog.References(r.dir)
+		refs, r.failed = eventlog.References(r.dir, r.o.DataKeys)
 	}
 	r.blobs = make(map[string]bool, len(refs))
 	for _, name := range refs {
@@ -294,16 +297,16 @@ func (r *restorer) check() error {
 // what was signed for; that it ends earlier is no matter.
 func (r *restorer) verify() (rep *eventlog.CheckReport, unproven, err error) {
 	if !audit.Signs(r.dir) && r.o.Keys == nil {
-		rep, err = eventlog.Check(r.dir, eventlog.CheckOptions{})
+		rep, err = eventlog.Check(r.dir, eventlog.CheckOptions{Keys: r.o.DataKeys})
 		return rep, nil, err
 	}
-	o := audit.VerifyOptions{}
+	o := audit.VerifyOptions{DataKeys: r.o.DataKeys}
 	if r.o.Keys != nil {
 		o.Keys = []*audit.Keys{r.o.Keys}
 	}
 	found, err := audit.VerifyDir(r.dir, o)
 	if err != nil {
-		rep, e := eventlog.Check(r.dir, eventlog.CheckOptions{})
+		rep, e := eventlog.Check(r.dir, eventlog.CheckOptions{Keys: r.o.DataKeys})
 		return rep, fmt.Errorf("%w: %w", ErrUnproven, err), e
 	}
 	if found.Log.Err() != nil { // these are among the problems
@@ -336,7 +339,7 @@ func (r *restorer) identity() error {
 	if _, err := os.Stat(filepath.Join(r.dir, keyName)); err != nil {
 		return fmt.Errorf("%w: the private key is not in the backup: make it with the key, or restore without", ErrKey)
 	}
-	rep, err := audit.VerifyDir(r.dir, audit.VerifyOptions{})
+	rep, err := audit.VerifyDir(r.dir, audit.VerifyOptions{DataKeys: r.o.DataKeys})
 	if err == nil {
 		err = rep.Err()
 	}

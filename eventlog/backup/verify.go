@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 
 	"github.com/wfd-dev/wfd/eventlog/audit"
+	"github.com/wfd-dev/wfd/eventlog/crypt"
 )
 
 // Problem is a file of a backup that is not as it should be.
@@ -121,8 +122,9 @@ func Is(path string) bool {
 // keys are whose signature counts. With them it is restored to a temporary
 // directory, and every event verified against what was signed; without, the head
 // that the manifest names must be what the key in the backup has signed for, and
-// that the files have these events is for a restore to find out.
-func Verify(ctx context.Context, path string, keys *audit.Keys) (*Report, error) {
+// that the files have these events is for a restore to find out. dataKeys open the log,
+// where it is restored and encrypted.
+func Verify(ctx context.Context, path string, keys *audit.Keys, dataKeys crypt.Keys) (*Report, error) {
 	st, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -137,19 +139,19 @@ func Verify(ctx context.Context, path string, keys *audit.Keys) (*Report, error)
 		r.signed(keys)
 	}
 	if err == nil && len(r.Problems) == 0 && keys != nil {
-		err = r.events(ctx, path, keys)
+		err = r.events(ctx, path, RestoreOptions{Keys: keys, DataKeys: dataKeys})
 	}
 	return r, err
 }
 
 // events verifies the events of the backup.
-func (r *Report) events(ctx context.Context, path string, keys *audit.Keys) (err error) {
+func (r *Report) events(ctx context.Context, path string, o RestoreOptions) (err error) {
 	dir, err := os.MkdirTemp("", "wfd-verify-*")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	_, err = Restore(ctx, path, filepath.Join(dir, "data"), RestoreOptions{Keys: keys})
+	_, err = Restore(ctx, path, filepath.Join(dir, "data"), o)
 	var damage *DamageError
 	switch {
 	case errors.As(err, &damage):
@@ -193,14 +195,15 @@ type source interface {
 	close() error
 }
 
-// openSource opens a backup, or a data directory.
-func openSource(ctx context.Context, path string) (source, error) {
+// openSource opens a backup, or a data directory, for which it needs the data keys if it is
+// encrypted.
+func openSource(ctx context.Context, path string, keys crypt.Keys) (source, error) {
 	st, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
 	if _, err := os.Stat(filepath.Join(path, "catalog.db")); st.IsDir() && err == nil {
-		return openData(path)
+		return openData(path, keys)
 	}
 	if st.IsDir() {
 		m, err := loadManifest(path)

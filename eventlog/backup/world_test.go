@@ -117,7 +117,7 @@ func (w *world) mustBackup(path string) *backup.Done {
 // intact fails the test if a backup is not whole.
 func intact(t testing.TB, path string) *backup.Report {
 	t.Helper()
-	r, err := backup.Verify(context.Background(), path, nil)
+	r, err := backup.Verify(context.Background(), path, nil, nil)
 	if err != nil {
 		t.Fatalf("verify %s: %v", path, err)
 	}

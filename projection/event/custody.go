@@ -31,6 +31,21 @@ type KeyRotated struct {
 	Reason string       `json:"reason,omitempty"`
 }
 
+// What DataKeysChanged says. The words are on disk.
+const (
+	DataKeysRotated = "rotated"
+	DataKeysStopped = "stopped"
+)
+
+// DataKeysChanged: from here on what is written is encrypted with another data key, or is
+// not encrypted any more.
+type DataKeysChanged struct {
+	What    string `json:"what"`
+	Key     string `json:"key,omitempty"` // name of the key that the data keys are under
+	Rewrite bool   `json:"rewrite,omitempty"`
+	Reason  string `json:"reason,omitempty"`
+}
+
 // The order of the fields below is on disk: append, never reorder.
 
 // Kind returns KindLogRestored.
@@ -45,6 +60,16 @@ func (p *LogRestored) code(c *coder) {
 	c.time(&p.Made)
 	c.bool(&p.Same)
 	c.int(&p.Paused)
+	c.text(&p.Reason)
+}
+
+// Kind returns KindDataKeysChanged.
+func (*DataKeysChanged) Kind() eventlog.Kind { return KindDataKeysChanged }
+
+func (p *DataKeysChanged) code(c *coder) {
+	c.str(&p.What)
+	c.str(&p.Key)
+	c.bool(&p.Rewrite)
 	c.text(&p.Reason)
 }
 

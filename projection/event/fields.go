@@ -170,8 +170,6 @@ func (p *NodeCompleted) code(c *coder) {
 	c.texts(&p.Dropped)
 	c.usage(&p.Usage)
 	c.str(&p.Signal)
-	c.later()
-	c.str(&p.Sandbox)
 }
 
 // Kind returns KindNodeFailed.
@@ -186,7 +184,6 @@ func (p *NodeFailed) code(c *coder) {
 	c.failures(&p.Errors)
 	c.later()
 	c.value(&p.Checkpoint)
-	c.str(&p.Sandbox)
 }
 
 // Kind returns KindNodeRetried.
@@ -366,8 +363,6 @@ func (p *ToolCalled) code(c *coder) {
 	c.value(&p.Result)
 	c.failureOpt(&p.Failure)
 	c.int64(&p.Took)
-	c.later()
-	c.str(&p.Sandbox)
 }
 
 // Kind returns KindResultIgnored.

@@ -59,8 +59,9 @@ const (
 
 	KindPayloadErased eventlog.Kind = 120
 
-	KindLogRestored eventlog.Kind = 130
-	KindKeyRotated  eventlog.Kind = 131
+	KindLogRestored     eventlog.Kind = 130
+	KindKeyRotated      eventlog.Kind = 131
+	KindDataKeysChanged eventlog.Kind = 195
 
 	KindChatTurn  eventlog.Kind = 140
 	KindChatEnded eventlog.Kind = 141
@@ -128,6 +129,7 @@ var kinds = map[eventlog.Kind]kindInfo{
 	KindPayloadErased:        {"payload.erased", func() Payload { return new(PayloadErased) }},
 	KindLogRestored:          {"log.restored", func() Payload { return new(LogRestored) }},
 	KindKeyRotated:           {"key.rotated", func() Payload { return new(KeyRotated) }},
+	KindDataKeysChanged:      {"data_keys.changed", func() Payload { return new(DataKeysChanged) }},
 	KindChatTurn:             {"chat.turn", func() Payload { return new(ChatTurn) }},
 	KindChatEnded:            {"chat.ended", func() Payload { return new(ChatEnded) }},
 	KindTriggerSet:           {"trigger.set", func() Payload { return new(TriggerSet) }},

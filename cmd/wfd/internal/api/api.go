@@ -19,6 +19,7 @@ import (
 	"github.com/wfd-dev/wfd/engine/access"
 	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/eventlog/backup"
+	"github.com/wfd-dev/wfd/eventlog/crypt"
 	"github.com/wfd-dev/wfd/projection"
 	"github.com/wfd-dev/wfd/projection/event"
 	"github.com/wfd-dev/wfd/replay"
@@ -36,6 +37,8 @@ type Options struct {
 	// Backup returns what a backup is made of, with the log's private key or
 	// without; nil: it is not offered.
 	Backup func(withKey bool) backup.Source
+	// DataKeys reads the key file of an encrypted data directory anew; nil: there is none.
+	DataKeys func() (crypt.Keys, error)
 	// Commit returns a channel that is closed at the next commit of the log.
 	Commit func() <-chan struct{}
 	// Ready returns why commands are not taken yet, nil once they are.
@@ -71,7 +74,7 @@ type API struct {
 	o       Options
 	mux     *http.ServeMux
 	handler http.Handler
-	spec    func() []byte // OpenAPI; made for the first who asks
+	spec    []byte // OpenAPI
 
 	streams   chan struct{} // a place for each stream that is open
 	backingUp chan struct{} // a place for the backup that is being made
@@ -152,16 +155,14 @@ func newAPI(o Options) (*API, huma.API) {
 
 // serving returns the API ready to answer, once it has its operations.
 func (a *API) serving(h huma.API) *API {
-	a.spec = sync.OnceValue(func() []byte {
-		b, err := json.Marshal(h.OpenAPI())
-		if err != nil {
-			panic("api: OpenAPI: " + err.Error()) // made of constants
-		}
-		return b
-	})
+	spec, err := json.Marshal(h.OpenAPI())
+	if err != nil {
+		panic("api: OpenAPI: " + err.Error()) // made of constants
+	}
+	a.spec = spec
 	a.mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/openapi+json")
-		w.Write(a.spec())
+		w.Write(a.spec)
 	})
 	if a.o.Metrics != nil {
 		a.mux.HandleFunc("GET /metrics", a.metrics)

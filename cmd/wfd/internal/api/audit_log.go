@@ -43,6 +43,7 @@ var commandKinds = map[eventlog.Kind]bool{
 	event.KindPayloadErased:        true,
 	event.KindLogRestored:          true,
 	event.KindKeyRotated:           true,
+	event.KindDataKeysChanged:      true,
 	event.KindTriggerSet:           true,
 	event.KindTriggerPaused:        true,
 	event.KindTriggerResumed:       true,

@@ -45,6 +45,7 @@ var about = byOperation(map[reach][]string{
 	theirs: {"all-events", "cost", "list-budgets", "audit-proof", "audit-log"},
 	theLog: {
 		"dev-state", "usage", "audit-export", "compact", "list-tokens", "create-token", "revoke-token", "audit-rotate", "backup", "import-capsule", "erase",
+		"encryption", "encryption-rotate", "encryption-stop",
 	},
 })
 
@@ -68,6 +69,7 @@ var scopes = byOperation(map[access.Scope][]string{
 	access.Admin: {
 		"create-hook-in", "pause-hook-in", "resume-hook-in", "delete-hook-in", "create-hook-out", "pause-hook-out", "resume-hook-out", "delete-hook-out",
 		"list-tokens", "create-token", "revoke-token", "audit-rotate", "backup", "import-capsule", "erase",
+		"encryption", "encryption-rotate", "encryption-stop",
 	},
 })
 

@@ -6,6 +6,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/wfd-dev/wfd/engine"
+	"github.com/wfd-dev/wfd/eventlog/crypt"
 )
 
 type eraseInput struct {
@@ -22,6 +23,13 @@ type compactInput struct {
 	Body struct {
 		DryRun bool     `json:"dry_run,omitempty" doc:"only say what would be done"`
 		Retain []string `json:"retain,omitempty" maxItems:"1000" doc:"policies instead of the daemon's: [WORKFLOW:]after=30d,runs=1000,bytes=10GB,drop,drop_after=365d"`
+	}
+}
+
+type encryptionInput struct {
+	Body struct {
+		Rewrite bool   `json:"rewrite,omitempty" doc:"also write anew what was written before"`
+		Reason  string `json:"reason,omitempty" maxLength:"1024" doc:"why; it stays in the audit trail"`
 	}
 }
 
@@ -64,5 +72,30 @@ func (a *API) upkeep(h huma.API) {
 		func(ctx context.Context, _ *struct{}) (*answer[engine.DiskUsage], error) {
 			u, err := a.o.Engine.Usage(ctx)
 			return answered(u, err)
+		})
+	register(h, operation{method: "GET", path: "/v1/encryption", id: "encryption", tag: tag,
+		summary: "How much of the data directory is encrypted, with which keys"},
+		func(ctx context.Context, _ *struct{}) (*answer[engine.Encryption], error) {
+			x, err := a.o.Engine.Encryption(ctx)
+			return answered(x, err)
+		})
+	register(h, operation{method: "POST", path: "/v1/encryption/rotate", id: "encryption-rotate", tag: tag,
+		summary: "Put the data keys under the first key of the key file, and encrypt with a new one from now on"},
+		func(ctx context.Context, in *encryptionInput) (*answer[engine.Encryption], error) {
+			var keys crypt.Keys
+			if a.o.DataKeys != nil {
+				var err error
+				if keys, err = a.o.DataKeys(); err != nil {
+					return nil, problem("unsupported", err.Error(), "the key file is read again by whoever has the data directory: see wfd key new --help")
+				}
+			}
+			x, err := a.o.Engine.RotateKeys(ctx, keys, in.Body.Rewrite, in.Body.Reason, by(ctx, Keyed{}).Actor)
+			return answered(x, err)
+		})
+	register(h, operation{method: "POST", path: "/v1/encryption/stop", id: "encryption-stop", tag: tag,
+		summary: "Encrypt nothing more from now on"},
+		func(ctx context.Context, in *encryptionInput) (*answer[engine.Encryption], error) {
+			x, err := a.o.Engine.StopEncryption(ctx, in.Body.Rewrite, in.Body.Reason, by(ctx, Keyed{}).Actor)
+			return answered(x, err)
 		})
 }

@@ -42,7 +42,7 @@ func begin(ctx context.Context, dir string, run agent.RunnerFunc, queue int) (*l
 // beginAs is begin with other options of the engine.
 func beginAs(ctx context.Context, dir string, run agent.RunnerFunc, opt engine.Options) (_ *life, err error) {
 	l := &life{}
-	if l.log, l.views, err = engine.Store(dir, nil, l.noted.note); err != nil {
+	if l.log, l.views, err = engine.Store(dir, nil, nil, l.noted.note); err != nil {
 		return nil, err
 	}
 	opt.Runners = map[workflow.Kind]agent.Runner{workflow.Worker: run}

@@ -116,7 +116,7 @@ func (m *measurer) open(ctx context.Context, dir string) (err error) {
 	if m.s.ViewBytes, err = size(filepath.Join(dir, "views")); err != nil {
 		return err
 	}
-	if m.snapshots, err = projection.OpenSnapshots(filepath.Join(dir, "views")); err != nil {
+	if m.snapshots, err = projection.OpenSnapshots(filepath.Join(dir, "views"), nil); err != nil {
 		return err
 	}
 	began := time.Now()

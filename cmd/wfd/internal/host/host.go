@@ -28,19 +28,21 @@ import (
 	"github.com/wfd-dev/wfd/engine/agent/model"
 	"github.com/wfd-dev/wfd/engine/agent/openai"
 	"github.com/wfd-dev/wfd/engine/agent/roster"
-	"github.com/wfd-dev/wfd/engine/agent/sandbox"
 	"github.com/wfd-dev/wfd/engine/agent/sim"
 	"github.com/wfd-dev/wfd/engine/lease"
 	"github.com/wfd-dev/wfd/engine/price"
 	"github.com/wfd-dev/wfd/engine/secret"
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/eventlog/crypt"
 	"github.com/wfd-dev/wfd/projection"
 )
 
 // Options of a Host.
 type Options struct {
 	Dir     string
+	Keys    crypt.Keys // open the directory if it is encrypted, and encrypt it if it is not
+	KeyFile string     // where they are, to be read again for a rotation
 	Logger  *slog.Logger
 	Version string
 
@@ -61,7 +63,6 @@ type Options struct {
 
 	// Of the engine.
 	NoExec   bool
-	Sandbox  sandbox.Policy // of programs
 	AllowEnv []string
 	Queues   map[string]int
 	Replies  *agent.Replies             // answers every task
@@ -108,15 +109,15 @@ var errStarting = errors.New("the daemon takes up what it did before")
 // executed before Start, but commands are taken.
 func Open(o Options) (*Host, error) {
 	h := &Host{slog: o.Logger}
-	log, views, err := engine.Store(o.Dir, o.Logger, func(eventlog.Seq) { h.commits.ring() })
+	log, views, err := engine.Store(o.Dir, o.Keys, o.Logger, func(eventlog.Seq) { h.commits.ring() })
 	if err != nil {
 		return nil, err
 	}
-	if h.snapshots, err = projection.OpenSnapshots(filepath.Join(o.Dir, "views")); err != nil {
+	if h.snapshots, err = projection.OpenSnapshots(filepath.Join(o.Dir, "views"), log.Ring()); err != nil {
 		return nil, errors.Join(err, views.Close(), log.Close())
 	}
 	if o.Workers {
-		if h.leases, err = lease.Open(filepath.Join(o.Dir, "leases"), o.Logger); err != nil {
+		if h.leases, err = lease.Open(filepath.Join(o.Dir, "leases"), log.Ring(), o.Logger); err != nil {
 			return nil, errors.Join(err, h.snapshots.Close(), views.Close(), log.Close())
 		}
 	}
@@ -129,7 +130,7 @@ func (h *Host) on(log *eventlog.DB, views *projection.Views, o Options) {
 	h.Log, h.Views = log, views
 	var tools agent.Tools
 	if len(o.MCP) > 0 {
-		h.mcp = mcp.Open(o.MCP, o.Sandbox, o.Secrets, o.Logger, o.Version)
+		h.mcp = mcp.Open(o.MCP, o.Secrets, o.Logger, o.Version)
 		tools = h.mcp
 	}
 	opt := engine.Options{
@@ -141,6 +142,10 @@ func (h *Host) on(log *eventlog.DB, views *projection.Views, o Options) {
 	h.follow = otlp.Options{
 		Endpoint: o.Traces, Content: o.TraceContent, Version: o.Version, File: filepath.Join(o.Dir, "views", "traces"),
 		Next: h.commits.next, Logger: o.Logger,
+	}
+	var dataKeys func() (crypt.Keys, error)
+	if o.KeyFile != "" {
+		dataKeys = func() (crypt.Keys, error) { return crypt.LoadKeys(o.KeyFile) }
 	}
 	var counted api.Metrics
 	if o.Metrics {
@@ -158,7 +163,7 @@ func (h *Host) on(log *eventlog.DB, views *projection.Views, o Options) {
 		agents = o.Agents
 	}
 	h.API = api.New(api.Options{
-		Engine: h.Engine, Agents: agents, Log: log, Views: views, Audit: h.audit, Backup: h.audit.backup, Commit: h.commits.next, Version: o.Version,
+		Engine: h.Engine, Agents: agents, Log: log, Views: views, Audit: h.audit, Backup: h.audit.backup, DataKeys: dataKeys, Commit: h.commits.next, Version: o.Version,
 		Auth: o.Auth, Token: o.Token, Identify: o.Identify, Hosts: o.Hosts, Page: ui.Routes(), Metrics: counted, Dev: o.Dev, Logger: o.Logger,
 		Ready: func() error {
 			if !h.ready.Load() {
@@ -171,7 +176,7 @@ func (h *Host) on(log *eventlog.DB, views *projection.Views, o Options) {
 
 func runners(o Options, tools agent.Tools) map[workflow.Kind]agent.Runner {
 	m := map[workflow.Kind]agent.Runner{
-		workflow.Exec: &agent.Exec{Disabled: o.NoExec, Policy: o.Sandbox},
+		workflow.Exec: &agent.Exec{Disabled: o.NoExec},
 		workflow.HTTP: &agent.HTTP{},
 		workflow.Tool: &agent.ToolNodes{Tools: tools},
 	}
@@ -204,11 +209,11 @@ func (h *Host) Start(ctx context.Context) error {
 }
 
 // traced says what became of traces.
-func (h *Host) traced() (sent, failed, dropped, behind uint64) {
+func (h *Host) traced() (sent, dropped, behind uint64) {
 	if f := h.tracing.Load(); f != nil {
 		return f.Counts()
 	}
-	return 0, 0, 0, 0
+	return 0, 0, 0
 }
 
 // Close stops the engine and closes the directory. To close twice is to close once.
