@@ -100,7 +100,7 @@ const maxTargets = 256
 // order appends the event, and returns it as carryOut takes it. Called with mu held.
 func (x *erasures) order(ctx context.Context, p *event.PayloadErased, actor string) (ordered, error) {
 	seq, err := appendFact(ctx, x.e.log, projection.Erasures, p, actor, x.e.now())
-	return ordered{seq, p}, err
+	return ordered{seq, p}, x.e.stored(err)
 }
 
 // ordered is an erasure that the log speaks of.

@@ -48,9 +48,8 @@ type account struct {
 	spent, held event.Spend
 	at          eventlog.Seq // events up to here are in it
 	// Of a run's tree.
-	limits  event.Limits
-	version eventlog.Version // of the run, that limits are as of
-	parent  eventlog.RunID
+	limits event.Limits
+	parent eventlog.RunID
 }
 
 type callKey struct {
@@ -145,8 +144,8 @@ func (l *ledger) tree(s *run.State, w *workflow.Workflow) ([]event.BudgetID, err
 			}
 			l.accounts[own] = a
 		}
-		if id == s.Run && s.Limits != nil && s.Version >= a.version {
-			a.limits, a.version = *s.Limits, s.Version
+		if id == s.Run { // it is being decided: what an append that failed had raised is gone
+			a.limits = limitsIn(s)
 		}
 		ids = append(ids, own)
 		id = a.parent
@@ -175,13 +174,19 @@ func (l *ledger) open(id eventlog.RunID, s *run.State) (*account, error) {
 			return nil, err
 		}
 	}
-	if of.Limits != nil {
-		a.limits, a.version = *of.Limits, of.Version
-	}
+	a.limits = limitsIn(of)
 	if of.Parent != nil {
 		a.parent = of.Parent.Run
 	}
 	return a, nil
+}
+
+// limitsIn returns what bounds the run itself.
+func limitsIn(s *run.State) event.Limits {
+	if s.Limits == nil {
+		return event.Limits{}
+	}
+	return *s.Limits
 }
 
 // hasChildren reports whether runs of w may have child runs.
@@ -306,7 +311,7 @@ func (l *ledger) committed(s *run.State, events []machine.Event, last eventlog.S
 			l.settled(s, p, last-eventlog.Seq(len(events)-1-i))
 		case *event.BudgetRaised:
 			if a := l.accounts[p.Budget]; a != nil && p.Budget == s.OwnBudget() {
-				a.limits, a.version = p.Limits, s.Version
+				a.limits = p.Limits
 			}
 		case *event.RunCompleted, *event.RunFailed, *event.RunCancelled:
 			for k := range l.waits {
