@@ -224,3 +224,74 @@ func TestOverARestart(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Triggers are made, listed page by page, paused and deleted, and what is refused says so.
+func TestTriggers(t *testing.T) {
+	c, err := client.FromEnv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := t.Context()
+	if _, err := c.Register(ctx, "tick.yaml", []byte("name: tick\nnodes: {a: {end: completed}}")); err != nil {
+		t.Fatal(err)
+	}
+	spec := client.ScheduleSpec{Cron: "0 0 1 1 *", Zone: "Europe/Berlin", Workflow: "tick", Input: json.RawMessage(`{"n": 9007199254740993}`), Window: client.Duration(90 * time.Minute)}
+	for i := range 60 {
+		if err := c.SetTrigger(ctx, fmt.Sprintf("yearly-%02d", i), spec, false, "a test"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.SetTrigger(ctx, "yearly-00", spec, false, ""); err != nil {
+		t.Errorf("as it is there: %v", err)
+	}
+	var names []string
+	for s, err := range c.ListSchedules(ctx) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, s.Name)
+	}
+	if len(names) != 60 || !slices.IsSorted(names) {
+		t.Errorf("%d schedules: %v", len(names), names)
+	}
+	s, err := c.GetSchedule(ctx, "yearly-07")
+	if err != nil || len(s.Dues) != 5 || !s.Next.Equal(s.Dues[0]) || !strings.Contains(string(s.Spec), "9007199254740993") || !strings.Contains(string(s.Spec), "5400000000000") {
+		t.Errorf("%+v, %v: %s", s, err, s.Spec)
+	}
+	year := time.Now().UTC().Year()
+	if queued, there, err := c.Backfill(ctx, "yearly-07", time.Date(year-1, 6, 1, 0, 0, 0, 0, time.UTC), time.Date(year, 2, 1, 0, 0, 0, 0, time.UTC)); err != nil || len(queued) != 1 || there != 0 {
+		t.Errorf("%v %d %v", queued, there, err)
+	}
+	if err := c.PauseTrigger(ctx, client.Schedules, "yearly-07", "holidays"); err != nil {
+		t.Error(err)
+	}
+	if s, err := c.GetSchedule(ctx, "yearly-07"); err != nil || !s.Paused || s.PauseReason != "holidays" || !s.Next.IsZero() {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if err := c.SetTrigger(ctx, "push", client.HookInSpec{Secret: "PUSH", Workflow: "tick", If: "webhook.body.n > 1"}, false, ""); err != nil {
+		t.Error(err)
+	}
+	if h, err := c.GetHookIn(ctx, "push"); err != nil || h.Path != "/hooks/push" || h.Namespace != "default" {
+		t.Errorf("%+v, %v", h, err)
+	}
+	if err := c.SetTrigger(ctx, "tell", client.HookOutSpec{URL: "https://example.org/x", Secret: "TELL", GiveUp: client.Duration(time.Hour)}, false, ""); err != nil {
+		t.Error(err)
+	}
+	for h, err := range c.ListHooksOut(ctx) {
+		if err != nil || h.Name != "tell" || h.Dead {
+			t.Errorf("%+v, %v", h, err)
+		}
+	}
+	spec.Cron = "61 * * * *"
+	if err := c.SetTrigger(ctx, "wrong", spec, false, ""); !errors.Is(err, client.ErrInvalid) {
+		t.Errorf("a cron expression that is none: %v", err)
+	}
+	for kind, name := range map[client.Trigger]string{client.HooksOut: "tell", client.HooksIn: "push", client.Schedules: "yearly-07"} {
+		if err := c.DeleteTrigger(ctx, kind, name, ""); err != nil {
+			t.Error(err)
+		}
+		if err := c.ResumeTrigger(ctx, kind, name, ""); !errors.Is(err, client.ErrNotFound) {
+			t.Errorf("%s %s is deleted: %v", kind, name, err)
+		}
+	}
+}

@@ -30,6 +30,8 @@
 // Use errors.Is with [ErrNotFound], [ErrRefused] and their like for what a program may
 // want to tell apart, and with [ErrUnreachable] for a daemon that does not answer.
 //
+// Schedules and hooks are made and looked at with [Client.SetTrigger] and its like.
+//
 // What this package has no method for can be asked with [Client.Get]; /openapi.json of
 // the daemon lists all there is. It imports nothing but the standard library.
 package client
