@@ -195,6 +195,12 @@ func (w *Worker) do(tasks context.Context, t *Task) {
 	switch {
 	case errors.Is(cause, ErrStale), errors.Is(cause, ErrCancelled):
 		log.Info("a task is not this worker's any more", "why", cause)
+		// What it has used is charged all the same.
+		if m := outcome(v, err, nil); m.body["usage"] != nil {
+			if err := w.say(tasks, t, m); err != nil && !errors.Is(err, ErrStale) && !errors.Is(err, client.ErrNotFound) {
+				log.Warn("what a task has used is not recorded", "error", err)
+			}
+		}
 		return
 	case errors.Is(cause, ErrStopping) && err != nil:
 		err = Release(ErrStopping.Error())
@@ -234,7 +240,7 @@ func (w *Worker) request(t *Task, verb string, body map[string]any) client.Reque
 // beat renews the lease of a task until ctx ends, every third of it, and when there is
 // something to say. lose is called when the task is not the worker's any more.
 func (w *Worker) beat(ctx context.Context, t *Task, lose context.CancelCauseFunc) {
-	every := t.lease() / 3
+	every := max(t.lease()/3, leastBeat)
 	timer := time.NewTimer(every)
 	defer timer.Stop()
 	var backoff client.Backoff
@@ -286,6 +292,9 @@ func (w *Worker) beat(ctx context.Context, t *Task, lose context.CancelCauseFunc
 		timer.Reset(every)
 	}
 }
+
+// leastBeat is how often a lease is renewed at most, however short it is said to be.
+const leastBeat = 100 * time.Millisecond
 
 // errRefused: the daemon does not take what was said, for what it is.
 var errRefused = errors.New("refused")

@@ -216,6 +216,42 @@ func TestTaskIsLost(t *testing.T) {
 	}
 }
 
+// What a task used that is not this worker's any more is told all the same.
+func TestUsageOfALostTask(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t, `"id": "A"`)
+		d.answer = func(verb string, n int) (int, string) {
+			if verb == "heartbeat" {
+				return 200, `{"status": "cancelled"}`
+			} else if verb == "fail" {
+				return 409, "stale"
+			}
+			return 200, ""
+		}
+		work(t, d, worker.Options{}, time.Minute, func(ctx context.Context, task *worker.Task) (any, error) {
+			<-ctx.Done()
+			return nil, &worker.Failure{Class: "cancelled", Err: ctx.Err(), Usage: &worker.Usage{InputTokens: 7}}
+		})
+		if f := d.sayings("fail"); len(f) != 1 || !strings.Contains(f[0], `"usage":{"input_tokens":7}`) {
+			t.Error(f)
+		}
+	})
+}
+
+// A lease that is said to be over when it begins is not renewed without a pause.
+func TestLeaseOfNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t, `"id": "A", "lease": 0`)
+		work(t, d, worker.Options{}, time.Minute, func(ctx context.Context, task *worker.Task) (any, error) {
+			time.Sleep(time.Second)
+			return "A", nil
+		})
+		if n := len(d.sayings("heartbeat")); n < 5 || n > 10 {
+			t.Errorf("%d heartbeats in a second", n)
+		}
+	})
+}
+
 // The time of the node ends the handler's context, by the daemon's clock.
 func TestDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

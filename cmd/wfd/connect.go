@@ -269,6 +269,7 @@ func (a *app) connect(ctx context.Context, n need) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.Token = a.token // of those who come from outside, as to wfd mcp
 	h, err := openDir(ctx, o, n != reads)
 	if err != nil {
 		return nil, err

@@ -2,7 +2,9 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -106,7 +108,11 @@ all runs together. 0 is no limit.`,
 			if !beyond && limited {
 				return a.give(cmd.Context(), args[0], "budget", body, &c)
 			}
-			s, err := a.connect(cmd.Context(), writes)
+			need := reads
+			if limited {
+				need = writes
+			}
+			s, err := a.connect(cmd.Context(), need)
 			if err != nil {
 				return err
 			}
@@ -266,12 +272,7 @@ func (a *app) costPrices() *cobra.Command {
 		Short: "List what models cost, in US dollars per million tokens",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			s, err := a.connect(cmd.Context(), writes)
-			if err != nil {
-				return err
-			}
-			defer closeInto(s, &err)
-			raw, _, err := s.Do(cmd.Context(), client.Request{Path: "/v1/prices"})
+			raw, err := a.prices(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -301,4 +302,23 @@ func (a *app) costPrices() *cobra.Command {
 
 func priceRow(model string, p event.Price, when string) []string {
 	return []string{model, p.Input.String(), p.Cached.String(), p.Output.String(), when}
+}
+
+// prices returns what models cost, by the daemon or the directory at hand; where there is
+// neither, it is as any daemon would have it that was begun like this.
+func (a *app) prices(ctx context.Context) (raw json.RawMessage, err error) {
+	s, err := a.connect(ctx, reads)
+	if c := (*coded)(nil); errors.As(err, &c) && c.code == exitNotFound {
+		book, err := readPrices(a.engine.prices)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(api.Prices{AsOf: book.AsOf, Items: book.Lines()})
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer closeInto(s, &err)
+	raw, _, err = s.Do(ctx, client.Request{Path: "/v1/prices"})
+	return raw, err
 }

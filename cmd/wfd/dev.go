@@ -193,6 +193,7 @@ type registrar struct {
 	s     *session
 	state *api.Dev // what the page shows of it
 	seen  map[string]stamp
+	lost  error                  // why the directory could not be read when it was last looked at
 	bad   map[string]api.DevFile // those that cannot be registered as they are
 	// workflows are the newest of each file that could be registered.
 	workflows map[string]*workflow.Workflow
@@ -220,9 +221,10 @@ func (r *registrar) keep(ctx context.Context, files fs.FS) {
 
 func (r *registrar) look(ctx context.Context, files fs.FS) {
 	names, err := definitionFiles(files)
-	if err != nil {
-		r.a.say(err)
+	if err != nil && (r.lost == nil || err.Error() != r.lost.Error()) {
+		r.a.say(err) // once: it is looked at again and again
 	}
+	r.lost = err
 	changed := false
 	for name := range r.bad {
 		if !slices.Contains(names, name) { // it is gone, and its mistakes with it

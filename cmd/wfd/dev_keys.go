@@ -2,8 +2,10 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -154,11 +156,12 @@ func (k *keeper) kill(c *child) (*child, error) {
 	c.cmd.Process.Kill()
 	<-c.ended
 	began := time.Now()
-	next, err := k.start(strings.TrimPrefix(c.url, "http://"))
+	_, addr, _ := strings.Cut(c.url, "://")
+	next, err := k.start(addr)
 	if err != nil {
 		return nil, err
 	}
-	s, err := client.New(next.url, client.Token(k.a.token), client.Patience(0))
+	s, err := k.client(next)
 	if err != nil {
 		return next, err
 	}
@@ -184,6 +187,25 @@ func (k *keeper) kill(c *child) (*child, error) {
 	return next, nil
 }
 
+// client returns a way to a daemon of the keeper's own, which is known by its certificate
+// and not by who signed that, or for which name.
+func (k *keeper) client(c *child) (*client.Client, error) {
+	options := []client.Option{client.Token(k.a.token), client.Patience(0)}
+	if k.a.certs.Cert != "" {
+		own, err := tls.LoadX509KeyPair(k.a.certs.Cert, k.a.certs.Key)
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, client.TLS(&tls.Config{InsecureSkipVerify: true, VerifyConnection: func(s tls.ConnectionState) error {
+			if !bytes.Equal(s.PeerCertificates[0].Raw, own.Certificate[0]) {
+				return errors.New("another certificate than the daemon's")
+			}
+			return nil
+		}}))
+	}
+	return client.New(c.url, options...)
+}
+
 func sum(m map[string]int) (n int) {
 	for _, v := range m {
 		n += v
@@ -193,7 +215,7 @@ func sum(m map[string]int) (n int) {
 
 // demo starts a run of the first workflow that takes the input of an example or none.
 func (k *keeper) demo(ctx context.Context, c *child) {
-	s, err := client.New(c.url, client.Token(k.a.token), client.Patience(0))
+	s, err := k.client(c)
 	if err != nil {
 		k.a.say(err)
 		return

@@ -12,6 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wfd-dev/wfd/client"
+	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/host"
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/mcpserver"
 )
@@ -28,11 +30,13 @@ tool with the workflow's input as arguments; runs are resources. What takes long
 than --wait is answered with the run's ID, to come back to.
 
 With --data the engine is in this process, and runs go on for as long as it does; what
-is not done then goes on with whoever works on the directory next. With --token,
-clients over HTTP have to bring it, too.`,
+is not done then goes on with whoever works on the directory next.
+
+Clients over HTTP are let in by the daemon, by the token that each brings: what it sees
+and may do is what that token may. With --data, --token is one that may everything.`,
 		Example: `  wfd mcp --addr 127.0.0.1:7117
   wfd mcp --data ./data
-  wfd mcp --http 127.0.0.1:7118 --token "$(cat token)"`,
+  wfd mcp --http 127.0.0.1:7118 --addr 127.0.0.1:7117`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			ctx := cmd.Context()
@@ -44,7 +48,7 @@ clients over HTTP have to bring it, too.`,
 				return err
 			}
 			var l net.Listener
-			var hosts []string
+			var hosts func() []string
 			if listen != "" {
 				if l, hosts, err = host.Listen(host.Door{Addr: listen}); errors.Is(err, syscall.EADDRINUSE) {
 					return &coded{exitConflict, err}
@@ -58,11 +62,7 @@ clients over HTTP have to bring it, too.`,
 				return err
 			}
 			defer closeInto(s, &err)
-			m, err := mcpserver.New(ctx, mcpserver.Options{Client: s.Client, Wait: wait, Version: buildVersion(), Logger: log})
-			if err != nil {
-				return err
-			}
-			defer m.Close()
+			o := mcpserver.Options{Client: s.Client, Wait: wait, Version: buildVersion(), Logger: log}
 			ctx, stop := context.WithCancel(ctx)
 			defer stop()
 			if s.host != nil {
@@ -75,9 +75,20 @@ clients over HTTP have to bring it, too.`,
 				}()
 			}
 			if l == nil {
+				var m *mcpserver.Server
+				if m, err = mcpserver.New(ctx, o); err != nil {
+					return err
+				}
+				defer m.Close()
 				err = m.Stdio(ctx, a.stdin, a.stdout)
 			} else {
-				err = a.serveMCP(ctx, l, m.Handler(mcpserver.Door{Token: a.token, Hosts: hosts}))
+				// An API that is not there is said to be so now, and not to each client.
+				if err = s.Get(ctx, client.Request{Path: "/livez"}, &struct{}{}); err != nil {
+					return err
+				}
+				web := mcpserver.NewWeb(o, mcpserver.Door{Hosts: hosts, API: func(token string) (*client.Client, error) { return a.guest(s, token) }})
+				defer web.Close()
+				err = a.serveMCP(ctx, l, web)
 			}
 			if s.host != nil && s.host.Engine.Failed() != nil {
 				return fmt.Errorf("%w: %w", host.ErrFailed, s.host.Engine.Failed())
@@ -89,6 +100,20 @@ clients over HTTP have to bring it, too.`,
 	cmd.Flags().DurationVar(&wait, "wait", mcpserver.DefaultWait, "how long a call waits for its run")
 	a.engine.register(cmd)
 	return cmd
+}
+
+// guest returns a way to the API of a session for who brings a token to this process, which
+// lends him nothing of its own: no token, and no certificate.
+func (a *app) guest(s *session, token string) (*client.Client, error) {
+	if s.host != nil {
+		return client.New("wfd", client.Token(token), client.Namespace(a.namespace), client.Transport(api.Inside(s.host.API, "")), client.Patience(0))
+	}
+	secured, err := a.certs.Load()
+	if err != nil {
+		return nil, err
+	}
+	secured.GetClientCertificate = nil
+	return client.New(a.addr, client.Token(token), client.Namespace(a.namespace), client.TLS(secured))
 }
 
 // mcpDrain is how long calls under way have to end; their runs go on.

@@ -125,11 +125,13 @@ func (a *app) daemon(ctx context.Context, change func(*host.Options), ready func
 		l.Close()
 		return err
 	}
-	url := "http://" + l.Addr().String()
+	at := l.Addr().String() // as a client is told it
+	url := "http://" + at
 	if a.certs.Cert != "" {
-		url = "https://" + l.Addr().String()
+		url = "https://" + at
+		at = url
 	}
-	if err := h.Log.SetAddress(l.Addr().String()); err != nil {
+	if err := h.Log.SetAddress(at); err != nil {
 		l.Close()
 		return asStorage(dir, errors.Join(err, h.Close()))
 	}

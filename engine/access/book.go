@@ -16,6 +16,8 @@ var (
 	// ErrDenied: the token is none of this log, has expired or was revoked. Which of
 	// these is for the log of the daemon, and not for the one who brought it.
 	ErrDenied = errors.New("the token is not good")
+	// ErrUnavailable: whether the token is good cannot be told at the moment.
+	ErrUnavailable = errors.New("who brings the token cannot be told at the moment")
 	// ErrNotFound: there is no such token.
 	ErrNotFound = errors.New("no such token")
 	// ErrExists: a token in force has that name.

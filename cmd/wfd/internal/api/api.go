@@ -51,7 +51,7 @@ type Options struct {
 	// Identify tells who brings a token that is none of the log: of an identity
 	// provider. nil: nobody else is known.
 	Identify func(ctx context.Context, token string) (access.Principal, error)
-	Hosts    []string // names that requests may be addressed to; nil: any
+	Hosts    func() []string // names that requests may be addressed to; nil: any
 	// Page are the handlers of the page by pattern. They show no data, so that they are
 	// open without a token.
 	Page map[string]http.Handler
@@ -81,6 +81,8 @@ type API struct {
 	reels     reels
 	open      map[string]bool // patterns that need no token
 	own       map[string]bool // patterns that let in whom they let in: a token is nothing to them
+
+	denied seldom // of what is logged about who was not let in
 
 	drain    sync.Once
 	draining chan struct{} // closed: streams and long polls come to an end

@@ -105,7 +105,7 @@ func serveOn(t testing.TB, o engine.Options, change func(*Options)) *server {
 	if err := e.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	ao := Options{Engine: e, Log: log, Views: views, Commit: log.commit, Version: "test", Hosts: []string{"127.0.0.1", "localhost"}}
+	ao := Options{Engine: e, Log: log, Views: views, Commit: log.commit, Version: "test", Hosts: func() []string { return []string{"127.0.0.1", "localhost"} }}
 	if change != nil {
 		change(&ao)
 	}

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/gate"
 	"github.com/wfd-dev/wfd/engine/access"
@@ -36,7 +38,7 @@ func (a *API) guard(next http.Handler) http.Handler {
 			}
 			return
 		}
-		if a.o.Hosts != nil && !gate.Addressed(a.o.Hosts, r.Host) {
+		if a.o.Hosts != nil && !gate.Addressed(a.o.Hosts(), r.Host) {
 			writeProblem(w, problem("forbidden", fmt.Sprintf("the request is addressed to %q, which is not this daemon", r.Host), "use 127.0.0.1 or localhost, or a name that the daemon was given with --host"))
 			return
 		}
@@ -108,10 +110,33 @@ func (a *API) bearer(r *http.Request, token string) (access.Principal, error) {
 		who, err = a.o.Identify(r.Context(), token)
 	}
 	if errors.Is(err, access.ErrDenied) {
-		a.o.Logger.Warn("a token was not let in", "path", r.URL.Path, "from", r.RemoteAddr, "error", err)
+		if ok, left := a.denied.may(time.Now()); ok {
+			a.o.Logger.Warn("a token was not let in", "path", r.URL.Path, "from", r.RemoteAddr, "error", err, "before_it", left)
+		}
 		return who, unauthorized("the token is not good: it was never made here, has expired or was revoked")
 	}
 	return who, err
+}
+
+// seldom lets something be logged once in a while, whoever makes it happen how often.
+type seldom struct {
+	mu   sync.Mutex
+	next time.Time
+	left int
+}
+
+const seldomTime = time.Second
+
+// may reports whether it may be logged now, and how often it was not since it last was.
+func (s *seldom) may(now time.Time) (ok bool, left int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now.Before(s.next) {
+		s.left++
+		return false, 0
+	}
+	left, s.left, s.next = s.left, 0, now.Add(seldomTime)
+	return true, left
 }
 
 // certified returns whoever a client certificate names, if it says what he may do: its

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -219,7 +220,9 @@ func (a *API) receive(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, problem("not-found", fmt.Sprintf("there is no incoming hook %q", hook.Name()), ""))
 		return
 	case errors.Is(err, trigger.ErrDenied):
-		a.o.Logger.Warn("a webhook was not let in", "hook", hook, "from", r.RemoteAddr, "error", err)
+		if ok, left := a.denied.may(time.Now()); ok {
+			a.o.Logger.Warn("a webhook was not let in", "hook", hook, "from", r.RemoteAddr, "error", err, "before_it", left)
+		}
 		writeProblem(w, problem("denied", err.Error(), "send it as the hook is made for: see docs/triggers.md"))
 		return
 	case errors.Is(err, engine.ErrUnread):

@@ -7,7 +7,7 @@ import (
 )
 
 // Inside returns a transport that calls a handler in this process. Requests are made
-// by actor and pass without a token.
+// by actor and pass without a token; with no actor they are let in as those from outside.
 func Inside(h http.Handler, actor string) http.RoundTripper { return inside{h, actor} }
 
 // inside is a transport that calls a handler instead of a socket.
@@ -22,7 +22,10 @@ func (t inside) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := r.Context().Err(); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(WithActor(r.Context(), t.actor))
+	ctx, cancel := context.WithCancel(r.Context())
+	if t.actor != "" {
+		ctx = WithActor(ctx, t.actor)
+	}
 	r = r.Clone(ctx)
 	if r.Body == nil {
 		r.Body = http.NoBody

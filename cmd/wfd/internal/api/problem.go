@@ -110,6 +110,7 @@ var Types = map[string]TypeInfo{
 	"corrupt":            {500, "Stored data is damaged"},
 	"paused":             {503, "The hook is paused"},
 	"starting":           {503, "The daemon is starting"},
+	"provider-away":      {503, "Who makes the request cannot be told"},
 	"outcome-unknown":    {503, "The outcome is unknown"},
 	"stopped":            {503, "The engine has stopped"},
 	"disk-full":          {507, "The disk is full"},
@@ -166,6 +167,9 @@ func AsProblem(err error) *Problem {
 		p.retryAfter = "1"
 	case errors.Is(err, eventlog.ErrTooLarge):
 		p = problem("too-large", msg, "keep large data outside and pass a reference to it")
+	case errors.Is(err, access.ErrUnavailable):
+		p = problem("provider-away", msg, "repeat the request a little later; tokens of wfd token create are good meanwhile")
+		p.retryAfter = "10"
 	case errors.Is(err, access.ErrExists):
 		p = problem("exists", msg, "")
 	case errors.Is(err, access.ErrInvalid):

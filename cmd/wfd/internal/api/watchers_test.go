@@ -94,7 +94,7 @@ func TestThousandWatchers(t *testing.T) {
 		if err := e.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		a := New(Options{Engine: e, Log: log, Views: views, Commit: log.commit, Hosts: []string{"localhost"}})
+		a := New(Options{Engine: e, Log: log, Views: views, Commit: log.commit, Hosts: func() []string { return []string{"localhost"} }})
 		l := make(pipes)
 		server := &http.Server{Handler: a}
 		go server.Serve(l)

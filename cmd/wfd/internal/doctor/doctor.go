@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -281,7 +282,7 @@ func port(addr string, held *eventlog.LockedError) Check {
 	switch {
 	case err == nil:
 		l.Close()
-	case errors.Is(err, syscall.EADDRINUSE) && held != nil && held.Address == addr:
+	case errors.Is(err, syscall.EADDRINUSE) && held != nil && same(held.Address, addr):
 		c.Found = addr + " is the daemon's that holds the directory"
 	case errors.Is(err, syscall.EADDRINUSE):
 		c.Status, c.Found, c.Remedy = Fail, addr+" is taken by another process", "--addr names another; port 0 is any"
@@ -290,6 +291,22 @@ func port(addr string, held *eventlog.LockedError) Check {
 	}
 	return c
 }
+
+// same reports whether an address that a daemon holds, which may be a URL, is at addr.
+func same(held, addr string) bool {
+	if _, rest, isURL := strings.Cut(held, "://"); isURL {
+		held = rest
+	}
+	a, err := net.ResolveTCPAddr("tcp", held)
+	if err != nil {
+		return held == addr
+	}
+	b, err := net.ResolveTCPAddr("tcp", addr)
+	return err == nil && a.Port == b.Port && (a.IP.Equal(b.IP) || anywhere(a.IP) || anywhere(b.IP))
+}
+
+// anywhere reports whether an address is every one of this machine.
+func anywhere(ip net.IP) bool { return len(ip) == 0 || ip.IsUnspecified() }
 
 func bytesOf(n uint64) string {
 	units := []string{"B", "kB", "MB", "GB", "TB", "PB"}

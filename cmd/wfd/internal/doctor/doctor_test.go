@@ -80,3 +80,19 @@ func TestHeld(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 }
+
+// A daemon's own address is known in each of its forms.
+func TestSame(t *testing.T) {
+	for _, c := range []struct {
+		held, addr string
+		want       bool
+	}{
+		{"127.0.0.1:7117", "127.0.0.1:7117", true}, {"127.0.0.1:7117", "localhost:7117", true}, {"https://127.0.0.1:7117", "127.0.0.1:7117", true},
+		{"[::]:7117", "127.0.0.1:7117", true}, {"127.0.0.1:7117", ":7117", true}, {"127.0.0.1:7117", "127.0.0.1:7118", false},
+		{"127.0.0.1:7117", "127.0.0.2:7117", false}, {"nowhere", "127.0.0.1:7117", false},
+	} {
+		if got := same(c.held, c.addr); got != c.want {
+			t.Errorf("%s is %s: %t", c.held, c.addr, got)
+		}
+	}
+}

@@ -75,6 +75,9 @@ var problems = map[string]text{
 	"paused": {
 		"The hook that a webhook came to is paused, and takes nothing.",
 		"Resume the hook, and have the sender send it again: senders usually do so by themselves."},
+	"provider-away": {
+		"The identity provider whose token this may be does not answer, so that nobody can tell whether it is good.",
+		"Repeat the request a little later; tokens of wfd token create are good meanwhile. Look whether the daemon reaches --jwt-issuer, or give it --jwt-keys."},
 	"outcome-unknown": {
 		"The disk returned an error for a commit, so that nobody knows whether it is stored. The daemon ends; its next start decides.",
 		"Start the daemon again and repeat the request with the same Idempotency-Key. Look at the disk."},
@@ -109,7 +112,7 @@ var failures = map[string]text{
 		"A call costs more than is left of a budget, or the provider's account has no credit.",
 		"wfd budget RUN --usd N (or --tokens) raises it, and a run that was paused for it goes on; wfd cost shows who spent it."},
 	"auth": {
-		"No key, a wrong key, or a secret that is not there. It is not repeated by itself.",
+		"No key, a wrong key, or a secret that is not there; or a program that may not run here, or not in the sandbox that it is to have. It is not repeated by itself.",
 		"Set what the message names (OPENAI_API_KEY, ANTHROPIC_API_KEY, WFD_SECRET_NAME, --secrets), restart the daemon if it is a key of the environment, and wfd retry RUN."},
 	"not_found": {
 		"The other side answers 404: there is no such model, path, program or tool.",

@@ -50,7 +50,7 @@ type Options struct {
 	Auth     bool
 	Token    string
 	Identify func(ctx context.Context, token string) (access.Principal, error)
-	Hosts    []string
+	Hosts    func() []string
 	Dev      *api.Dev // nil: this is no wfd dev
 
 	// Traces is where traces of runs are sent, as a URL; "": nowhere. TraceContent says that

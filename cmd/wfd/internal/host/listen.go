@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -94,10 +95,10 @@ func (c *Certificates) current() (*tls.Certificate, error) {
 }
 
 // Listen opens the daemon's socket, and returns the names that requests may be
-// addressed to. An address that others can reach needs TLS, and that whoever comes says
+// addressed to, which change with the certificate. An address that others can reach needs TLS, and that whoever comes says
 // who he is: without, anybody on the network would have the engine, and with it this
 // machine.
-func Listen(d Door) (net.Listener, []string, error) {
+func Listen(d Door) (net.Listener, func() []string, error) {
 	host, _, err := net.SplitHostPort(d.Addr)
 	if err != nil {
 		return nil, nil, fmt.Errorf("address %q: want host:port", d.Addr)
@@ -119,15 +120,8 @@ func Listen(d Door) (net.Listener, []string, error) {
 		if config, err = d.TLS.Load(); err != nil {
 			return nil, nil, fmt.Errorf("TLS: %w", err)
 		}
-		leaf := d.TLS.pair.Leaf
-		names = append(names, leaf.DNSNames...)
-		for _, ip := range leaf.IPAddresses {
-			names = append(names, ip.String())
-		}
 	}
-	for i := range names {
-		names[i] = strings.ToLower(names[i]) // as they are compared with
-	}
+	lower(names)
 	l, err := net.Listen("tcp", d.Addr)
 	if err != nil {
 		return nil, nil, err
@@ -136,5 +130,29 @@ func Listen(d Door) (net.Listener, []string, error) {
 	if config != nil {
 		l = tls.NewListener(l, config)
 	}
-	return l, names, nil
+	return l, func() []string { return append(names[:len(names):len(names)], d.TLS.names()...) }, nil
+}
+
+// names returns those that the certificate has at this moment.
+func (c *Certificates) names() []string {
+	if c == nil {
+		return nil
+	}
+	pair, err := c.current()
+	if err != nil {
+		return nil // it was read once, and is kept
+	}
+	names := slices.Clone(pair.Leaf.DNSNames)
+	for _, ip := range pair.Leaf.IPAddresses {
+		names = append(names, ip.String())
+	}
+	return lower(names)
+}
+
+// lower writes names as they are compared with.
+func lower(names []string) []string {
+	for i := range names {
+		names[i] = strings.ToLower(names[i])
+	}
+	return names
 }

@@ -102,9 +102,17 @@ func TestListen(t *testing.T) {
 	}
 	l.Close()
 	for _, name := range []string{"wfd.example", "proxy.example", "localhost"} {
-		if !slices.Contains(names, name) {
-			t.Errorf("requests cannot be addressed to %s: %v", name, names)
+		if !slices.Contains(names(), name) {
+			t.Errorf("requests cannot be addressed to %s: %v", name, names())
 		}
+	}
+	a.sign("server", &x509.Certificate{Subject: pkix.Name{CommonName: "server"}, DNSNames: []string{"Other.example"}}, nil)
+	soon := time.Now().Add(time.Second)
+	if err := os.Chtimes(a.file("server.crt"), soon, soon); err != nil {
+		t.Fatal(err)
+	}
+	if slices.Contains(names(), "wfd.example") || !slices.Contains(names(), "other.example") {
+		t.Errorf("the renewed certificate has other names than %v", names())
 	}
 	for want, c := range map[string]*Certificates{
 		"needs its key":              {Cert: a.file("server.crt")},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -78,7 +79,7 @@ func (s *Server) listResources(ctx context.Context, req *sdk.ListResourcesReques
 func (s *Server) read(ctx context.Context, req *sdk.ReadResourceRequest) (*sdk.ReadResourceResult, error) {
 	uri := req.Params.URI
 	u, err := url.Parse(uri)
-	if err != nil {
+	if err != nil || !stays(u) {
 		return nil, sdk.ResourceNotFoundError(uri)
 	}
 	r := client.Request{Path: "/v1/" + u.Host + u.EscapedPath()}
@@ -96,4 +97,14 @@ func (s *Server) read(ctx context.Context, req *sdk.ReadResourceRequest) (*sdk.R
 		return nil, fmt.Errorf("%s is no JSON", uri)
 	}
 	return &sdk.ReadResourceResult{Contents: []*sdk.ResourceContents{{URI: uri, MIMEType: "application/json", Text: string(raw)}}}, nil
+}
+
+// stays reports whether a resource is what its template says: no part of its path leads
+// elsewhere in the API.
+func stays(u *url.URL) bool {
+	parts := strings.Split(strings.TrimPrefix(u.EscapedPath(), "/"), "/")
+	return (u.Host == "runs" || u.Host == "workflows") && !slices.ContainsFunc(parts, func(part string) bool {
+		name, err := url.PathUnescape(part)
+		return err != nil || name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\\")
+	})
 }

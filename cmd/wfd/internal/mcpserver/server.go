@@ -9,17 +9,13 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/wfd-dev/wfd/client"
-	"github.com/wfd-dev/wfd/cmd/wfd/internal/gate"
-	"github.com/wfd-dev/wfd/engine/access"
 )
 
 const (
@@ -29,8 +25,10 @@ const (
 	// MaxWait is the longest that a client may ask to wait.
 	MaxWait = 10 * time.Minute
 
-	// maxSessions bounds the clients over HTTP at once.
+	// maxSessions bounds the clients over HTTP at once, maxGuests the tokens that they bring:
+	// who has not come for longest is forgotten.
 	maxSessions = 256
+	maxGuests   = 64
 	// sessionTime is how long a client over HTTP may be silent.
 	sessionTime = time.Hour
 	// maxBody is how large a request may be: the largest input, and its envelope.
@@ -112,52 +110,6 @@ type closing struct{ io.Writer }
 
 func (*closing) Close() error { return nil }
 
-// Door says who is let in over HTTP.
-type Door struct {
-	Token string   // "": none is asked for
-	Hosts []string // names that requests may be addressed to
-}
-
-// Handler serves clients over HTTP, each in a session of its own. Requests for another
-// host, and from pages of other sites, are refused, as is who lacks the token.
-func (s *Server) Handler(d Door) http.Handler {
-	sites := http.NewCrossOriginProtection()
-	h := sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server {
-		if len(slices.Collect(s.sdk.Sessions())) >= maxSessions {
-			return nil
-		}
-		return s.sdk
-	}, &sdk.StreamableHTTPOptions{SessionTimeout: sessionTime, MaxRequestBodyBytes: maxBody})
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !gate.Addressed(d.Hosts, r.Host) {
-			http.Error(w, fmt.Sprintf("the request is addressed to %q, which is not this server", r.Host), http.StatusForbidden)
-			return
-		}
-		// The protocol asks for the origin of every request to be looked at, also of
-		// those that only read.
-		asPost := *r
-		asPost.Method = http.MethodPost
-		if err := sites.Check(&asPost); err != nil {
-			http.Error(w, err.Error(), http.StatusForbidden)
-			return
-		}
-		if !d.lets(r) {
-			w.Header().Set("WWW-Authenticate", `Bearer realm="wfd"`)
-			http.Error(w, "the request has no token, or a wrong one", http.StatusUnauthorized)
-			return
-		}
-		h.ServeHTTP(w, r)
-	})
-}
-
-func (d *Door) lets(r *http.Request) bool {
-	if d.Token == "" {
-		return true
-	}
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	return strings.EqualFold(scheme, "Bearer") && access.Same(strings.TrimSpace(token), d.Token)
-}
-
 // head returns the last event of the log.
 func (s *Server) head(ctx context.Context) (uint64, error) {
 	var h struct{ Head uint64 }
@@ -178,6 +130,9 @@ func (s *Server) follow(after uint64) {
 		}
 		if err == nil || s.ctx.Err() != nil {
 			continue
+		}
+		if statusOf(err) == http.StatusUnauthorized {
+			return // the token was revoked; its requests are refused
 		}
 		s.o.Logger.Info("the workflows cannot be followed; trying again", "error", err)
 		select {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	"github.com/wfd-dev/wfd/client"
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/api"
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/host"
+	"github.com/wfd-dev/wfd/engine/access"
 )
 
 func TestMain(m *testing.M) {
@@ -26,9 +28,13 @@ func TestMain(m *testing.M) {
 }
 
 // open returns an engine with its API on a new directory.
-func open(t *testing.T) *host.Host {
+func open(t *testing.T, change ...func(*host.Options)) *host.Host {
 	t.Helper()
-	h, err := host.Open(host.Options{Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler), Version: "test"})
+	o := host.Options{Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler), Version: "test"}
+	for _, f := range change {
+		f(&o)
+	}
+	h, err := host.Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -305,14 +311,17 @@ func TestProgressAndCancel(t *testing.T) {
 	}
 }
 
-// Over HTTP there is the guard of the API: its token, this host, no page of another
-// site.
+// Over HTTP there is the guard of the API: its tokens, with what each may do and see, this
+// host, no page of another site.
 func TestHTTP(t *testing.T) {
-	h := open(t)
+	h := open(t, func(o *host.Options) { o.Token = "secret" })
 	c := inside(t, h)
 	register(t, c, add)
-	s := serve(t, c)
-	web := httptest.NewServer(s.Handler(Door{Token: "secret", Hosts: []string{"127.0.0.1"}}))
+	s := NewWeb(Options{Wait: 10 * time.Second, Version: "test", Logger: slog.New(slog.DiscardHandler)}, Door{Hosts: func() []string { return []string{"127.0.0.1"} }, API: func(token string) (*client.Client, error) {
+		return client.New("wfd", client.Token(token), client.Transport(api.Inside(h.API, "")), client.Patience(0))
+	}})
+	defer s.Close()
+	web := httptest.NewServer(s)
 	defer web.Close()
 	const hello = `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`
 	send := func(method, token, hostName, origin string) int {
@@ -356,9 +365,71 @@ func TestHTTP(t *testing.T) {
 	if _, _, rep := call(t, cs, "add", object{"input": 1}); string(rep.Output) != "2" {
 		t.Errorf("%+v", rep)
 	}
-	cs.Close()
-	for ss := range s.sdk.Sessions() {
-		ss.Close()
+	made := func(spec access.Spec) (name string, c *sdk.ClientSession) {
+		t.Helper()
+		key, text, err := h.Engine.CreateToken(t.Context(), spec, "cli:test@local")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err = sdk.NewClient(&sdk.Implementation{Name: "test", Version: "1"}, nil).Connect(t.Context(), &sdk.StreamableClientTransport{Endpoint: web.URL, HTTPClient: &http.Client{Transport: bearer(text)}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return key.Name, c
+	}
+	tools := func(c *sdk.ClientSession) (names []string) {
+		list, err := c.ListTools(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, tool := range list.Tools {
+			names = append(names, tool.Name)
+		}
+		return names
+	}
+	reader, reads := made(access.Spec{Name: "reader", Scopes: []string{"read"}})
+	if !slices.Contains(tools(reads), "add") {
+		t.Errorf("who may read sees %v", tools(reads))
+	}
+	if r, err := reads.CallTool(t.Context(), &sdk.CallToolParams{Name: "add", Arguments: object{"input": 1}}); err == nil && !r.IsError {
+		t.Errorf("who may read starts a run: %+v", r)
+	}
+	_, elsewhere := made(access.Spec{Name: "elsewhere", Scopes: []string{"run"}, Namespace: "team-a"})
+	if slices.Contains(tools(elsewhere), "add") {
+		t.Errorf("who is of another namespace sees %v", tools(elsewhere))
+	}
+	// A session is its token's: another's is not let into it.
+	req, _ := http.NewRequest("POST", web.URL, strings.NewReader(`{"jsonrpc":"2.0","id":2,"method":"tools/list"}`))
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Accept", "application/json, text/event-stream")
+	req.Header.Set("Mcp-Session-Id", cs.ID())
+	if resp, err := (&http.Client{Transport: bearer("wrong")}).Do(req.Clone(t.Context())); err != nil || resp.StatusCode != 401 {
+		t.Errorf("%v, %v", resp, err)
+	}
+	req.Body = io.NopCloser(strings.NewReader(`{"jsonrpc":"2.0","id":2,"method":"tools/list"}`))
+	if _, text, err := h.Engine.CreateToken(t.Context(), access.Spec{Name: "other", Scopes: []string{"run"}}, "cli:test@local"); err != nil {
+		t.Fatal(err)
+	} else if resp, err := (&http.Client{Transport: bearer(text)}).Do(req); err != nil || resp.StatusCode != 404 {
+		t.Errorf("%v, %v", resp, err)
+	}
+	if _, err := h.Engine.RevokeToken(t.Context(), reader, "a test", "cli:test@local"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := reads.ListTools(t.Context(), nil); err == nil {
+		t.Error("a token that was revoked still lists")
+	}
+	for _, uri := range []string{"wfd://runs/../events", "wfd://runs/%2e%2e/events", "wfd://runs/..%2Ftokens/state", "wfd://workflows/.."} {
+		if r, err := cs.ReadResource(t.Context(), &sdk.ReadResourceParams{URI: uri}); err == nil {
+			t.Errorf("%s is %+v", uri, r.Contents)
+		}
+	}
+	for _, c := range []*sdk.ClientSession{cs, elsewhere, reads} {
+		c.Close()
+	}
+	for _, g := range s.guests {
+		for ss := range g.server.sdk.Sessions() {
+			ss.Close()
+		}
 	}
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 }

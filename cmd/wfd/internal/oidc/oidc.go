@@ -27,8 +27,9 @@ import (
 )
 
 const (
-	// fetchTime bounds the look-up of keys at the provider, for which a request waits.
+	// fetchTime bounds the look-up of keys at the provider; a request waits for patience.
 	fetchTime = 10 * time.Second
+	patience  = 3 * time.Second
 	// retryAfter is how soon the provider is asked again after it did not answer.
 	retryAfter = 10 * time.Second
 	maxToken   = 16 << 10
@@ -53,6 +54,7 @@ type Provider struct {
 
 	mu       sync.Mutex
 	verifier *oidc.IDTokenVerifier // nil: the provider was not reached yet
+	asking   chan struct{}         // closed when the look-up under way has ended; nil: there is none
 	next     time.Time             // not asked again before
 	failure  error
 }
@@ -108,19 +110,22 @@ func parseKeys(b []byte) (*oidc.StaticKeySet, error) {
 }
 
 // Identify returns who brings a token; an error that is access.ErrDenied says why it
-// is not good, another that the provider could not be asked.
+// is not good, one that is access.ErrUnavailable that the provider could not be asked.
 func (p *Provider) Identify(ctx context.Context, token string) (access.Principal, error) {
 	if len(token) > maxToken {
 		return access.Principal{}, fmt.Errorf("%w: it is longer than %d bytes", access.ErrDenied, maxToken)
 	}
-	ctx, cancel := context.WithTimeout(ctx, fetchTime)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	v, err := p.ask(ctx)
 	if err != nil {
 		return access.Principal{}, err
 	}
 	t, err := v.Verify(oidc.ClientContext(ctx, p.client), token)
-	if err != nil {
+	switch {
+	case err != nil && strings.Contains(err.Error(), "fetching keys"): // as the library says it
+		return access.Principal{}, fmt.Errorf("%w: %w", access.ErrUnavailable, err)
+	case err != nil:
 		return access.Principal{}, fmt.Errorf("%w: %w", access.ErrDenied, err)
 	}
 	var claims struct {
@@ -144,25 +149,48 @@ func (p *Provider) Identify(ctx context.Context, token string) (access.Principal
 	return who, nil
 }
 
-// ask returns what verifies tokens; the provider is asked for it the first time.
+// ask returns what verifies tokens; the provider is asked for it the first time, once for
+// all who wait.
 func (p *Provider) ask(ctx context.Context) (*oidc.IDTokenVerifier, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.verifier != nil {
-		return p.verifier, nil
+	for {
+		p.mu.Lock()
+		v, asking, failure := p.verifier, p.asking, p.failure
+		switch {
+		case v != nil:
+			p.mu.Unlock()
+			return v, nil
+		case asking != nil:
+		case p.o.Now().Before(p.next):
+			p.mu.Unlock()
+			return nil, failure
+		default:
+			asking = make(chan struct{})
+			p.asking = asking
+			go p.discover(asking)
+		}
+		p.mu.Unlock()
+		select {
+		case <-asking:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: the identity provider %s has not answered yet", access.ErrUnavailable, p.o.Issuer)
+		}
 	}
-	if p.o.Now().Before(p.next) {
-		return nil, p.failure
-	}
+}
+
+// discover asks the provider, which is bounded by fetchTime, and closes done.
+func (p *Provider) discover(done chan struct{}) {
 	// The keys are fetched again under this context for as long as the provider is
 	// known, so that it must not be a request's.
-	found, err := oidc.NewProvider(oidc.ClientContext(context.WithoutCancel(ctx), p.client), p.o.Issuer)
+	found, err := oidc.NewProvider(oidc.ClientContext(context.Background(), p.client), p.o.Issuer)
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if err != nil {
-		p.next, p.failure = p.o.Now().Add(retryAfter), fmt.Errorf("the identity provider %s does not answer: %w", p.o.Issuer, err)
-		return nil, p.failure
+		p.next, p.failure = p.o.Now().Add(retryAfter), fmt.Errorf("%w: the identity provider %s does not answer: %w", access.ErrUnavailable, p.o.Issuer, err)
+	} else {
+		p.verifier = found.Verifier(p.config())
 	}
-	p.verifier = found.Verifier(p.config())
-	return p.verifier, nil
+	p.asking = nil
+	close(done)
 }
 
 // words is a list of strings, or one string of them between spaces.

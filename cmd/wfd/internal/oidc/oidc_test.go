@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -11,9 +12,12 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -134,5 +138,60 @@ func TestOpen(t *testing.T) {
 		if _, err := Open(o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want %s", o, err, want)
 		}
+	}
+}
+
+// A provider that does not answer keeps nobody waiting for long, and is asked once for all
+// who come meanwhile; whether their tokens are good cannot be told. It is asked again later.
+func TestProviderHangs(t *testing.T) {
+	var asked atomic.Int32
+	released := make(chan struct{})
+	hangs := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		<-released
+		http.Error(w, "out of order", http.StatusBadGateway)
+	}))
+	defer hangs.Close()
+	p, err := Open(Options{Issuer: hangs.URL, Audience: audience, Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.client = hangs.Client()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // whoever asks waits no longer
+	for range 10 {
+		if _, err := p.Identify(ctx, "a.b.c"); !errors.Is(err, access.ErrUnavailable) {
+			t.Fatalf("%v", err)
+		}
+	}
+	close(released)
+	if _, err := p.Identify(t.Context(), "a.b.c"); !errors.Is(err, access.ErrUnavailable) {
+		t.Errorf("%v", err)
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("it was asked %d times", n)
+	}
+}
+
+// Keys that cannot be fetched make no token a bad one.
+func TestKeysUnavailable(t *testing.T) {
+	var s *httptest.Server
+	s = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/keys" {
+			http.Error(w, "out of order", http.StatusBadGateway)
+			return
+		}
+		json.NewEncoder(w).Encode(map[string]any{"issuer": s.URL, "jwks_uri": s.URL + "/keys"})
+	}))
+	defer s.Close()
+	p, err := Open(Options{Issuer: s.URL, Audience: audience, Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.client = s.Client()
+	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	_, err = p.Identify(t.Context(), sign(t, jose.ES256, key, claims(func(c map[string]any) { c["iss"] = s.URL })))
+	if !errors.Is(err, access.ErrUnavailable) {
+		t.Errorf("%v", err)
 	}
 }
