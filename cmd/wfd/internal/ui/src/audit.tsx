@@ -2,7 +2,7 @@
 import { useEffect, useState } from 'preact/hooks'
 import { get, query } from './api'
 import { lineOf } from './film'
-import { Copy, Text, Trouble, useLoad } from './parts'
+import { Copy, More, Text, Trouble, useLoad, usePages } from './parts'
 import { check, type Check } from './proof'
 import { params, set } from './router'
 import { count, moment, plainText } from './text'
@@ -29,7 +29,18 @@ export function Audit() {
     return () => { old = true }
   }, [proof.data, trusted])
   const size = head.data?.size ?? 0
-  const log = useLoad(`log ${size}`, s => size ? get<List<Event>>(`/v1/audit/log${query({ limit: 200, cursor: Math.max(0, size - 1000) })}`, s) : Promise.resolve({ items: [] }))
+  // The log is asked for forwards: what is newest is in its last thousand events, or else before them.
+  const log = usePages(`log ${size}`, async (cursor, s) => {
+    const items: Event[] = []
+    let upto = Number(cursor) || size
+    for (let n = 0; n < 20 && upto > 0 && items.length < 50; n++) {
+      const from = Math.max(0, upto - 1000)
+      const page = await get<List<Event>>(`/v1/audit/log${query({ limit: 1000, cursor: from })}`, s)
+      items.push(...page.items.filter(e => e.seq <= upto).reverse())
+      upto = from
+    }
+    return { items, next_cursor: upto > 0 ? String(upto) : undefined }
+  })
   const good = checks?.every(c => c.ok !== false) ?? false
   return <main class="page">
     <div class="bar"><h1>Audit</h1><span class="muted">every event is a leaf of one tree; nobody has to believe the daemon</span></div>
@@ -51,6 +62,7 @@ export function Audit() {
     <h2>Who did what, lately</h2>
     <Trouble error={log.error} />
     <div class="table-wrap"><table class="table"><thead><tr><th class="num">Seq</th><th>Time</th><th>Actor</th><th>What</th><th class="grow" /></tr></thead>
-      <tbody>{(log.data?.items ?? []).slice().reverse().map((e: any) => <tr><td class="num"><a class="mono" href={`/audit?seq=${e.seq}`} onClick={() => setText(String(e.seq))}>{e.seq}</a></td><td class="nowrap muted">{moment(e.time)}</td><td class="mono">{plainText(e.actor)}</td><td class="nowrap">{e.kind}</td><td class="grow ellipsis"><Text of={lineOf(e)} /></td></tr>)}</tbody></table></div>
+      <tbody>{(log.items ?? []).map((e: any) => <tr><td class="num"><a class="mono" href={`/audit?seq=${e.seq}`} onClick={() => setText(String(e.seq))}>{e.seq}</a></td><td class="nowrap muted">{moment(e.time)}</td><td class="mono">{plainText(e.actor)}</td><td class="nowrap">{e.kind}</td><td class="grow ellipsis"><Text of={lineOf(e)} /></td></tr>)}</tbody></table></div>
+    <More of={log}>What was done before</More>
   </main>
 }
