@@ -428,7 +428,7 @@ func (e *Engine) runner(of string, k workflow.Kind) agent.Runner {
 
 // result turns an answer into the command that hands it in.
 func result(t *agent.Task, a *agent.Answer) (machine.Result, error) {
-	c := machine.Result{Node: t.Node, Visit: t.Visit, Attempt: t.Attempt, Usage: a.Usage}
+	c := machine.Result{Node: t.Node, Visit: t.Visit, Attempt: t.Attempt, Usage: a.Usage, Sandbox: a.Sandbox}
 	if f := a.Failure; f != nil {
 		c.Failure, c.Again = &event.Failure{Class: f.Class, Message: f.Message}, f.Again
 		return c, nil

@@ -244,7 +244,7 @@ func due(s *run.State, node string, visit int) bool {
 }
 
 func resultOf(p *event.NodeCompleted) machine.Result {
-	r := machine.Result{Node: p.Node, Visit: p.Visit, Attempt: p.Attempt, Value: p.Result, Usage: p.Usage}
+	r := machine.Result{Node: p.Node, Visit: p.Visit, Attempt: p.Attempt, Value: p.Result, Usage: p.Usage, Sandbox: p.Sandbox}
 	if len(p.Set)+len(p.Dropped) > 0 {
 		r.Set = make(map[string]event.Value, len(p.Set)+len(p.Dropped))
 		for _, kv := range p.Set {
@@ -259,7 +259,7 @@ func resultOf(p *event.NodeCompleted) machine.Result {
 
 // holdOf returns what had a result held.
 func holdOf(p *event.SecurityRequested) machine.Hold {
-	r := resultOf(&event.NodeCompleted{Node: p.Node, Visit: p.Visit, Attempt: p.Attempt, Result: p.Result, Set: p.Set, Usage: p.Usage})
+	r := resultOf(&event.NodeCompleted{Node: p.Node, Visit: p.Visit, Attempt: p.Attempt, Result: p.Result, Set: p.Set, Usage: p.Usage, Sandbox: p.Sandbox})
 	return machine.Hold{Result: r, Rule: p.Rule, Message: p.Message}
 }
 
@@ -319,7 +319,7 @@ func failureOf(p *event.NodeFailed) machine.Result {
 	again := p.Then == event.ThenRetry
 	return machine.Result{
 		Node: p.Node, Visit: p.Visit, Attempt: p.Attempt, Usage: p.Usage,
-		Failure: &f, Again: &again, After: p.RetryAt, Checkpoint: p.Checkpoint,
+		Failure: &f, Again: &again, After: p.RetryAt, Checkpoint: p.Checkpoint, Sandbox: p.Sandbox,
 	}
 }
 

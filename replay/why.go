@@ -92,6 +92,7 @@ type Read struct {
 type Attempt struct {
 	Attempt int            `json:"attempt"`
 	Agent   string         `json:"agent,omitempty"` // who did it
+	Sandbox string         `json:"sandbox,omitempty"`
 	Began   time.Time      `json:"began"`
 	Ended   time.Time      `json:"ended,omitzero"`
 	Outcome string         `json:"outcome"`           // running, completed, failed, lost; of a turn of a chat spoke, missed; of a plan planned

@@ -105,7 +105,7 @@ func (x *explainer) tell(st *Step, i int, m moment) {
 		st.Status, st.Ended, st.Result, st.Dropped = run.NodeCompleted, m.When(), p.Result, p.Dropped
 		st.Failure, st.Then = nil, ""
 		if a := st.attempt(); a != nil {
-			a.Outcome, a.Ended = "completed", m.When()
+			a.Outcome, a.Ended, a.Sandbox = "completed", m.When(), p.Sandbox
 		}
 		if p.Signal != "" {
 			st.Signal = x.signal(i, p)
@@ -127,7 +127,7 @@ func (x *explainer) tell(st *Step, i int, m moment) {
 		f := p.Failure
 		st.Status, st.Ended, st.Failure, st.Then = run.NodeFailed, m.When(), &f, p.Then
 		if a := st.attempt(); a != nil {
-			a.Outcome, a.Ended, a.Failure = "failed", m.When(), &f
+			a.Outcome, a.Ended, a.Failure, a.Sandbox = "failed", m.When(), &f, p.Sandbox
 			if p.RetryAt != 0 {
 				a.Again = p.RetryAt.Std()
 			}

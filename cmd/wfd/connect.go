@@ -21,6 +21,7 @@ import (
 	"github.com/wfd-dev/wfd/engine"
 	"github.com/wfd-dev/wfd/engine/agent"
 	"github.com/wfd-dev/wfd/engine/agent/mcp"
+	"github.com/wfd-dev/wfd/engine/agent/sandbox"
 	"github.com/wfd-dev/wfd/engine/guard"
 	"github.com/wfd-dev/wfd/engine/price"
 	"github.com/wfd-dev/wfd/engine/secret"
@@ -44,6 +45,7 @@ var errStorage = errors.New("the data directory cannot be used")
 type engineFlags struct {
 	replies     string
 	noExec      bool
+	sandbox     string
 	allowEnv    []string
 	queues      []string
 	secrets     string
@@ -63,6 +65,7 @@ func (e *engineFlags) register(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&e.replies, "replies", "", "answer agents, services and programs from this file")
 	f.BoolVar(&e.noExec, "no-exec", false, "run no programs")
+	f.StringVar(&e.sandbox, "sandbox", "", "sandbox of programs, and the least that any runs in: none, rlimits, landlock or full; or LEVEL:LEAST")
 	f.StringSliceVar(&e.allowEnv, "allow-env", nil, "let definitions read this environment variable; may be repeated")
 	f.StringVar(&e.prices, "prices", "", "lay this price list over the one in the binary")
 	f.StringVar(&e.agents, "agents", "", "directory of agent files (NAME.md), beside the built-in agents")
@@ -81,7 +84,7 @@ func (e *engineFlags) register(cmd *cobra.Command) {
 
 // insideFlags are the flags of engineFlags.
 var insideFlags = []string{
-	"replies", "no-exec", "allow-env", "queue", "secrets", "prices", "agents", "provider", "model", "no-spawn", "mcp", "guard",
+	"replies", "no-exec", "sandbox", "allow-env", "queue", "secrets", "prices", "agents", "provider", "model", "no-spawn", "mcp", "guard",
 	"retain", "retain-every", "keep-checkpoints",
 }
 
@@ -117,6 +120,17 @@ func (a *app) options(dir string, log *slog.Logger) (host.Options, error) {
 	o.KeyFile = a.keyFile
 	if o.Keys, err = a.dataKeys(); err != nil {
 		return o, err
+	}
+	if a.engine.sandbox != "" {
+		if o.Sandbox, err = sandbox.ParsePolicy(a.engine.sandbox); err != nil {
+			return o, usagef("--sandbox: %w", err)
+		}
+	}
+	o.Sandbox.Hidden = []string{dir}
+	for _, file := range []string{a.engine.secrets, a.keyFile} {
+		if file != "" {
+			o.Sandbox.Hidden = append(o.Sandbox.Hidden, file)
+		}
 	}
 	if o.Retention, err = engine.ParseRetention(a.engine.retain); err != nil {
 		return o, usagef("--retain: %w", err)

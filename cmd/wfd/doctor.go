@@ -26,7 +26,8 @@ func (a *app) doctor() *cobra.Command {
 		Short: "Look at what a daemon depends on: disk, clock, limits, address",
 		Long: `Look at what a daemon depends on: the data directory and who holds it, the space and
 the file system it is on, how long a sync takes there, the clock against the log's last
-event, how many files may be open, and whether the address is free. Nothing is changed;
+event, how many files may be open, in which sandboxes programs can be run, and whether the
+address is free. Nothing is changed;
 wfd check looks at the data itself.
 
 Exit 0: nothing is wrong, warnings aside; 6: something about the storage; 4: something

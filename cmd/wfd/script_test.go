@@ -23,6 +23,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/wfd-dev/wfd/engine/agent/sandbox"
 )
 
 // The main goroutine keeps the main thread. The log's writer ends the thread it is
@@ -64,6 +66,8 @@ func TestScripts(t *testing.T) {
 				return hasTinyllm(), nil
 			case "npm":
 				return hasNpm(), nil
+			case "sandbox":
+				return sandbox.Can(sandbox.Full) == nil, nil
 			case "root":
 				return os.Getuid() == 0, nil
 			case "daemonless":

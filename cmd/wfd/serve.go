@@ -13,6 +13,7 @@ import (
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/host"
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/oidc"
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/otlp"
+	"github.com/wfd-dev/wfd/engine/agent/sandbox"
 )
 
 func (a *app) serve() *cobra.Command {
@@ -101,6 +102,9 @@ func (a *app) daemon(ctx context.Context, change func(*host.Options), ready func
 		return err
 	}
 	o.Workers, o.Triggers, o.Metrics = true, true, true
+	if _, err := o.Sandbox.Grant(sandbox.Ask{}); err != nil {
+		return usagef("--sandbox: no program could be run: %w", err)
+	}
 	if a.door.otlp != "" {
 		if _, err := otlp.CheckEndpoint(a.door.otlp); err != nil {
 			return usagef("--otlp: %w", err)

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wfd-dev/wfd/client"
+	"github.com/wfd-dev/wfd/engine/agent/sandbox"
 	"github.com/wfd-dev/wfd/projection/event"
 	"github.com/wfd-dev/wfd/replay"
 )
@@ -189,13 +190,13 @@ func showStep(t *text, st *replay.Step) {
 	for _, at := range st.Attempts {
 		switch {
 		case at.Outcome == "failed":
-			t.printf("   attempt %d%s failed: %s\n", at.Attempt, after(" by ", at.Agent), line(at.Failure.Error(), cellWidth))
+			t.printf("   attempt %d%s%s failed: %s\n", at.Attempt, after(" by ", at.Agent), after(" in the sandbox ", at.Sandbox), line(at.Failure.Error(), cellWidth))
 		case at.Outcome == "spoke":
 			t.printf("   %s spoke%s\n", at.Speaker, after(" by ", at.Agent))
 		case at.Outcome == "missed":
 			t.printf("   %s missed a turn: %v\n", at.Speaker, at.Failure.Error())
-		case at.Outcome != "completed" || at.Attempt > 1 || at.Agent != "":
-			t.printf("   attempt %d%s %s%s\n", at.Attempt, after(" by ", at.Agent), at.Outcome, after(": ", at.Reason))
+		case at.Outcome != "completed" || at.Attempt > 1 || at.Agent != "" || sandbox.Level(at.Sandbox).Confines():
+			t.printf("   attempt %d%s%s %s%s\n", at.Attempt, after(" by ", at.Agent), after(" in the sandbox ", at.Sandbox), at.Outcome, after(": ", at.Reason))
 		}
 	}
 	if st.Failure != nil && len(st.Attempts) == 0 {

@@ -76,6 +76,7 @@ type Answer struct {
 	Set     map[string]any // state that the answer itself sets
 	Usage   *event.Usage
 	Failure *Failure // nil: it went well
+	Sandbox string   // the level that a program ran at; "": none ran
 }
 
 // Redact takes secrets out of an answer.

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,7 +18,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/wfd-dev/wfd/engine/agent/process"
+	"github.com/wfd-dev/wfd/engine/agent/sandbox"
 	"github.com/wfd-dev/wfd/projection/event"
 )
 
@@ -40,6 +41,7 @@ const (
 // Exec is the runner of exec nodes: it runs a program, never a shell.
 type Exec struct {
 	Disabled bool // every attempt fails: --no-exec
+	Policy   sandbox.Policy
 }
 
 // PassedEnv are the variables a program inherits.
@@ -73,14 +75,35 @@ func (x *Exec) Run(ctx context.Context, t *Task) Answer {
 	if err != nil {
 		return cannotStart(argv[0], err)
 	}
-	if dir == "" {
-		if dir, err = os.MkdirTemp("", "wfd-exec-"); err != nil {
+	box := sandbox.Box{Ask: SandboxAsk(t.setting("sandbox")), Policy: x.Policy}
+	if dir != "" {
+		if dir, err = filepath.Abs(dir); err != nil {
+			return final(event.ClassNotFound, "dir: %v", err)
+		}
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			return final(event.ClassNotFound, "dir: there is no directory %s", dir)
+		}
+		box.Ask.Write = append(box.Ask.Write, dir) // a list of its own
+	}
+	if box.Level, err = x.Policy.Grant(box.Ask); err != nil {
+		return final(event.ClassAuth, "%s: %v", argv[0], err)
+	}
+	if dir == "" || box.Level.Confines() {
+		tmp, err := os.MkdirTemp("", "wfd-exec-")
+		if err != nil {
 			return Fail(event.ClassUnavailable, "no working directory: %v", err)
 		}
-		defer removeAll(dir)
-	} else if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return final(event.ClassNotFound, "dir: there is no directory %s", dir)
+		defer removeAll(tmp)
+		dir = cmp.Or(dir, tmp)
+		env = box.Keep(env, tmp)
 	}
+	a := x.run(ctx, t, box, path, argv, env, stdin, dir)
+	a.Sandbox = string(box.Level)
+	return a
+}
+
+// run runs a program that may be run.
+func (x *Exec) run(ctx context.Context, t *Task, box sandbox.Box, path string, argv, env []string, stdin, dir string) Answer {
 
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -93,8 +116,8 @@ func (x *Exec) Run(ctx context.Context, t *Task) Answer {
 		cmd.Stdin = strings.NewReader(stdin)
 	}
 	cmd.WaitDelay = execGrace
-	if err := process.Run(cmd); err != nil {
-		return execFailed(ctx, t, argv[0], cmd, err, stderr)
+	if err := box.Run(cmd, func(error) {}); err != nil {
+		return execFailed(ctx, t, argv[0], err, stderr)
 	}
 	return Answer{Result: execResult(stdout.String(), stderr.text(t.Redact))}
 }
@@ -107,7 +130,8 @@ func execResult(stdout, stderr string) map[string]any {
 	return r
 }
 
-func execFailed(ctx context.Context, t *Task, name string, cmd *exec.Cmd, err error, stderr *tail) Answer {
+func execFailed(ctx context.Context, t *Task, name string, err error, stderr *tail) Answer {
+	var exit sandbox.Exit
 	said := ""
 	if s := strings.TrimSpace(stderr.text(t.Redact)); s != "" {
 		if len(s) > stderrTail {
@@ -122,12 +146,12 @@ func execFailed(ctx context.Context, t *Task, name string, cmd *exec.Cmd, err er
 		a := interrupted(ctx, t, name)
 		a.Failure.Message += said
 		return a
-	case cmd.ProcessState == nil:
+	case !errors.As(err, &exit):
 		return cannotStart(name, err)
-	case cmd.ProcessState.Exited():
-		return Fail(event.ClassToolFailed, "%s: exit code %d%s", name, cmd.ProcessState.ExitCode(), said)
+	case exit.Status().Exited():
+		return Fail(event.ClassToolFailed, "%s: exit code %d%s", name, exit.Status().ExitStatus(), said)
 	}
-	return Fail(event.ClassToolFailed, "%s: %s%s", name, cmd.ProcessState, said)
+	return Fail(event.ClassToolFailed, "%s: %v%s", name, exit, said)
 }
 
 func cannotStart(name string, err error) Answer {

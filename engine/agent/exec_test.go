@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wfd-dev/wfd/engine/agent/sandbox"
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/projection/event"
@@ -309,4 +310,41 @@ func TestExecConcurrently(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// A program runs in the sandbox that its node asks for, or does not; the answer says in
+// which. What it has at home and in /tmp otherwise is in a directory of its own.
+func TestExecSandbox(t *testing.T) {
+	if err := sandbox.Can(sandbox.Full); err != nil {
+		t.Skipf("this machine has no sandbox full: %v", err)
+	}
+	own, other := t.TempDir(), t.TempDir()
+	full := map[string]any{"level": "full"}
+	a := new(Exec).Run(t.Context(), with(with(sh(`echo x > mine && echo y > "$TMPDIR/z" && cd && pwd && ! echo x > `+other+`/y`), "sandbox", full), "dir", own))
+	if a.Failure != nil || a.Sandbox != "full" {
+		t.Fatalf("%+v, %v", a, a.Failure)
+	}
+	home := strings.TrimSpace(a.Result.(map[string]any)["stdout"].(string))
+	if _, err := os.Stat(home); home == own || !os.IsNotExist(err) {
+		t.Errorf("it was at home in %s, which is left: %v", home, err)
+	}
+	if b, err := os.ReadFile(own + "/mine"); string(b) != "x\n" {
+		t.Errorf("%q, %v", b, err)
+	}
+	a = new(Exec).Run(t.Context(), with(sh("exit 4"), "sandbox", full))
+	if refused(t, a, event.ClassToolFailed, "exit code 4"); a.Sandbox != "full" {
+		t.Errorf("a failure in the sandbox %q", a.Sandbox)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	refused(t, new(Exec).Run(ctx, with(sh(`trap 'echo cleaned up >&2; exit 0' TERM; while :; do sleep 0.01; done`), "sandbox", full)), event.ClassTimeout, "cleaned up")
+
+	hidden := &Exec{Policy: sandbox.Policy{Hidden: []string{own}}}
+	a = hidden.Run(t.Context(), with(with(command("true"), "sandbox", full), "dir", own))
+	if f := refused(t, a, event.ClassAuth, own); f.Again == nil || *f.Again || a.Sandbox != "" {
+		t.Errorf("%+v", a)
+	}
+	if a := hidden.Run(t.Context(), with(command("true"), "dir", own)); a.Failure != nil || a.Sandbox != "rlimits" {
+		t.Errorf("%+v", a)
+	}
 }

@@ -52,6 +52,8 @@ type ToolOutcome struct {
 	Text   string
 	JSON   any // what it said as a value; nil: nothing
 	Failed bool
+
+	Sandbox string // the level that the server's program runs at; "": it is none
 }
 
 // ErrNotCurrent: the attempt no longer counts; what it does is for nothing.
@@ -172,6 +174,7 @@ func (w *worker) record(ctx context.Context, p *event.ToolCalled, arguments map[
 	if p.Arguments, verr = event.ValueOf(w.t.Redact.Value(arguments)); verr != nil {
 		p.Arguments = event.Null
 	}
+	p.Sandbox = out.Sandbox
 	var f *Failure
 	switch {
 	case errors.As(err, &f):

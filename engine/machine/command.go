@@ -94,6 +94,8 @@ type Result struct {
 	Fenced bool
 	// Checkpoint, with a Failure, is how far the attempt had come.
 	Checkpoint event.Value
+	// Sandbox is the level that a program ran at; "": none ran.
+	Sandbox string
 }
 
 func (c Result) decide(d *decider) error {
@@ -139,9 +141,9 @@ func (d *decider) accept(v *run.Visit, c Result) {
 	} else if n.Kind == workflow.Plan {
 		d.takePlan(n, v, c)
 	} else if c.Failure != nil {
-		d.fail(v, *c.Failure, failing{usage: c.Usage, again: c.Again, after: c.After, checkpoint: c.Checkpoint})
+		d.fail(v, *c.Failure, failing{usage: c.Usage, again: c.Again, after: c.After, checkpoint: c.Checkpoint, sandbox: c.Sandbox})
 	} else {
-		d.complete(v, outcome{result: c.Value, answer: c.Set, usage: c.Usage})
+		d.complete(v, outcome{result: c.Value, answer: c.Set, usage: c.Usage, sandbox: c.Sandbox})
 	}
 }
 

@@ -21,6 +21,7 @@ type failing struct {
 	after  event.Time // not before then
 
 	checkpoint event.Value // how far the attempt had come
+	sandbox    string      // the level that its program ran at
 }
 
 // fail records that an attempt, or a node without a runner, failed, and what
@@ -28,7 +29,7 @@ type failing struct {
 func (d *decider) fail(v *run.Visit, f event.Failure, how failing) {
 	n := d.node(v)
 	f.Node, f.Visit, f.Attempt = v.Node, v.Visit, v.Attempt
-	p := &event.NodeFailed{Failure: f, Usage: how.usage, Errors: how.errors, Checkpoint: how.checkpoint}
+	p := &event.NodeFailed{Failure: f, Usage: how.usage, Errors: how.errors, Checkpoint: how.checkpoint, Sandbox: how.sandbox}
 	edge := n.OnError
 	p.Then = event.ThenOnError
 	if f.Class == event.ClassTimeout && n.OnTimeout != nil {

@@ -30,7 +30,7 @@ func (c Hold) decide(d *decider) error {
 	}
 	p := &event.SecurityRequested{
 		Review: event.Review{Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Rule: c.Rule}, Message: c.Message,
-		Result: c.Result.Value, Usage: c.Result.Usage,
+		Result: c.Result.Value, Usage: c.Result.Usage, Sandbox: c.Result.Sandbox,
 	}
 	for _, k := range slices.Sorted(maps.Keys(c.Result.Set)) {
 		p.Set = append(p.Set, event.KV{Key: k, Value: c.Result.Set[k]})

@@ -308,13 +308,15 @@ type outcome struct {
 	answer map[string]event.Value
 	usage  *event.Usage
 	signal string
+
+	sandbox string // the level that its program ran at
 }
 
 // complete ends a visit. A result that does not fit what the definition expects
 // fails the attempt instead.
 func (d *decider) complete(v *run.Visit, o outcome) {
 	n := d.node(v)
-	p := &event.NodeCompleted{Node: v.Node, Visit: v.Visit, Result: o.result, Passes: o.passes, Usage: o.usage, Signal: o.signal}
+	p := &event.NodeCompleted{Node: v.Node, Visit: v.Visit, Result: o.result, Passes: o.passes, Usage: o.usage, Signal: o.signal, Sandbox: o.sandbox}
 	tried := n.Runs && n.Kind != workflow.Chat && n.Kind != workflow.Plan // of those the parts were
 	if tried {
 		p.Attempt = v.Attempt
@@ -323,7 +325,7 @@ func (d *decider) complete(v *run.Visit, o outcome) {
 		p.Result = event.Null
 	}
 	if err := d.check(n, p.Result); err != nil {
-		d.fail(v, event.Failure{Class: event.ClassInvalidOutput, Message: err.Error()}, failing{usage: o.usage, final: !tried})
+		d.fail(v, event.Failure{Class: event.ClassInvalidOutput, Message: err.Error()}, failing{usage: o.usage, final: !tried, sandbox: o.sandbox})
 		return
 	}
 	var set []string
@@ -339,7 +341,7 @@ func (d *decider) complete(v *run.Visit, o outcome) {
 	}
 	sets, err := d.writes(n, v, p)
 	if err != nil {
-		d.fail(v, event.Failure{Class: event.ClassInvalidOutput, Message: err.Error()}, failing{usage: o.usage, final: !tried})
+		d.fail(v, event.Failure{Class: event.ClassInvalidOutput, Message: err.Error()}, failing{usage: o.usage, final: !tried, sandbox: o.sandbox})
 		return
 	}
 	p.Sets = sets

@@ -125,6 +125,7 @@ var kinds = []kindSpec{
 		{name: "env", form: aTextMap, doc: "Environment variables."},
 		{name: "dir", form: aText, doc: "Working directory; a fresh one if left out."},
 		{name: "stdin", form: aTree, doc: "Standard input: text, or a value as JSON."},
+		{name: "sandbox", form: special, doc: "What the program is kept from: none, rlimits, landlock or full; or an object."},
 	}},
 	{kind: Worker, short: "worker", doc: "Hands a task to a remote worker.", fields: []field{
 		{name: "worker", form: aWord, required: true, doc: "The handler's name."},

@@ -373,6 +373,8 @@ func (p *parser) specialField(n *NodeDef, name string, v *source.Tree, path stri
 	switch name {
 	case "participants":
 		p.participants(n, v, path)
+	case "sandbox":
+		n.Fields[name] = p.sandbox(n.ID, v, path)
 	case "do":
 		if n.Do = p.node(n.ID, &source.Tree{Place: p.src.PlaceOf(path, true)}, v, path, true); n.Do != nil && n.Do.Kind != "" && !n.Do.Kind.IsAction() {
 			p.fail(CodeForeach, p.src.PlaceOf(path, true), path, n.ID, "a foreach cannot do "+nodeWords(n.Do.Kind), "it does agent, http, exec, worker or tool; anything else goes into a workflow: of its own")

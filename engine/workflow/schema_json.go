@@ -128,6 +128,8 @@ func (f *field) schema() object {
 		case "participants":
 			one := record("", participantFields)
 			o["type"], o["items"] = []any{"array", "string"}, object{"anyOf": []any{object{"type": "string"}, one}}
+		case "sandbox":
+			o["anyOf"] = []any{object{"enum": anys(sandboxLevels)}, record("", sandboxFields)}
 		case "do":
 			o["$ref"] = "#/$defs/node"
 		}

@@ -177,7 +177,7 @@ func (c *compiler) nodeSettings(n *Node, path string, each *Node) {
 			c.until(t, source.Join(path, name), n.ID)
 		case name == "input" && (n.Kind == Sub || n.Kind == Foreach):
 			n.Child = t
-		case name == "form", name == "outputs", name == "participants":
+		case name == "form", name == "outputs", name == "participants", name == "sandbox":
 		default:
 			n.Settings[name] = t
 		}

@@ -170,6 +170,8 @@ func (p *NodeCompleted) code(c *coder) {
 	c.texts(&p.Dropped)
 	c.usage(&p.Usage)
 	c.str(&p.Signal)
+	c.later()
+	c.str(&p.Sandbox)
 }
 
 // Kind returns KindNodeFailed.
@@ -184,6 +186,7 @@ func (p *NodeFailed) code(c *coder) {
 	c.failures(&p.Errors)
 	c.later()
 	c.value(&p.Checkpoint)
+	c.str(&p.Sandbox)
 }
 
 // Kind returns KindNodeRetried.
@@ -363,6 +366,8 @@ func (p *ToolCalled) code(c *coder) {
 	c.value(&p.Result)
 	c.failureOpt(&p.Failure)
 	c.int64(&p.Took)
+	c.later()
+	c.str(&p.Sandbox)
 }
 
 // Kind returns KindResultIgnored.

@@ -241,6 +241,9 @@ type NodeCompleted struct {
 	Dropped []string `json:"dropped,omitempty"` // keys the answer set that are not declared
 	Usage   *Usage   `json:"usage,omitempty"`
 	Signal  string   `json:"signal,omitempty"` // the oldest signal of this name was consumed
+	// Sandbox is the level that the attempt's program ran at; "": it had none, or the event
+	// is of before that was told. So it is in NodeFailed.
+	Sandbox string `json:"sandbox,omitempty"`
 }
 
 // What a node without a runner passes on as its result.
@@ -266,7 +269,8 @@ type NodeFailed struct {
 	// Errors holds every cause, where there are several.
 	Errors []Failure `json:"errors,omitempty"`
 	// Checkpoint is how far the attempt had come, for the next one.
-	Checkpoint Value `json:"checkpoint,omitempty"`
+	Checkpoint Value  `json:"checkpoint,omitempty"`
+	Sandbox    string `json:"sandbox,omitempty"`
 }
 
 // What follows a failure.
@@ -463,6 +467,8 @@ type ToolCalled struct {
 	Result    Value    `json:"result,omitempty"`
 	Failure   *Failure `json:"error,omitempty"`
 	Took      int64    `json:"took_ns"` // how long, in nanoseconds
+	// Sandbox is the level that the server's program runs at; "": it is no program.
+	Sandbox string `json:"sandbox,omitempty"`
 }
 
 // ResultIgnored: a result came that no longer counts.

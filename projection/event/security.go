@@ -50,6 +50,7 @@ type SecurityRequested struct {
 	Result  Value  `json:"result"`
 	Set     []KV   `json:"-"` // state that the answer itself sets, sorted
 	Usage   *Usage `json:"usage,omitempty"`
+	Sandbox string `json:"sandbox,omitempty"` // as in NodeCompleted
 }
 
 // ReviewForm is what a review is answered with, as JSON Schema.
@@ -120,6 +121,8 @@ func (p *SecurityRequested) code(c *coder) {
 	c.value(&p.Result)
 	c.kvs(&p.Set)
 	c.usage(&p.Usage)
+	c.later()
+	c.str(&p.Sandbox)
 }
 
 // Kind returns KindSecurityGranted.

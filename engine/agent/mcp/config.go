@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/wfd-dev/wfd/engine/agent"
+	"github.com/wfd-dev/wfd/engine/agent/sandbox"
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/engine/workflow/expr"
 	"github.com/wfd-dev/wfd/engine/workflow/source"
@@ -19,6 +21,7 @@ type Server struct {
 	Command []string
 	Env     map[string]string // values may hold ${secrets.NAME}, as those of Headers
 	Dir     string
+	Sandbox sandbox.Ask // of the program
 	URL     string
 	Headers map[string]string
 	Tools   []string // patterns of the tools that may be used; none: all
@@ -30,7 +33,7 @@ var (
 	serverName  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`)
 	secretRef   = regexp.MustCompile(`\$\{\s*secrets\.([A-Za-z_][A-Za-z0-9_]*)\s*\}`)
 	configWords = source.Words{Content: "servers", Empty: "write mcpServers: with an entry for each server", Documents: "put the servers into one", Syntax: true}
-	fields      = []string{"command", "args", "env", "dir", "url", "headers", "tools", "type"}
+	fields      = []string{"command", "args", "env", "dir", "sandbox", "url", "headers", "tools", "type"}
 )
 
 // ParseConfig reads a file of servers, YAML or JSON. The error, a workflow.Problems,
@@ -99,6 +102,10 @@ func (p *parser) server(key, t *source.Tree) Server {
 			s.Headers = p.textMap(k, v)
 		case "dir":
 			s.Dir = p.word(k, v)
+		case "sandbox":
+			ask, problems := workflow.ReadSandbox(p.text, v)
+			p.problems = append(p.problems, problems...)
+			s.Sandbox = agent.SandboxAsk(ask)
 		case "url":
 			s.URL = p.word(k, v)
 			if u, err := url.Parse(s.URL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {

@@ -15,6 +15,7 @@ import (
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/wfd-dev/wfd/engine/agent"
+	"github.com/wfd-dev/wfd/engine/agent/sandbox"
 	"github.com/wfd-dev/wfd/engine/secret"
 	"github.com/wfd-dev/wfd/projection/event"
 )
@@ -34,6 +35,7 @@ const (
 // Servers implements agent.Tools with the servers of a file.
 type Servers struct {
 	names   []string
+	policy  sandbox.Policy
 	by      map[string]*server
 	secrets *secret.Store
 	slog    *slog.Logger
@@ -44,9 +46,10 @@ type Servers struct {
 	wg   sync.WaitGroup
 }
 
-// Open returns the tools of servers, which are not connected to yet.
-func Open(list []Server, secrets *secret.Store, logger *slog.Logger, version string) *Servers {
-	s := &Servers{names: sorted(list), by: map[string]*server{}, secrets: secrets, slog: logger, version: version}
+// Open returns the tools of servers, which are not connected to yet. Their programs are held
+// to a policy.
+func Open(list []Server, policy sandbox.Policy, secrets *secret.Store, logger *slog.Logger, version string) *Servers {
+	s := &Servers{names: sorted(list), by: map[string]*server{}, policy: policy, secrets: secrets, slog: logger, version: version}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	for _, c := range list {
 		s.by[c.Name] = &server{all: s, config: c}
@@ -73,6 +76,7 @@ type server struct {
 	mu      sync.Mutex
 	session *sdk.ClientSession // nil: not connected
 	tools   []agent.ToolInfo   // nil: to be asked for
+	level   sandbox.Level      // of the program; "": there is none
 	began   time.Time          // of session
 	wait    time.Duration      // after the next failure
 	after   time.Time          // not before then
@@ -184,7 +188,11 @@ func (s *Servers) Call(ctx context.Context, name, tool string, arguments map[str
 	if err != nil {
 		return agent.ToolOutcome{}, v.failed(ctx, session, err)
 	}
-	return v.outcome(r)
+	out, err := v.outcome(r)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	out.Sandbox = string(v.level)
+	return out, err
 }
 
 // outcome turns a result into what a tool said.

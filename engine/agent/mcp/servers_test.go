@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/wfd-dev/wfd/engine/agent"
+	"github.com/wfd-dev/wfd/engine/agent/sandbox"
 	"github.com/wfd-dev/wfd/engine/secret"
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/projection/event"
@@ -77,7 +78,7 @@ func open(t *testing.T, list ...Server) (*Servers, *strings.Builder) {
 		t.Fatal(err)
 	}
 	said := &strings.Builder{}
-	s := Open(list, secrets, slog.New(slog.NewTextHandler(&locked{b: said}, nil)), "test")
+	s := Open(list, sandbox.Policy{}, secrets, slog.New(slog.NewTextHandler(&locked{b: said}, nil)), "test")
 	t.Cleanup(s.Close)
 	return s, said
 }

@@ -1,11 +1,14 @@
 package mcp
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -14,6 +17,7 @@ import (
 
 	"github.com/wfd-dev/wfd/engine/agent"
 	"github.com/wfd-dev/wfd/engine/agent/process"
+	"github.com/wfd-dev/wfd/engine/agent/sandbox"
 	"github.com/wfd-dev/wfd/projection/event"
 )
 
@@ -83,6 +87,10 @@ func (v *server) start(env map[string]string) (sdk.Transport, func() error, erro
 	for k, value := range env {
 		cmd.Env = append(cmd.Env, k+"="+value)
 	}
+	box, tmp, err := v.box(cmd)
+	if err != nil {
+		return nil, nil, err
+	}
 	said := &lineLog{v: v}
 	cmd.Stderr = said
 	in, err := cmd.StdoutPipe() // ends as soon as the program does
@@ -99,7 +107,8 @@ func (v *server) start(env map[string]string) (sdk.Transport, func() error, erro
 	var status error
 	v.all.wg.Go(func() {
 		defer close(ended)
-		status = process.RunBegun(cmd, func(err error) { begun <- err })
+		status = box.Run(cmd, func(err error) { begun <- err })
+		os.RemoveAll(tmp)
 	})
 	if err := <-begun; err != nil {
 		f := v.failure(event.ClassUnavailable, "cannot start %s: %v", v.config.Command[0], err)
@@ -130,6 +139,34 @@ func (v *server) start(env map[string]string) (sdk.Transport, func() error, erro
 		return nil
 	}
 	return &sdk.IOTransport{Reader: in, Writer: out, MaxLineLength: maxMessage}, end, nil
+}
+
+// box returns where a server's program is run, and the directory that was made for it; "" if
+// none was.
+func (v *server) box(cmd *exec.Cmd) (box sandbox.Box, tmp string, err error) {
+	box = sandbox.Box{Ask: v.config.Sandbox, Policy: v.all.policy}
+	if cmd.Dir != "" {
+		if cmd.Dir, err = filepath.Abs(cmd.Dir); err != nil {
+			return box, "", v.failure(event.ClassNotFound, "dir: %v", err)
+		}
+		box.Ask.Write = append(slices.Clone(box.Ask.Write), cmd.Dir)
+	}
+	if box.Level, err = v.all.policy.Grant(box.Ask); err != nil {
+		f := v.failure(event.ClassAuth, "%v", err)
+		f.Again = new(bool)
+		return box, "", f
+	}
+	if box.Level.Confines() {
+		if tmp, err = os.MkdirTemp("", "wfd-mcp-"); err != nil {
+			return box, "", v.failure(event.ClassUnavailable, "no directory for its program: %v", err)
+		}
+		cmd.Dir = cmp.Or(cmd.Dir, tmp)
+		cmd.Env = box.Keep(cmd.Env, tmp)
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.level = box.Level
+	return box, tmp, nil
 }
 
 // ended says how a program has ended by itself, and what it said last.

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/wfd-dev/wfd/engine/agent/sandbox"
 	"github.com/wfd-dev/wfd/eventlog"
 )
 
@@ -83,6 +84,7 @@ func Run(ctx context.Context, in Input) []Check {
 	}
 	add(in.clock(ctx, held))
 	add(files())
+	add(programs())
 	add(port(in.Addr, held))
 	return found
 }
@@ -272,6 +274,22 @@ func files() Check {
 	}
 	if c.Status != OK {
 		c.Remedy = fmt.Sprintf("ulimit -n %d, or LimitNOFILE=%d in the unit", fewFiles, fewFiles)
+	}
+	return c
+}
+
+// programs says in which sandboxes programs can be run.
+func programs() Check {
+	c := Check{Name: "sandbox", Status: OK, Found: string(sandbox.Full)}
+	for _, l := range []sandbox.Level{sandbox.Full, sandbox.Landlock, sandbox.Rlimits} {
+		err := sandbox.Can(l)
+		if err == nil {
+			break
+		}
+		if c.Status == OK {
+			c.Remedy = fmt.Sprintf("%s is what programs that are to be kept from more need: %v", l, err)
+		}
+		c.Status, c.Found = Warn, "less than "+string(l)
 	}
 	return c
 }

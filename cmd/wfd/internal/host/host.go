@@ -28,6 +28,7 @@ import (
 	"github.com/wfd-dev/wfd/engine/agent/model"
 	"github.com/wfd-dev/wfd/engine/agent/openai"
 	"github.com/wfd-dev/wfd/engine/agent/roster"
+	"github.com/wfd-dev/wfd/engine/agent/sandbox"
 	"github.com/wfd-dev/wfd/engine/agent/sim"
 	"github.com/wfd-dev/wfd/engine/lease"
 	"github.com/wfd-dev/wfd/engine/price"
@@ -63,6 +64,7 @@ type Options struct {
 
 	// Of the engine.
 	NoExec   bool
+	Sandbox  sandbox.Policy // of programs
 	AllowEnv []string
 	Queues   map[string]int
 	Replies  *agent.Replies             // answers every task
@@ -130,7 +132,7 @@ func (h *Host) on(log *eventlog.DB, views *projection.Views, o Options) {
 	h.Log, h.Views = log, views
 	var tools agent.Tools
 	if len(o.MCP) > 0 {
-		h.mcp = mcp.Open(o.MCP, o.Secrets, o.Logger, o.Version)
+		h.mcp = mcp.Open(o.MCP, o.Sandbox, o.Secrets, o.Logger, o.Version)
 		tools = h.mcp
 	}
 	opt := engine.Options{
@@ -176,7 +178,7 @@ func (h *Host) on(log *eventlog.DB, views *projection.Views, o Options) {
 
 func runners(o Options, tools agent.Tools) map[workflow.Kind]agent.Runner {
 	m := map[workflow.Kind]agent.Runner{
-		workflow.Exec: &agent.Exec{Disabled: o.NoExec},
+		workflow.Exec: &agent.Exec{Disabled: o.NoExec, Policy: o.Sandbox},
 		workflow.HTTP: &agent.HTTP{},
 		workflow.Tool: &agent.ToolNodes{Tools: tools},
 	}
