@@ -65,6 +65,7 @@ Workloads, and what --steps, --clients and --runs are unless they are given:
 	f.IntVar(&o.Clients, "clients", 0, "how many ask at once")
 	f.IntVar(&o.Runs, "runs", 0, "how many runs; of log, appends")
 	f.DurationVar(&o.Limit, "limit", 20*time.Second, "begin nothing after this")
+	f.BoolVar(&o.Encrypt, "encrypt", false, "with a data directory that is encrypted; run it in turns with one that is not")
 	f.StringVar(&o.Dir, "dir", "", "measure the disk of this directory (default: that of temporary files)")
 	cmd.AddCommand(a.benchSoak())
 	return cmd

@@ -19,6 +19,8 @@ import (
 	"os/exec"
 	"slices"
 	"time"
+
+	"github.com/wfd-dev/wfd/eventlog/crypt"
 )
 
 // Options of a measurement. Counts that are zero are the workload's own.
@@ -29,6 +31,7 @@ type Options struct {
 	Runs     int
 	Limit    time.Duration // nothing is begun after it
 	Dir      string        // on the disk that is measured; "" = for temporary files
+	Encrypt  bool          // the data directory is encrypted
 	// Child is a command that calls [Child] in another process, with the arguments it is
 	// given here; recover needs it.
 	Child func(ctx context.Context, args ...string) *exec.Cmd
@@ -102,6 +105,9 @@ func (o *Options) settle() (*workload, error) {
 			return nil, fmt.Errorf("%w: %s must be 1 to %d", ErrOptions, n.name, n.most)
 		}
 	}
+	if o.Encrypt && w.name == "recover" {
+		return nil, fmt.Errorf("%w: recover is not measured with encryption", ErrOptions)
+	}
 	if o.Limit == 0 {
 		o.Limit = 20 * time.Second
 	}
@@ -114,8 +120,9 @@ func (o *Options) settle() (*workload, error) {
 // bench is one measurement.
 type bench struct {
 	Options
-	dir string // its own
-	r   *Result
+	dir  string     // its own
+	keys crypt.Keys // with Encrypt
+	r    *Result
 }
 
 // Run measures one workload.
@@ -125,6 +132,9 @@ func Run(ctx context.Context, o Options) (_ *Result, err error) {
 		return nil, err
 	}
 	b := &bench{Options: o, r: &Result{Workload: w.name, What: w.what, StepsOfRun: o.Steps, Clients: o.Clients, Machine: here()}}
+	if o.Encrypt {
+		b.keys = crypt.Keys{crypt.NewKey()}
+	}
 	if b.dir, err = os.MkdirTemp(o.Dir, "wfd-bench-"); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrOptions, err)
 	}

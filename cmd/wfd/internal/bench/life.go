@@ -13,6 +13,7 @@ import (
 	"github.com/wfd-dev/wfd/engine/agent"
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/eventlog/crypt"
 	"github.com/wfd-dev/wfd/projection"
 )
 
@@ -34,15 +35,15 @@ var result = map[string]any{"text": strings.Repeat("x", 58)}
 func noop(context.Context, *agent.Task) agent.Answer { return agent.Answer{Result: result} }
 
 // begin opens a directory and starts an engine there whose worker nodes run does, as
-// many at once as a daemon does, or queue.
-func begin(ctx context.Context, dir string, run agent.RunnerFunc, queue int) (*life, error) {
-	return beginAs(ctx, dir, run, engine.Options{Queues: map[string]int{string(workflow.Worker): queue}})
+// many at once as a daemon does, or queue. With keys it is encrypted.
+func begin(ctx context.Context, dir string, keys crypt.Keys, run agent.RunnerFunc, queue int) (*life, error) {
+	return beginAs(ctx, dir, keys, run, engine.Options{Queues: map[string]int{string(workflow.Worker): queue}})
 }
 
 // beginAs is begin with other options of the engine.
-func beginAs(ctx context.Context, dir string, run agent.RunnerFunc, opt engine.Options) (_ *life, err error) {
+func beginAs(ctx context.Context, dir string, keys crypt.Keys, run agent.RunnerFunc, opt engine.Options) (_ *life, err error) {
 	l := &life{}
-	if l.log, l.views, err = engine.Store(dir, nil, nil, l.noted.note); err != nil {
+	if l.log, l.views, err = engine.Store(dir, keys, nil, l.noted.note); err != nil {
 		return nil, err
 	}
 	opt.Runners = map[workflow.Kind]agent.Runner{workflow.Worker: run}

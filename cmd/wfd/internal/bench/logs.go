@@ -17,7 +17,7 @@ const logPayload = 112
 // that both see the same minute; with several clients it is asked afterwards.
 func (b *bench) log(ctx context.Context) (err error) {
 	l := &life{}
-	log, err := eventlog.Open(filepath.Join(b.dir, "data"), eventlog.Options{OnCommit: l.noted.note})
+	log, err := eventlog.Open(filepath.Join(b.dir, "data"), eventlog.Options{Keys: b.keys, OnCommit: l.noted.note})
 	if err != nil {
 		return err
 	}

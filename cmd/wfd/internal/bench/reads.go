@@ -58,7 +58,7 @@ func (b *bench) fill(ctx context.Context, l *life) error {
 
 // replay reads runs from the log and folds them.
 func (b *bench) replay(ctx context.Context) (err error) {
-	l, err := begin(ctx, filepath.Join(b.dir, "data"), noop, 0)
+	l, err := begin(ctx, filepath.Join(b.dir, "data"), b.keys, noop, 0)
 	if err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func (b *bench) replay(ctx context.Context) (err error) {
 
 // list asks for pages of all runs.
 func (b *bench) list(ctx context.Context) (err error) {
-	l, err := begin(ctx, filepath.Join(b.dir, "data"), noop, 0)
+	l, err := begin(ctx, filepath.Join(b.dir, "data"), b.keys, noop, 0)
 	if err != nil {
 		return err
 	}

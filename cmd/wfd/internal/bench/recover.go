@@ -30,7 +30,7 @@ const underWay = "under way"
 // Child is the process that recover kills: it starts runs, each of which does half of its
 // nodes and then stands in the middle of the next, says so on w and waits.
 func Child(ctx context.Context, dir string, steps, clients, runs int, w io.Writer) (err error) {
-	l, err := begin(ctx, dir, func(ctx context.Context, t *agent.Task) agent.Answer {
+	l, err := begin(ctx, dir, nil, func(ctx context.Context, t *agent.Task) agent.Answer {
 		if i, _ := strconv.Atoi(strings.TrimPrefix(t.Node, "n")); i >= steps/2 {
 			<-ctx.Done()
 		}
@@ -84,7 +84,7 @@ func (b *bench) recover(ctx context.Context) (err error) {
 		return fmt.Errorf("the process that was to be killed: %w", err)
 	}
 	began := time.Now()
-	l, err := begin(ctx, dir, noop, 0)
+	l, err := begin(ctx, dir, nil, noop, 0)
 	if err != nil {
 		return err
 	}

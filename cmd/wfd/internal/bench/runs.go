@@ -19,7 +19,7 @@ func (b *bench) fanout(ctx context.Context) error { return b.runs(ctx, "fanout",
 
 // runs measures runs of a workflow from their start to their end.
 func (b *bench) runs(ctx context.Context, name, source string) (err error) {
-	l, err := begin(ctx, filepath.Join(b.dir, "data"), noop, 0)
+	l, err := begin(ctx, filepath.Join(b.dir, "data"), b.keys, noop, 0)
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (b *bench) runs(ctx context.Context, name, source string) (err error) {
 
 // idle has runs wait for a signal, and looks what they take.
 func (b *bench) idle(ctx context.Context) (err error) {
-	l, err := begin(ctx, filepath.Join(b.dir, "data"), noop, 0)
+	l, err := begin(ctx, filepath.Join(b.dir, "data"), b.keys, noop, 0)
 	if err != nil {
 		return err
 	}

@@ -72,7 +72,7 @@ func (b *builder) missed(what string, n *int, done int) {
 }
 
 func (b *builder) all(ctx context.Context, dir string) (err error) {
-	if b.l, err = begin(ctx, dir, noop, 0); err != nil {
+	if b.l, err = begin(ctx, dir, nil, noop, 0); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.l.end()) }()

@@ -120,7 +120,7 @@ func (m *measurer) open(ctx context.Context, dir string) (err error) {
 		return err
 	}
 	began := time.Now()
-	if m.l, err = beginAs(ctx, dir, noop, engine.Options{Snapshots: m.snapshots}); err != nil {
+	if m.l, err = beginAs(ctx, dir, nil, noop, engine.Options{Snapshots: m.snapshots}); err != nil {
 		return errors.Join(err, m.snapshots.Close())
 	}
 	m.s.StartS = time.Since(began).Seconds()

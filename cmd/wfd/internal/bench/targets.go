@@ -17,7 +17,7 @@ import (
 // targets measures the five figures that the design asks for, one after the other for
 // one run, while clients keep the engine busy with chains of their own.
 func (b *bench) targets(ctx context.Context) (err error) {
-	l, err := begin(ctx, filepath.Join(b.dir, "data"), noop, 0)
+	l, err := begin(ctx, filepath.Join(b.dir, "data"), b.keys, noop, 0)
 	if err != nil {
 		return err
 	}
