@@ -110,6 +110,9 @@ func (x *erasures) rekey(ctx context.Context, log sealer, p *event.DataKeysChang
 		return err
 	}
 	for _, anew := range []func() error{
+		// What a crash left behind is as it was.
+		func() error { _, err := x.log.Sweep(); return err },
+		x.sweepArchives,
 		func() error { return x.e.views.Reseal(ctx) },
 		x.e.snapshots.scrub,
 		x.e.opt.Leases.Scrub,

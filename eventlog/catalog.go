@@ -12,7 +12,8 @@ import (
 // The catalog, catalog.db, is the list of segments. It changes when a segment
 // begins and when one is sealed, never on the way of an append. Buckets:
 //
-//	m  "format" → u32be = 1, or 2 where something may be sealed
+//	m  "format" → u32be = 1, or 2 where something may be sealed;
+//	   "ring" → which data keys: see ringOf
 //	s  first seq u64be → segmentInfo
 //	f  first seq u64be → filter of the runs of a sealed segment
 //	d  first seq u64be → digest of a sealed segment's file
@@ -32,6 +33,7 @@ var (
 	keyFormat = []byte("format")
 	keyStart  = []byte("start")
 	keySeal   = []byte("seal")
+	keyRing   = []byte("ring")
 )
 
 // segmentInfo is what the catalog knows of a segment, and what the segment
@@ -117,13 +119,15 @@ func createCatalog(dir string) error {
 // refuse the log.
 var sealedFormat = []byte{0, 0, 0, formatSealed}
 
-// isSealedFormat reports whether the catalog says that some of the log may be sealed.
-func isSealedFormat(catalog *store) (is bool, err error) {
+// sealedBy returns whether the catalog says that some of the log may be sealed, and by
+// which ring, as ringOf has it; nil if it does not say.
+func sealedBy(catalog *store) (marked bool, ring []byte, err error) {
 	err = catalog.view(func(tx storeTx) error {
-		is = bytes.Equal(tx.get(bucketMeta, keyFormat), sealedFormat)
+		marked = bytes.Equal(tx.get(bucketMeta, keyFormat), sealedFormat)
+		ring = bytes.Clone(tx.get(bucketMeta, keyRing))
 		return nil
 	})
-	return is, err
+	return marked, ring, err
 }
 
 // openCatalog opens the catalog, which must exist.

@@ -219,6 +219,10 @@ func (c *checker) offlineCatalog() (list []catalogEntry, ok bool) {
 		return nil, false
 	}
 	defer s.close()
+	if _, err := ringFits(s, c.blobs.ring); err != nil {
+		c.problem(err)
+		return nil, false
+	}
 	if list, err = listCatalog(s); err != nil {
 		c.problem(err)
 		return nil, false

@@ -1,6 +1,7 @@
 package eventlog
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -39,7 +40,7 @@ func (d *DB) loadRing() (mended error, err error) {
 // openRing mends the files of the data keys, and makes the first one where keys are given
 // and there is none. The catalog says that the log is encrypted before anything is sealed.
 func (d *DB) openRing(mended error) error {
-	marked, err := isSealedFormat(d.catalog)
+	marked, err := ringFits(d.catalog, d.ring)
 	if err != nil {
 		return err
 	}
@@ -47,10 +48,7 @@ func (d *DB) openRing(mended error) error {
 		d.log.Warn("a file of the data keys is damaged, and the other one is used", "error", mended)
 	}
 	ring := d.ring
-	switch {
-	case marked && !ring.Encrypted():
-		return &CorruptError{File: crypt.File, What: "the file is missing, and the log is encrypted: put it back from a backup"}
-	case d.opts.ReadOnly:
+	if d.opts.ReadOnly {
 		return nil
 	}
 	if err := ring.Mend(); err != nil {
@@ -66,7 +64,30 @@ func (d *DB) openRing(mended error) error {
 	if marked || !ring.Encrypted() {
 		return nil
 	}
-	return d.catalog.update(func(tx storeTx) error { return tx.put(bucketMeta, keyFormat, sealedFormat) })
+	return d.catalog.update(func(tx storeTx) error {
+		return cmp.Or(tx.put(bucketMeta, keyFormat, sealedFormat), tx.put(bucketMeta, keyRing, ringOf(ring)))
+	})
+}
+
+// ringOf names the data keys of a log, whatever becomes of them.
+func ringOf(ring *crypt.Ring) []byte {
+	tag := ring.Tag("ring")
+	return tag[:16]
+}
+
+// ringFits returns an error if the log is encrypted with other data keys than there are:
+// all of it would be taken for damaged. marked says that the catalog knows them.
+func ringFits(catalog *store, ring *crypt.Ring) (marked bool, err error) {
+	marked, by, err := sealedBy(catalog)
+	switch {
+	case err != nil || !marked:
+		return false, err
+	case !ring.Encrypted():
+		return true, &CorruptError{File: crypt.File, What: "the file is missing, and the log is encrypted: put it back from a backup"}
+	case by != nil && !bytes.Equal(by, ringOf(ring)):
+		return true, &CorruptError{File: crypt.File, What: "it is of another log: put this one's back, of which " + crypt.Copy + " may be a copy"}
+	}
+	return by != nil, nil
 }
 
 // ringProblem returns what is wrong with the files of data keys as damage.
@@ -352,7 +373,9 @@ func (d *DB) ForgetKeys(ctx context.Context) (bool, error) {
 	if current == 0 {
 		// Dying after this leaves keys with which nothing is sealed: the next start
 		// says again that there may be something.
-		err := d.updateCatalog(func(tx storeTx) error { return tx.put(bucketMeta, keyFormat, formatValue) })
+		err := d.updateCatalog(func(tx storeTx) error {
+			return cmp.Or(tx.put(bucketMeta, keyFormat, formatValue), tx.delete(bucketMeta, keyRing))
+		})
 		if err != nil {
 			return false, err
 		}

@@ -396,6 +396,20 @@ func TestSealedInItsPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	damaged("data keys of another log", filepath.Join(dir, crypt.File), b)
+	own, err := os.ReadFile(filepath.Join(dir, crypt.File))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, crypt.File), b, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var corrupt *eventlog.CorruptError
+	if _, err := eventlog.Open(dir, eventlog.Options{Keys: testKeys, Quarantine: true}); !errors.As(err, &corrupt) || corrupt.File != crypt.File {
+		t.Errorf("with the data keys of another log: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, crypt.File), own, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	reads(t, dir, testKeys, events)
 }
 
