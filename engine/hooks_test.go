@@ -365,15 +365,20 @@ func TestOutgoing(t *testing.T) {
 	stop()
 	e, stop = openHooks(t, dir)
 	start("job")
-	eventually(t, "the last two", func() bool { return len(to.taken()) >= 6 })
-	seen := map[string]bool{}
 	var got []string
-	for i, id := range to.taken() { // what was sent before a stop may come again, and is known by its ID
-		if !seen[id] {
-			got = append(got, fmt.Sprint(to.events[i]["subject"], " ", to.events[i]["type"]))
+	eventually(t, "the last two", func() bool {
+		to.mu.Lock()
+		defer to.mu.Unlock()
+		seen := map[string]bool{}
+		got = nil
+		for i, id := range to.got { // what was sent before a stop may come again, and is known by its ID
+			if !seen[id] {
+				got = append(got, fmt.Sprint(to.events[i]["subject"], " ", to.events[i]["type"]))
+			}
+			seen[id] = true
 		}
-		seen[id] = true
-	}
+		return len(got) >= 6
+	})
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("there came\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
