@@ -107,6 +107,19 @@ func (a *alarms[K]) due() (ids []K, next time.Duration) {
 	return ids, a.look
 }
 
+// late returns for how long the first has been due; 0: none is.
+func (a *alarms[K]) late() time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for len(a.heap) > 0 && a.at[a.heap[0].id] != a.heap[0].at {
+		heap.Pop(&a.heap)
+	}
+	if len(a.heap) == 0 {
+		return 0
+	}
+	return max(0, time.Duration(event.At(a.now())-a.heap[0].at))
+}
+
 // run wakes them until ctx ends, at most maxWaking at a time.
 func (a *alarms[K]) run(ctx context.Context) {
 	timer := time.NewTimer(0)

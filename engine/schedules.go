@@ -155,6 +155,9 @@ func (t *triggers) wake(name string, awake func()) {
 		mine := s != nil && s.Schedule != nil && !s.busy
 		if mine {
 			s.busy = true
+			if s.dueSince == 0 {
+				s.dueSince = t.e.now()
+			}
 		}
 		t.mu.Unlock()
 		if !mine {
@@ -164,6 +167,9 @@ func (t *triggers) wake(name string, awake func()) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		s.busy = false
+		if err == nil {
+			s.dueSince = 0
+		}
 		if t.byName[name] != s {
 			return
 		}

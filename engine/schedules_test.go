@@ -427,3 +427,25 @@ func TestManySchedules(t *testing.T) {
 		}
 	})
 }
+
+// TestTriggerDelays: a schedule that is due and cannot start its run is overdue, and is
+// not once it could; what waits for the end of a run is counted.
+func TestTriggerDelays(t *testing.T) {
+	inBubble(t, func(w *schedulesWorld) {
+		w.schedule("a", event.Schedule{Cron: "0 * * * *"})
+		time.Sleep(90 * time.Minute)
+		if d := w.e.TriggerDelays(); d != (TriggerDelays{}) {
+			t.Errorf("nothing is late, and %+v is", d)
+		}
+		w.failing(func(eventlog.Append) error { return eventlog.ErrFull })
+		time.Sleep(45 * time.Minute) // it was due a quarter of an hour ago
+		if d := w.e.TriggerDelays(); d.Overdue < 14*time.Minute || d.Overdue > 16*time.Minute {
+			t.Errorf("it is overdue by %s", d.Overdue)
+		}
+		w.failing(nil)
+		time.Sleep(time.Minute)
+		if d := w.e.TriggerDelays(); d.Overdue != 0 {
+			t.Errorf("it is overdue by %s, and was started", d.Overdue)
+		}
+	})
+}

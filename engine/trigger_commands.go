@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"time"
 
 	"github.com/wfd-dev/wfd/engine/machine"
 	"github.com/wfd-dev/wfd/eventlog"
@@ -71,12 +72,12 @@ func (e *Engine) Triggers(ctx context.Context, n event.Namespace, kind, after st
 }
 
 // TriggerTotals returns how many triggers there are by type and state ("active",
-// "paused", "dead"), and how often they have fired since the start.
+// "paused", "failing", "dead"), and how often they have fired since the start.
 func (e *Engine) TriggerTotals() (there, fires map[TriggerCount]uint64) {
 	t := e.triggers
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	there, fires = map[TriggerCount]uint64{{event.TriggerOutgoing, "dead"}: 0}, map[TriggerCount]uint64{}
+	there, fires = map[TriggerCount]uint64{{event.TriggerOutgoing, "dead"}: 0, {event.TriggerOutgoing, "failing"}: 0}, map[TriggerCount]uint64{}
 	for _, s := range t.byName {
 		state := "active"
 		switch {
@@ -84,6 +85,8 @@ func (e *Engine) TriggerTotals() (there, fires map[TriggerCount]uint64) {
 			state = "paused"
 		case s.Delivery != nil && s.Delivery.Dead:
 			state = "dead"
+		case s.Delivery != nil && s.Delivery.Attempts > 0:
+			state = "failing"
 		}
 		there[TriggerCount{s.Type, state}]++
 	}
@@ -91,6 +94,37 @@ func (e *Engine) TriggerTotals() (there, fires map[TriggerCount]uint64) {
 		fires[k] = n
 	}
 	return there, fires
+}
+
+// TriggerDelays is what is late with triggers.
+type TriggerDelays struct {
+	Overdue time.Duration // of the schedule that has been due longest; 0: none is
+	Failing time.Duration // of the hook that has failed longest and is not dead; 0: none does
+	Queued  int           // starts that wait for the end of the run before
+}
+
+// TriggerDelays returns what is late with triggers.
+func (e *Engine) TriggerDelays() (d TriggerDelays) {
+	t := e.triggers
+	if t.acts() {
+		d.Overdue = t.clock.late()
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := e.now()
+	for _, s := range t.byName {
+		if s.Paused || s.broken != nil {
+			continue
+		}
+		d.Queued += len(s.Queue)
+		if s.dueSince != 0 { // it is seen to, and its moment is set no more
+			d.Overdue = max(d.Overdue, time.Duration(now-s.dueSince))
+		}
+		if x := s.Delivery; x != nil && x.Attempts > 0 && !x.Dead && x.Since != 0 {
+			d.Failing = max(d.Failing, time.Duration(now-x.Since))
+		}
+	}
+	return d
 }
 
 // Trigger returns a trigger of a type.

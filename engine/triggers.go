@@ -65,6 +65,7 @@ type triggerState struct {
 	// after is up to when its times are dealt with: Upto, unless the clock was set back.
 	after    event.Time
 	busy     bool           // somebody acts on it
+	dueSince event.Time     // when somebody began to, and has not come to an end of it; 0: he has
 	awaiting eventlog.RunID // the run that its queue waits for
 
 	in  *incoming

@@ -73,16 +73,19 @@ func (v *Views) Runs(ctx context.Context, f Filter, cursor string, limit int) (r
 		}
 	}
 	keys := slices.Sorted(maps.Keys(f.Labels))
-	bucket, prefix := bucketAll, of(f.Namespace)
+	var in []index // in each of which a run is that is wanted
+	for _, k := range keys {
+		in = append(in, index{bucketByLabel, labelKey(v.labelRing(), f.Namespace, k, f.Labels[k])})
+	}
 	switch {
-	case len(keys) > 0:
-		bucket, prefix = bucketByLabel, labelKey(v.labelRing(), f.Namespace, keys[0], f.Labels[keys[0]])
 	case f.Workflow != "" && f.Status != "":
-		bucket, prefix = bucketByBoth, part(part(prefix, sameName(f.Workflow)), string(f.Status))
+		in = append(in, index{bucketByBoth, part(part(of(f.Namespace), sameName(f.Workflow)), string(f.Status))})
 	case f.Workflow != "":
-		bucket, prefix = bucketByWorkflow, part(prefix, sameName(f.Workflow))
+		in = append(in, index{bucketByWorkflow, part(of(f.Namespace), sameName(f.Workflow))})
 	case f.Status != "":
-		bucket, prefix = bucketByStatus, statusKey(f.Status, f.Namespace)
+		in = append(in, index{bucketByStatus, statusKey(f.Status, f.Namespace)})
+	case len(in) == 0:
+		in = append(in, index{bucketAll, of(f.Namespace)})
 	}
 	list := fmt.Sprintf("runs %s %q %q", f.Namespace, f.Status, f.Workflow)
 	for _, k := range keys {
@@ -97,8 +100,8 @@ func (v *Views) Runs(ctx context.Context, f Filter, cursor string, limit int) (r
 		return (f.Status == "" || row.Status == f.Status) &&
 			(f.Workflow == "" || sameName(row.Workflow) == sameName(f.Workflow)) && (exact == "" || row.Workflow == exact)
 	}
-	return pages(ctx, v, list, bucket, prefix, cursor, limit, func(r *reader, key, value []byte) (row Row, ok bool, err error) {
-		if row, err = r.indexed(bucket, key, value); err != nil {
+	return pagesOf(ctx, v, list, in, cursor, limit, func(r *reader, key, value []byte) (row Row, ok bool, err error) {
+		if row, err = r.indexed(in[0].bucket, key, value); err != nil {
 			return row, false, err
 		}
 		return row, keep(&row), nil
@@ -210,6 +213,14 @@ func (r *reader) indexed(bucket string, key, value []byte) (Row, error) {
 func pages[T any](ctx context.Context, v *Views, list, bucket string, prefix []byte, cursor string, limit int,
 	pick func(r *reader, key, value []byte) (item T, ok bool, err error),
 ) (items []T, next string, err error) {
+	return pagesOf(ctx, v, list, []index{{bucket, prefix}}, cursor, limit, pick)
+}
+
+// pagesOf is pages of what is in several indexes at once; keys and values are of the first.
+func pagesOf[T any](ctx context.Context, v *Views, list string, in []index, cursor string, limit int,
+	pick func(r *reader, key, value []byte) (item T, ok bool, err error),
+) (items []T, next string, err error) {
+	prefix := in[0].prefix
 	limit = pageLimit(limit)
 	from, err := after(list, cursor, prefix)
 	if err != nil {
@@ -223,13 +234,16 @@ func pages[T any](ctx context.Context, v *Views, list, bucket string, prefix []b
 		err := v.read(ctx, func(r *reader) error {
 			got, last, more = nil, nil, false
 			seen := 0
-			return r.scan(bucket, prefix, from, func(key, value []byte) (bool, error) {
+			return r.meet(in, from, func(key, value []byte) (bool, error) {
 				if seen == examine || len(items)+len(got) == limit {
 					more = true
 					return false, nil
 				}
 				seen++
 				last = append(last[:0], key...)
+				if value == nil {
+					return true, nil
+				}
 				item, ok, err := pick(r, key, value)
 				if ok && err == nil {
 					got = append(got, item)

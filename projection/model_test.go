@@ -285,6 +285,9 @@ func (w *world) filters() []Filter {
 		{Workflow: "NIGHTLY"},
 		{Workflow: "review-loop", Status: run.Running},
 		{Labels: map[string]string{"team": w.pick("red", "blue", "green")}},
+		{Labels: map[string]string{"team": w.pick("red", "blue"), "env": w.pick("prod", "test")}},
+		{Labels: map[string]string{"team": w.pick("red", "blue")}, Status: run.Status(w.pick("running", "waiting", "completed", "failed"))},
+		{Labels: map[string]string{"env": "prod"}, Workflow: "nightly"},
 		{Labels: map[string]string{"team": "red", "env": "prod"}, Status: run.Running, Workflow: "nightly"},
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -206,6 +207,63 @@ func (r *reader) get(bucket string, key []byte) ([]byte, error) {
 		return nil, nil
 	}
 	return r.store.opened(bucket, key, v)
+}
+
+// index is a part of a bucket. In those of runs what comes after the prefix is when the
+// run was created, the newest first.
+type index struct {
+	bucket string
+	prefix []byte
+}
+
+// meet calls fn for the entries of the first index, from key from on, that have one with
+// the same end of its key in each of the others. What lies between is jumped over: to
+// meet costs as little as the smallest index. At each jump fn is called without a value.
+func (r *reader) meet(in []index, from []byte, fn func(key, value []byte) (bool, error)) error {
+	if len(in) == 1 {
+		return r.scan(in[0].bucket, in[0].prefix, from, fn)
+	}
+	cursors := make([]*bolt.Cursor, len(in))
+	for i := range in {
+		b, err := r.bucket(in[i].bucket)
+		if err != nil {
+			return err
+		}
+		cursors[i] = b.Cursor()
+	}
+	first := in[0]
+	var last []byte
+	k, value := cursors[0].Seek(from)
+	for k != nil && bytes.HasPrefix(k, first.prefix) {
+		if last != nil && bytes.Compare(k, last) <= 0 {
+			return damaged("bucket %s is out of order", first.bucket)
+		}
+		last = k
+		end := k[len(first.prefix):]
+		for i := 1; i < len(in) && bytes.Equal(end, k[len(first.prefix):]); i++ {
+			other, _ := cursors[i].Seek(slices.Concat(in[i].prefix, end))
+			if other == nil || !bytes.HasPrefix(other, in[i].prefix) {
+				return nil // nothing more is in it
+			}
+			end = other[len(in[i].prefix):]
+		}
+		if bytes.Equal(end, k[len(first.prefix):]) {
+			v, err := unseal(first.bucket, k, value)
+			if err != nil {
+				return err
+			}
+			if more, err := fn(k, v); err != nil || !more {
+				return err
+			}
+			k, value = cursors[0].Next()
+			continue
+		}
+		if more, err := fn(k, nil); err != nil || !more {
+			return err
+		}
+		k, value = cursors[0].Seek(slices.Concat(first.prefix, end))
+	}
+	return nil
 }
 
 // scan calls fn for the entries with prefix from key from on, in order, until it

@@ -149,23 +149,29 @@ func TestTraces(t *testing.T) {
 	daemon, url := serve()
 	call("workflow", "apply", inner, "--addr", url)
 	call("workflow", "apply", outer, "--addr", url)
+	start := func(workflow, caller string) (run struct{ ID string }) {
+		t.Helper()
+		req, err := http.NewRequest("POST", url+"/v1/workflows/"+workflow+"/runs", strings.NewReader(`{}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Traceparent", caller)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = json.NewDecoder(resp.Body).Decode(&run)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != 201 {
+			t.Fatal(resp.Status, err)
+		}
+		return run
+	}
 	const caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-	req, err := http.NewRequest("POST", url+"/v1/workflows/traced/runs", strings.NewReader(`{}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Traceparent", caller)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var run struct{ ID string }
-	err = json.NewDecoder(resp.Body).Decode(&run)
-	resp.Body.Close()
-	if err != nil || resp.StatusCode != 201 {
-		t.Fatal(resp.Status, err)
-	}
+	const unsampled = "aaaabbbbccccdddd8448eb211c80319c" // whoever began it does not record it
+	silent := start("inner", "00-"+unsampled+"-b7ad6b7169203331-00")
+	run := start("traced", caller)
 	comes(t, "the first spans", func() bool { return r.has("node ask") })
 	r.mu.Lock()
 	r.down = true
@@ -179,6 +185,17 @@ func TestTraces(t *testing.T) {
 	daemon, url = serve()
 	call("answer", run.ID, `{"yes": true}`, "--wait", "--addr", url)
 	comes(t, "the run's span", func() bool { return r.has("workflow traced") })
+
+	r.mu.Lock()
+	for _, s := range r.spans {
+		if s.Trace == unsampled {
+			t.Errorf("%s was sent, of a trace that is not recorded", s.Name)
+		}
+	}
+	r.mu.Unlock()
+	if got := call("export", "--otlp", silent.ID, "--addr", url); !strings.Contains(got, unsampled) {
+		t.Errorf("it is made of the log when it is asked for: %s", got)
+	}
 
 	// What was sent, and what is made of the log now.
 	exported := call("export", "--otlp", run.ID, "--addr", url)
@@ -239,7 +256,7 @@ func TestTraces(t *testing.T) {
 		t.Errorf("sent again there are %d spans, and were %d", len(r.spans), before)
 	}
 	r.mu.Unlock()
-	resp, err = http.Get(url + "/metrics")
+	resp, err := http.Get(url + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}

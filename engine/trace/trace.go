@@ -31,11 +31,17 @@ func (s Span) IsZero() bool { return s == Span{} }
 type Context struct {
 	Trace ID
 	Span  Span
+	// Unsampled says that whoever began the trace does not record it: nobody is sent spans.
+	Unsampled bool
 }
 
 // String returns c as a traceparent.
 func (c Context) String() string {
-	return "00-" + hex.EncodeToString(c.Trace[:]) + "-" + hex.EncodeToString(c.Span[:]) + "-01"
+	flags := "01"
+	if c.Unsampled {
+		flags = "00"
+	}
+	return "00-" + hex.EncodeToString(c.Trace[:]) + "-" + hex.EncodeToString(c.Span[:]) + "-" + flags
 }
 
 // ErrFormat marks what is no traceparent.
@@ -50,12 +56,13 @@ func Parse(s string) (c Context, err error) {
 		return Context{}, fmt.Errorf("%w: %q", ErrFormat, s)
 	}
 	_, version := hex.DecodeString(parts[0])
-	_, flags := hex.DecodeString(parts[3])
+	flag, flags := hex.DecodeString(parts[3])
 	_, id := hex.Decode(c.Trace[:], []byte(parts[1]))
 	_, span := hex.Decode(c.Span[:], []byte(parts[2]))
 	if errors.Join(version, flags, id, span) != nil || c.Trace == (ID{}) || c.Span.IsZero() {
 		return Context{}, fmt.Errorf("%w: %q", ErrFormat, s)
 	}
+	c.Unsampled = flag[0]&1 == 0
 	return c, nil
 }
 
@@ -122,7 +129,7 @@ func Of(log Source, id eventlog.RunID, labels map[string]string, parent *event.P
 		above = p
 		labels, p = beginning(payload)
 		if c, err := Parse(labels[Label]); err == nil {
-			own.Trace = c.Trace
+			own.Trace, own.Unsampled = c.Trace, c.Unsampled
 			break
 		}
 		if p == nil {

@@ -14,6 +14,10 @@ func TestTraceparent(t *testing.T) {
 	if err != nil || c.String() != good {
 		t.Errorf("%s, %v", c, err)
 	}
+	const unsampled = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+	if u, err := Parse(unsampled); err != nil || u.String() != unsampled || c.Unsampled || !u.Unsampled {
+		t.Errorf("%s, %v", u, err)
+	}
 	if _, err := Parse("01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00-more"); err != nil {
 		t.Error(err)
 	}

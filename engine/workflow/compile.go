@@ -3,6 +3,7 @@ package workflow
 import (
 	"fmt"
 	"sort"
+	"sync"
 
 	"github.com/wfd-dev/wfd/engine/workflow/expr"
 	"github.com/wfd-dev/wfd/engine/workflow/source"
@@ -196,7 +197,7 @@ func (c *compiler) edges() {
 				c.fail(CodeContradiction, source.Join(path, "default"), x.From, "an edge has a condition or is the default, not both", "the default is taken when no condition is met")
 			}
 			if e.If == nil {
-				e.If = neverMet // keeps the edge conditional for the checks that follow
+				e.If = neverMet() // keeps the edge conditional for the checks that follow
 			}
 		}
 		link(from, to, e, x.If, path)
@@ -225,13 +226,13 @@ func (c *compiler) edges() {
 	}
 }
 
-var neverMet = func() *expr.Condition {
+var neverMet = sync.OnceValue(func() *expr.Condition {
 	c, err := expr.CompileCondition("false", expr.Scope{})
 	if err != nil {
 		panic(err) // the text is constant
 	}
 	return c
-}()
+})
 
 // routing settles which edge is the default and refuses what is ambiguous.
 func (c *compiler) routing() {

@@ -74,7 +74,7 @@ type API struct {
 	o       Options
 	mux     *http.ServeMux
 	handler http.Handler
-	spec    []byte // OpenAPI
+	spec    func() []byte // OpenAPI; made for the first who asks
 
 	streams   chan struct{} // a place for each stream that is open
 	backingUp chan struct{} // a place for the backup that is being made
@@ -157,14 +157,16 @@ func newAPI(o Options) (*API, huma.API) {
 
 // serving returns the API ready to answer, once it has its operations.
 func (a *API) serving(h huma.API) *API {
-	spec, err := json.Marshal(h.OpenAPI())
-	if err != nil {
-		panic("api: OpenAPI: " + err.Error()) // made of constants
-	}
-	a.spec = spec
+	a.spec = sync.OnceValue(func() []byte {
+		b, err := json.Marshal(h.OpenAPI())
+		if err != nil {
+			panic("api: OpenAPI: " + err.Error()) // made of constants
+		}
+		return b
+	})
 	a.mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/openapi+json")
-		w.Write(a.spec)
+		w.Write(a.spec())
 	})
 	if a.o.Metrics != nil {
 		a.mux.HandleFunc("GET /metrics", a.metrics)

@@ -89,7 +89,7 @@ func (s *server) operations() (ops []op) {
 	var doc struct {
 		Paths map[string]map[string]struct{ OperationID string } `json:"paths"`
 	}
-	if err := json.Unmarshal(s.api.spec, &doc); err != nil {
+	if err := json.Unmarshal(s.api.spec(), &doc); err != nil {
 		s.t.Fatal(err)
 	}
 	for path, methods := range doc.Paths {

@@ -211,11 +211,11 @@ func (h *Host) Start(ctx context.Context) error {
 }
 
 // traced says what became of traces.
-func (h *Host) traced() (sent, dropped, behind uint64) {
+func (h *Host) traced() (sent, failed, dropped, behind uint64) {
 	if f := h.tracing.Load(); f != nil {
 		return f.Counts()
 	}
-	return 0, 0, 0
+	return 0, 0, 0, 0
 }
 
 // Close stops the engine and closes the directory. To close twice is to close once.

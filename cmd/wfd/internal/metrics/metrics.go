@@ -8,7 +8,9 @@ package metrics
 
 import (
 	"context"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -30,6 +32,8 @@ const (
 	// maxQueues bounds the queues that are told apart; the rest is "other".
 	maxQueues = 100
 	maxKinds  = 256 // of events; those of later versions are counted as one
+	// maxNamespaces bounds those that are told apart.
+	maxNamespaces = 50
 )
 
 // Source is what is read when somebody asks.
@@ -37,9 +41,9 @@ type Source struct {
 	Engine *engine.Engine
 	Log    *eventlog.DB
 	Views  *projection.Views
-	// Traces returns the spans that were sent, and the events that were passed over, and
-	// that are still to be looked at; nil: nothing is traced.
-	Traces func() (sent, dropped, behind uint64)
+	// Traces returns the spans that were sent, how often none were taken, and the events that
+	// were passed over, and that are still to be looked at; nil: nothing is traced.
+	Traces func() (sent, failed, dropped, behind uint64)
 }
 
 // Metrics are those of one daemon.
@@ -108,8 +112,13 @@ var (
 	limitDesc    = prometheus.NewDesc("wfd_queue_limit", "Attempts that a queue does at once.", []string{"queue"}, nil)
 	runningDesc  = prometheus.NewDesc("wfd_queue_running", "Attempts under way, here and by workers.", []string{"queue"}, nil)
 	readyDesc    = prometheus.NewDesc("wfd_queue_ready", "Attempts that wait for a place.", []string{"queue"}, nil)
-	triggersDesc = prometheus.NewDesc("wfd_triggers", "Schedules and hooks, by type (schedule, in, out) and state (active, paused, dead).", []string{"type", "state"}, nil)
+	triggersDesc = prometheus.NewDesc("wfd_triggers", "Schedules and hooks, by type (schedule, in, out) and state (active, paused, failing, dead).", []string{"type", "state"}, nil)
 	firesDesc    = prometheus.NewDesc("wfd_trigger_fires_total", "What became of times at which schedules were due, and of webhooks, since the start.", []string{"type", "outcome"}, nil)
+	overdueDesc  = prometheus.NewDesc("wfd_trigger_overdue_seconds", "For how long the schedule has been due that has been so longest and is not dealt with.", nil, nil)
+	startsDesc   = prometheus.NewDesc("wfd_trigger_queued", "Starts of schedules that wait for the end of the run before.", nil, nil)
+	sinceDesc    = prometheus.NewDesc("wfd_trigger_failing_seconds", "For how long the hook has failed that has failed longest, and is not dead yet.", nil, nil)
+	spaceDesc    = prometheus.NewDesc("wfd_namespace_runs", "Runs that are stored and have not ended, by namespace.", []string{"namespace"}, nil)
+	refusedDesc  = prometheus.NewDesc("wfd_trace_failures_total", "Times that the receiver of traces did not take spans, all repeats of one request together.", nil, nil)
 	offeredDesc  = prometheus.NewDesc("wfd_queue_offered", "Attempts that wait for a worker.", []string{"queue"}, nil)
 	spansDesc    = prometheus.NewDesc("wfd_trace_spans_total", "Spans that were sent.", nil, nil)
 	droppedDesc  = prometheus.NewDesc("wfd_trace_dropped_events_total", "Events of which no span was made, since the receiver did not keep up.", nil, nil)
@@ -118,7 +127,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{eventsDesc, headDesc, behindDesc, runsDesc, failedDesc, limitDesc, runningDesc, readyDesc, offeredDesc, triggersDesc, firesDesc, spansDesc, droppedDesc, waitingDesc} {
+	for _, d := range []*prometheus.Desc{eventsDesc, headDesc, behindDesc, runsDesc, failedDesc, limitDesc, runningDesc, readyDesc, offeredDesc, triggersDesc, firesDesc, overdueDesc, startsDesc, sinceDesc, spaceDesc, refusedDesc, spansDesc, droppedDesc, waitingDesc} {
 		ch <- d
 	}
 }
@@ -146,7 +155,8 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(failedDesc, failed)
 	if s.Traces != nil {
-		sent, dropped, behind := s.Traces()
+		sent, failed, dropped, behind := s.Traces()
+		ch <- prometheus.MustNewConstMetric(refusedDesc, prometheus.CounterValue, float64(failed))
 		ch <- prometheus.MustNewConstMetric(spansDesc, prometheus.CounterValue, float64(sent))
 		ch <- prometheus.MustNewConstMetric(droppedDesc, prometheus.CounterValue, float64(dropped))
 		gauge(waitingDesc, float64(behind))
@@ -155,10 +165,20 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	defer cancel()
 	if all, err := s.Views.AllTotals(ctx); err == nil { // or the views are being built: they are missing, not 0
 		totals := map[run.Status]int{}
-		for _, of := range all {
-			for status, n := range of {
+		live := map[string]int{}
+		for i, name := range slices.Sorted(maps.Keys(all)) {
+			for status, n := range all[name] {
 				totals[status] += n
+				if space := name.String(); !status.Terminal() {
+					if i >= maxNamespaces {
+						space = "other of many" // which no namespace can be called
+					}
+					live[space] += n
+				}
 			}
+		}
+		for space, n := range live {
+			gauge(spaceDesc, float64(n), space)
 		}
 		for status, n := range totals {
 			gauge(runsDesc, float64(n), string(status))
@@ -168,6 +188,10 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	for c, n := range there {
 		gauge(triggersDesc, float64(n), c.Type, c.Outcome)
 	}
+	delays := s.Engine.TriggerDelays()
+	gauge(overdueDesc, delays.Overdue.Seconds())
+	gauge(sinceDesc, delays.Failing.Seconds())
+	gauge(startsDesc, float64(delays.Queued))
 	for c, n := range fires {
 		ch <- prometheus.MustNewConstMetric(firesDesc, prometheus.CounterValue, float64(n), c.Type, c.Outcome)
 	}

@@ -45,7 +45,7 @@ func TestCounts(t *testing.T) {
 }
 
 // TestBoard: every metric that the dashboard and the alert rules ask for is one that
-// there is.
+// there is, and what there is is on them.
 func TestBoard(t *testing.T) {
 	m := New("test")
 	known := scrape(t, m) + "\n"
@@ -53,12 +53,14 @@ func TestBoard(t *testing.T) {
 		known += d + "\n"
 	}
 	names := regexp.MustCompile(`\bwfd_[a-z_]+\b`)
+	asked := "wfd_build_info" // which is for joining
 	for _, file := range []string{"dashboard.json", "alerts.yaml"} {
 		b, err := os.ReadFile(filepath.Join("..", "..", "..", "..", "docs", "monitoring", file))
 		if err != nil {
 			t.Fatal(err)
 		}
 		found := names.FindAllString(string(b), -1)
+		asked += string(b)
 		if len(found) < 5 {
 			t.Errorf("%s asks for %d metrics", file, len(found))
 		}
@@ -67,6 +69,11 @@ func TestBoard(t *testing.T) {
 			if !strings.Contains(known, base) {
 				t.Errorf("%s asks for %s, which there is not", file, name)
 			}
+		}
+	}
+	for _, d := range described(m) {
+		if name := names.FindString(d); !strings.Contains(asked, name) {
+			t.Errorf("nobody looks at %s", name)
 		}
 	}
 }

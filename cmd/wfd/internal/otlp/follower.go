@@ -61,6 +61,7 @@ type Follower struct {
 	after  eventlog.Seq // what was sent, or passed over
 
 	sent, dropped atomic.Uint64 // spans; events that were passed over
+	failed        atomic.Uint64 // requests, with all that were repeated of each
 	behind        atomic.Uint64 // events
 
 	stop context.CancelFunc
@@ -98,10 +99,10 @@ func (f *Follower) Stop() {
 	f.client.Stop(ctx)
 }
 
-// Counts returns how many spans were sent, how many events were passed over, and how many
-// are still to be looked at.
-func (f *Follower) Counts() (sent, dropped, behind uint64) {
-	return f.sent.Load(), f.dropped.Load(), f.behind.Load()
+// Counts returns how many spans were sent, how many times the other side took none of
+// them, how many events were passed over, and how many are still to be looked at.
+func (f *Follower) Counts() (sent, failed, dropped, behind uint64) {
+	return f.sent.Load(), f.failed.Load(), f.dropped.Load(), f.behind.Load()
 }
 
 func (f *Follower) follow(ctx context.Context) {
@@ -154,6 +155,7 @@ func (f *Follower) catchUp(ctx context.Context) error {
 			n := min(batch, len(spans))
 			if err := f.client.UploadTraces(ctx, resource(spans[:n], f.o.Version)); err != nil {
 				clear(f.runs.open) // they are built anew
+				f.failed.Add(1)
 				return err
 			}
 			f.sent.Add(uint64(n))
@@ -237,6 +239,9 @@ func (r *runs) apply(e eventlog.Event) ([]*tracepb.Span, error) {
 		if len(s.ParentSpanId) == 0 || string(s.SpanId) == string(rootOf(e.Run)) {
 			delete(r.open, e.Run)
 		}
+	}
+	if b.place.Unsampled { // whoever began the trace wants none of it
+		return nil, err
 	}
 	return spans, err
 }

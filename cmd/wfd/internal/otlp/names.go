@@ -24,6 +24,9 @@ const (
 	operationChat = "chat"
 	operationTool = "execute_tool"
 
+	// wfdCost is in millionths of a dollar, as the log has it.
+	wfdCost = "wfd.cost.micro_usd"
+
 	wfdRun      = "wfd.run.id"
 	wfdWorkflow = "wfd.workflow.name"
 	wfdVersion  = "wfd.workflow.version"

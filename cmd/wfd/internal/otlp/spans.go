@@ -175,6 +175,9 @@ func (b *builder) attempted(e eventlog.Event, node string, nth int, a *attempt, 
 			if used.Model != "" {
 				m.Attributes = append(m.Attributes, text(genAnswered, used.Model))
 			}
+			if used.Price != nil {
+				m.Attributes = append(m.Attributes, number(wfdCost, int64(used.Price.Cost(*used))))
+			}
 		}
 		b.fail(m, f)
 		spans = append(spans, m)

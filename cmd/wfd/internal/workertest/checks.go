@@ -22,9 +22,11 @@ var checks = []struct {
 	run        func(*trial, context.Context) error
 }{
 	{"poll", "asks for tasks of WFD_HANDLER from WFD_QUEUE at WFD_ADDR, with WFD_TOKEN", (*trial).polls},
-	{"result", "hands in what the handler returns", echoes(map[string]any{"a": []any{1.5, nil, true, ""}})},
-	{"unicode", "keeps every character", echoes(map[string]any{"kéy \u2028": "añ\u00df \u0301 日本 🦀👩‍👧 \"\\\n\t\x7f\u202e</script> $HOME `x` %s"})},
-	{"huge", "takes an input of 4 MiB and hands it in", echoes(strings.Repeat("0123456789abcde\n", 1<<18))},
+	{"result", "hands in what the handler returns", echoes(func() any { return map[string]any{"a": []any{1.5, nil, true, ""}} })},
+	{"unicode", "keeps every character", echoes(func() any {
+		return map[string]any{"kéy \u2028": "añ\u00df \u0301 日本 🦀👩‍👧 \"\\\n\t\x7f\u202e</script> $HOME `x` %s"}
+	})},
+	{"huge", "takes an input of 4 MiB and hands it in", echoes(func() any { return strings.Repeat("0123456789abcde\n", 1<<18) })},
 	{"failure", "says with which class and message a task failed", (*trial).fails},
 	{"unanswered", "sends the same again when the answer to complete is lost", (*trial).repeats},
 	{"unavailable", "sends complete again, after a while, when the daemon cannot take it", (*trial).insists},
@@ -170,8 +172,9 @@ func (t *trial) polls(ctx context.Context) error {
 }
 
 // echoes is a check that a value comes back as it is.
-func echoes(v any) func(*trial, context.Context) error {
+func echoes(of func() any) func(*trial, context.Context) error {
 	return func(t *trial, ctx context.Context) error {
+		v := of()
 		id, err := t.start(ctx, input{Echo: v})
 		if err != nil {
 			return err
