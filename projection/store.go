@@ -248,7 +248,7 @@ func (r *reader) meet(in []index, from []byte, fn func(key, value []byte) (bool,
 			end = other[len(in[i].prefix):]
 		}
 		if bytes.Equal(end, k[len(first.prefix):]) {
-			v, err := unseal(first.bucket, k, value)
+			v, err := r.store.opened(first.bucket, k, value)
 			if err != nil {
 				return err
 			}

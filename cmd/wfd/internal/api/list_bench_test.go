@@ -63,7 +63,7 @@ func listed(b *testing.B, log eventlog.Log, n int) {
 // -rows 1000000 it takes some minutes to make the store.
 func BenchmarkRunList(b *testing.B) {
 	dir := filepath.Join(b.TempDir(), "data")
-	log, views, err := engine.Store(dir, nil, nil)
+	log, views, err := engine.Store(dir, nil, nil, nil)
 	if err != nil {
 		b.Fatal(err)
 	}
