@@ -74,7 +74,7 @@ func BenchmarkRunList(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.Logf("%d runs are there after %s", *listRows, time.Since(began).Round(time.Second))
-	api := New(Options{Engine: e, Log: log, Views: views, Version: "test", Hosts: []string{"127.0.0.1"}})
+	api := New(Options{Engine: e, Log: log, Views: views, Version: "test", Hosts: func() []string { return []string{"127.0.0.1"} }})
 	ts := httptest.NewServer(api)
 	b.Cleanup(func() {
 		ts.Close()
