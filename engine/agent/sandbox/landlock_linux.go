@@ -59,7 +59,7 @@ func (s *shim) landlock() error {
 	}
 	set, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr), 0)
 	if errno != 0 {
-		return fmt.Errorf("Landlock: %w", errno)
+		return fmt.Errorf("rules of Landlock: %w", errno)
 	}
 	defer unix.Close(int(set))
 	grant := func(rights uint64, must bool, paths ...string) error {
@@ -85,7 +85,7 @@ func (s *shim) landlock() error {
 		return err
 	}
 	if _, _, errno := unix.RawSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, set, 0, 0); errno != 0 {
-		return fmt.Errorf("Landlock: %w", errno)
+		return fmt.Errorf("entering Landlock: %w", errno)
 	}
 	return nil
 }
