@@ -481,6 +481,8 @@ await scene('a daemon with a token asks for it', async () => {
   await page.getByRole('button', { name: 'Log out api:token' }).click()
   await page.getByLabel('Token').waitFor()
   assert.equal((await context.cookies(lockedBase)).length, 0, 'the cookie is gone')
+  await open('/runs') // what was refused to the page that is left is said before this one is there
+  await page.locator('main').waitFor()
   expectTrouble = false
   wrong.length = 0
 })
