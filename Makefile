@@ -4,7 +4,7 @@
 GO        ?= go
 KILLS     ?= 200
 CUTS      ?= 50
-FAULTS    ?= 8
+FAULTS    ?= 14
 STATES    ?= 100000
 TICKS     ?= 1000000
 FUZZTIME  ?= 20s
@@ -84,8 +84,8 @@ race: build ## all tests, with the race detector but for the command line's scri
 	WFD_TEST_BINARY=$(CURDIR)/bin/wfd $(GO) test -race -timeout 15m $$($(GO) list ./... | grep -v '/cmd/wfd$$')
 	WFD_TEST_BINARY=$(CURDIR)/bin/wfd $(GO) test -timeout 15m ./cmd/wfd
 	WFD_TEST_BINARY=$(CURDIR)/bin/wfd $(GO) test -timeout 10m ./cmd/wfd/internal/workertest
-	$(GO) test -timeout 15m -parallel 4 -run '$(LOGFAULTS)' ./eventlog -states 20000 -faults 22 -cuts 45
-	WFD_TEST_BINARY=$(CURDIR)/bin/wfd $(GO) test -timeout 15m -parallel 4 -run '$(KEEPSWORD)' ./cmd/wfd/internal/crash -kills 200 -faults 4 -cuts 5
+	$(GO) test -timeout 15m -parallel 4 -run '$(LOGFAULTS)' ./eventlog -states 20000 -faults 10 -cuts 25
+	WFD_TEST_BINARY=$(CURDIR)/bin/wfd $(GO) test -timeout 15m -parallel 4 -run '$(KEEPSWORD)' ./cmd/wfd/internal/crash -kills 60 -faults 1 -cuts 3
 	bin/wfd sim --seed 1 --ticks 1000000
 
 race-scripts: build ## the command line's tests with the race detector
