@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/wfd-dev/wfd/eventlog/durable"
 )
 
 const (
@@ -105,7 +107,7 @@ func (d *DB) writeArchive(fill func(*archiveWriter) error) (info Archive, err er
 	if err := makeDir(dir); err != nil {
 		return info, err
 	}
-	if err := syncDir(d.dir); err != nil {
+	if err := durable.SyncDir(d.dir); err != nil {
 		return info, err
 	}
 	f, err := os.CreateTemp(dir, "*"+tmpSuffix)
@@ -136,7 +138,7 @@ func (d *DB) writeArchive(fill func(*archiveWriter) error) (info Archive, err er
 	if err := os.Rename(f.Name(), filepath.Join(d.dir, info.ID.name())); err != nil {
 		return info, err
 	}
-	if err := syncDir(dir); err != nil {
+	if err := durable.SyncDir(dir); err != nil {
 		return info, err
 	}
 	return info, d.opts.fail("archive.after-rename")

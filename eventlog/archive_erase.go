@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/wfd-dev/wfd/eventlog/durable"
 )
 
 // EraseArchived takes the events in spans out of every archive that has them: each
@@ -96,7 +98,7 @@ func (d *DB) rewriteArchive(ctx context.Context, id ArchiveID, gone map[RunID][]
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return durable.SyncDir(filepath.Dir(path))
 }
 
 // keep adds what is not gone of a frame of another archive.

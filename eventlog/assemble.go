@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/wfd-dev/wfd/eventlog/crypt"
+	"github.com/wfd-dev/wfd/eventlog/durable"
 )
 
 // Until says which event of a snapshot a log assembled from it ends with. The
@@ -287,7 +288,7 @@ func (a *assembler) clear(list []listed) error {
 	if err := os.Remove(filepath.Join(a.dir, pieceCatalog)); err != nil {
 		return err
 	}
-	return cmp.Or(syncDir(filepath.Join(a.dir, logDir)), syncDir(a.dir))
+	return cmp.Or(durable.SyncDir(filepath.Join(a.dir, logDir)), durable.SyncDir(a.dir))
 }
 
 // segmentTx bounds what one transaction of a segmentWriter writes: bbolt keeps it

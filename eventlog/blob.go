@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 
 	"github.com/wfd-dev/wfd/eventlog/crypt"
+	"github.com/wfd-dev/wfd/eventlog/durable"
 )
 
 // blobs keeps large payloads in files named by their SHA-256, under
@@ -111,7 +112,7 @@ func (b *blobs) write(path string, p []byte) error {
 		os.Remove(tmp)
 		return err
 	}
-	if err := syncDir(filepath.Dir(path)); err != nil {
+	if err := durable.SyncDir(filepath.Dir(path)); err != nil {
 		return err
 	}
 	// Dying here leaves a blob nobody refers to, which Sweep removes.
@@ -130,7 +131,7 @@ func (b *blobs) makeDirs(dir string) error {
 			return err
 		}
 		// It may be from a process that died before it synced the name.
-		if err := syncDir(filepath.Dir(d)); err != nil {
+		if err := durable.SyncDir(filepath.Dir(d)); err != nil {
 			return err
 		}
 	}
@@ -146,7 +147,7 @@ func (b *blobs) syncFile(path string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Sync(), f.Close(), syncDir(filepath.Dir(path)))
+	return errors.Join(f.Sync(), f.Close(), durable.SyncDir(filepath.Dir(path)))
 }
 
 func writeFile(path string, p []byte) error {

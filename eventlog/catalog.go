@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/wfd-dev/wfd/eventlog/durable"
 )
 
 // The catalog, catalog.db, is the list of segments. It changes when a segment
@@ -112,7 +114,7 @@ func createCatalog(dir string) error {
 	if err := os.Rename(path+tmpSuffix, path); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return durable.SyncDir(dir)
 }
 
 // sealedFormat says that some of the log may be sealed: builds that know nothing of it

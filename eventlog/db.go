@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 
 	"github.com/wfd-dev/wfd/eventlog/crypt"
+	"github.com/wfd-dev/wfd/eventlog/durable"
 )
 
 // DB is a Log in a directory.
@@ -250,7 +251,7 @@ func (d *DB) prepareDir() error {
 		}
 	}
 	// makeDir does not sync a name it finds: its maker may have died before it could.
-	if err := syncDir(d.dir); err != nil {
+	if err := durable.SyncDir(d.dir); err != nil {
 		return err
 	}
 	for _, sub := range []string{d.dir, filepath.Join(d.dir, logDir)} {
@@ -322,7 +323,7 @@ func dropStray(dir string, first Seq, readOnly bool) error {
 	if err := os.Remove(s.path); err != nil {
 		return err
 	}
-	return syncDir(filepath.Join(dir, logDir))
+	return durable.SyncDir(filepath.Join(dir, logDir))
 }
 
 // mapSize is how much of an open segment is mapped: more than it can grow to.

@@ -8,20 +8,12 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/wfd-dev/wfd/eventlog/durable"
 	"github.com/wfd-dev/wfd/eventlog/pagecache"
 )
 
 // tmpSuffix ends the name of every file that is not complete.
 const tmpSuffix = ".tmp"
-
-// syncDir makes the names in a directory durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
 
 // makeDir creates a directory and makes its name durable; it may exist.
 func makeDir(dir string) error {
@@ -31,7 +23,7 @@ func makeDir(dir string) error {
 		}
 		return err
 	}
-	return syncDir(filepath.Dir(dir))
+	return durable.SyncDir(filepath.Dir(dir))
 }
 
 // fromDisk makes sure that what is read of a file from here on is what its disk

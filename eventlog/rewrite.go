@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/wfd-dev/wfd/eventlog/durable"
 )
 
 // A sealed segment is rewritten when payloads in it are to go: deleting a value
@@ -85,7 +87,7 @@ func (d *DB) replace(s *segment, tmp string) error {
 	if err := os.Rename(tmp, s.path); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(s.path))
+	return durable.SyncDir(filepath.Dir(s.path))
 }
 
 // copySegment writes the segment to a new file at path. The tree over what it

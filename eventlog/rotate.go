@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/wfd-dev/wfd/eventlog/durable"
 )
 
 // A segment's life: prepared under log/next.tmp while its predecessor fills
@@ -148,7 +150,7 @@ func (d *DB) nameSegment(s *segment) error {
 		return err
 	}
 	d.nextReady = false
-	if err := syncDir(filepath.Dir(s.path)); err != nil {
+	if err := durable.SyncDir(filepath.Dir(s.path)); err != nil {
 		return err
 	}
 	return d.opts.fail("create.after-rename")

@@ -14,6 +14,7 @@ import (
 
 	"github.com/wfd-dev/wfd/eventlog/boltfile"
 	"github.com/wfd-dev/wfd/eventlog/crypt"
+	"github.com/wfd-dev/wfd/eventlog/durable"
 )
 
 // An open segment whose file cannot be walked any more, or not to its end, still has its
@@ -46,14 +47,14 @@ func (d *DB) salvage(s *segment, cause *CorruptError) error {
 		return errors.Join(cause, err)
 	}
 	// Dying here leaves the damaged file under both names, and is done again.
-	if err := syncDir(filepath.Dir(s.path)); err != nil {
+	if err := durable.SyncDir(filepath.Dir(s.path)); err != nil {
 		return err
 	}
 	if err := os.Rename(tmp, s.path); err != nil {
 		return err
 	}
 	d.log.Error("a damaged segment was written anew from what can be read of it; the damaged file is kept", "file", s.name, "kept", filepath.Base(kept), "until_seq", last, "error", cause)
-	return syncDir(filepath.Dir(s.path))
+	return durable.SyncDir(filepath.Dir(s.path))
 }
 
 func sameFile(a, b string) bool {

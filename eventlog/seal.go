@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 
 	"github.com/wfd-dev/wfd/eventlog/crypt"
+	"github.com/wfd-dev/wfd/eventlog/durable"
 )
 
 // A log is encrypted from the first time on that it is opened with a key: what is
@@ -351,7 +352,7 @@ func (d *DB) resealBlobs(ctx context.Context, current uint32) error {
 		if err := os.Remove(filepath.Join(d.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		return syncDir(filepath.Dir(filepath.Join(d.dir, name)))
+		return durable.SyncDir(filepath.Dir(filepath.Join(d.dir, name)))
 	})
 }
 

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/wfd-dev/wfd/eventlog/durable"
 )
 
 // The marker says how far the file of the views can be trusted. Commits to it
@@ -37,33 +39,11 @@ func writeMarker(dir string, sealed, clean bool) error {
 	if clean {
 		state = "clean"
 	}
-	name := filepath.Join(dir, markerFile)
-	f, err := os.OpenFile(name+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
+	text := fmt.Sprintf("wfd views %d\n%s\nboot %s\n", fileFormat, state, bootID())
+	if sealed {
+		text += sealedMark + "\n"
 	}
-	_, err = fmt.Fprintf(f, "wfd views %d\n%s\nboot %s\n", fileFormat, state, bootID())
-	if err == nil && sealed {
-		_, err = fmt.Fprintln(f, sealedMark)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(name+".tmp", name); err != nil {
-		return err
-	}
-	return syncDir(dir)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return durable.WriteFile(filepath.Join(dir, markerFile), []byte(text), 0o600)
 }
 
 // readMarker returns why the files of dir cannot be trusted, or "". sealed says whether

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/eventlog/durable"
 )
 
 // stateDoc is how far a log was verified: a signed checkpoint, and the edge of
@@ -57,7 +58,7 @@ func (f *fold) keep(path string) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(path, b, 0o600)
+	return durable.WriteFile(path, b, 0o600)
 }
 
 // verifyPage is how many events are read at a time.

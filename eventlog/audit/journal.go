@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/wfd-dev/wfd/eventlog/durable"
 )
 
 // A file of notes is one note after the other, each followed by an empty line:
@@ -88,7 +90,7 @@ func (j *journal) append(note []byte) (err error) {
 		return err
 	}
 	if j.size == 0 {
-		if err := syncDir(j.dir); err != nil {
+		if err := durable.SyncDir(j.dir); err != nil {
 			return err
 		}
 	}

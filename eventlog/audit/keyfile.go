@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/wfd-dev/wfd/eventlog/durable"
 )
 
 // The files of a log's keys, in its data directory.
@@ -72,7 +74,7 @@ func openKey(dir string) (*signer, error) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, pubName)); errors.Is(err, fs.ErrNotExist) {
 		// The first start died between the two files.
-		if err := writeFile(filepath.Join(dir, pubName), []byte(key.public+"\n"), 0o644); err != nil {
+		if err := durable.WriteFile(filepath.Join(dir, pubName), []byte(key.public+"\n"), 0o644); err != nil {
 			return nil, err
 		}
 	}
@@ -91,13 +93,13 @@ func openKey(dir string) (*signer, error) {
 		}
 		key = successor
 	}
-	if err := syncDir(dir); err != nil {
+	if err := durable.SyncDir(dir); err != nil {
 		return nil, err
 	}
 	if b, err := os.ReadFile(filepath.Join(dir, pubName)); err != nil || string(b) == key.public+"\n" {
 		return key, err
 	}
-	return key, writeFile(filepath.Join(dir, pubName), []byte(key.public+"\n"), 0o644)
+	return key, durable.WriteFile(filepath.Join(dir, pubName), []byte(key.public+"\n"), 0o644)
 }
 
 // createKey makes the first key of a log, and with it the log's ID.
@@ -113,7 +115,7 @@ func createKey(dir string) error {
 	}
 	// Dying behind this leaves a key without its public part, which the next
 	// start writes.
-	return writeFile(filepath.Join(dir, keyName), []byte(private+"\n"), 0o600)
+	return durable.WriteFile(filepath.Join(dir, keyName), []byte(private+"\n"), 0o600)
 }
 
 // readKey reads a private key from a file that nobody else may read.
@@ -149,7 +151,7 @@ func nextKey(dir, origin string) (*signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return next, writeFile(filepath.Join(dir, nextName), []byte(private+"\n"), 0o600)
+	return next, durable.WriteFile(filepath.Join(dir, nextName), []byte(private+"\n"), 0o600)
 }
 
 // dropNext removes a next key that nothing leads to.
@@ -157,7 +159,7 @@ func dropNext(dir string) error {
 	if err := os.Remove(filepath.Join(dir, nextName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return syncDir(dir)
+	return durable.SyncDir(dir)
 }
 
 // lengthen returns the chain with the rotation from one key to the next.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/eventlog/durable"
 )
 
 // A log that was restored from a copy is a log of its own: with the name and the
@@ -282,7 +283,7 @@ func Restored(dir string, size uint64, root [32]byte) error {
 	if out.Len() == 0 {
 		return nil
 	}
-	if err := writeFile(filepath.Join(dir, pastName), out.Bytes(), 0o600); err != nil {
+	if err := durable.WriteFile(filepath.Join(dir, pastName), out.Bytes(), 0o600); err != nil {
 		return err
 	}
 	// Dying here leaves a log that is both: who restores it begins anew.
@@ -291,7 +292,7 @@ func Restored(dir string, size uint64, root [32]byte) error {
 			return err
 		}
 	}
-	return syncDir(dir)
+	return durable.SyncDir(dir)
 }
 
 // Copy is what an auditor keeps of a log, for a backup: the files by name.

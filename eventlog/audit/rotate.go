@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/wfd-dev/wfd/eventlog"
+	"github.com/wfd-dev/wfd/eventlog/durable"
 )
 
 // Rotation is the passing on of a log's voice from one key to the next.
@@ -64,7 +65,7 @@ func (a *Auditor) Rotate(announce func(Rotation) error) (r Rotation, err error) 
 func (a *Auditor) pass(next *signer, at Checkpoint) error {
 	chain, err := lengthen(a.chain, len(a.keys.chain)+1, a.key, next, at)
 	if err == nil {
-		err = writeFile(filepath.Join(a.dir, chainName), chain, 0o644)
+		err = durable.WriteFile(filepath.Join(a.dir, chainName), chain, 0o644)
 	}
 	if err == nil {
 		// Dying here leaves the next key beside the old one, and a chain that
@@ -72,10 +73,10 @@ func (a *Auditor) pass(next *signer, at Checkpoint) error {
 		err = os.Rename(filepath.Join(a.dir, nextName), filepath.Join(a.dir, keyName))
 	}
 	if err == nil {
-		err = syncDir(a.dir)
+		err = durable.SyncDir(a.dir)
 	}
 	if err == nil {
-		err = writeFile(filepath.Join(a.dir, pubName), []byte(next.public+"\n"), 0o644)
+		err = durable.WriteFile(filepath.Join(a.dir, pubName), []byte(next.public+"\n"), 0o644)
 	}
 	var keys *Keys
 	if err == nil {

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/wfd-dev/wfd/eventlog/durable"
 )
 
 // Names in the directory of a backup.
@@ -44,7 +46,7 @@ type dir struct {
 
 func openDir(ctx context.Context, path string, o OpenOptions) (_ *dir, err error) {
 	if err := os.Mkdir(path, 0o700); err == nil {
-		if err := syncDir(filepath.Dir(path)); err != nil {
+		if err := durable.SyncDir(filepath.Dir(path)); err != nil {
 			return nil, err
 		}
 	} else if !errors.Is(err, fs.ErrExist) {
@@ -73,7 +75,7 @@ func openDir(ctx context.Context, path string, o OpenOptions) (_ *dir, err error
 	if err := os.WriteFile(filepath.Join(path, unfinishedName), []byte(unfinishedText), 0o600); err != nil {
 		return nil, err
 	}
-	if err := syncDir(path); err != nil {
+	if err := durable.SyncDir(path); err != nil {
 		return nil, err
 	}
 	return d, d.scan(ctx)
@@ -173,7 +175,7 @@ func (d *dir) Receive(ctx context.Context, r io.Reader) (*Done, error) {
 	if err := os.Rename(d.in(manifestName+tmpSuffix), d.in(manifestName)); err != nil {
 		return nil, errors.Join(err, d.undo())
 	}
-	if err := syncDir(d.path); err != nil {
+	if err := durable.SyncDir(d.path); err != nil {
 		return nil, err
 	}
 	if err := d.o.Failpoint("backup.after-manifest"); err != nil {
@@ -266,7 +268,7 @@ func (d *dir) complete(ctx context.Context, m *Manifest) error {
 		dirs[filepath.Dir(path)] = true
 	}
 	for path := range dirs {
-		if err := syncDir(path); err != nil {
+		if err := durable.SyncDir(path); err != nil {
 			return err
 		}
 	}
@@ -312,7 +314,7 @@ func (d *dir) clean(m *Manifest) error {
 		err = os.Remove(d.in(unfinishedName))
 	}
 	if err == nil {
-		err = syncDir(d.path)
+		err = durable.SyncDir(d.path)
 	}
 	return err
 }

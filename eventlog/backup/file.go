@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/wfd-dev/wfd/eventlog/durable"
 	"github.com/wfd-dev/wfd/eventlog/pagecache"
 	"github.com/wfd-dev/wfd/eventlog/zseal"
 )
@@ -95,7 +96,7 @@ func (d *file) Receive(ctx context.Context, r io.Reader) (*Done, error) {
 		return nil, err
 	}
 	d.done = true
-	if err := syncDir(filepath.Dir(d.path)); err != nil {
+	if err := durable.SyncDir(filepath.Dir(d.path)); err != nil {
 		return nil, err
 	}
 	return &Done{Header: rep.Header, Files: rep.Files, Bytes: rep.Bytes, Copied: rep.Bytes}, d.o.Failpoint("backup.after-manifest")

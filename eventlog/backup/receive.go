@@ -151,11 +151,3 @@ func sumFile(ctx context.Context, path string) (Sum, int64, error) {
 	n, err := io.Copy(h, contextReader{ctx, f})
 	return sumOf(h), n, errors.Join(err, f.Close())
 }
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}

@@ -14,6 +14,7 @@ import (
 	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/eventlog/audit"
 	"github.com/wfd-dev/wfd/eventlog/crypt"
+	"github.com/wfd-dev/wfd/eventlog/durable"
 )
 
 // ErrTarget: the directory to restore to cannot be made.
@@ -101,7 +102,7 @@ func Restore(ctx context.Context, from, dir string, o RestoreOptions) (_ *Restor
 	if err := syscall.Rename(tmp, dir); err != nil { // which, unlike os.Rename, replaces an empty directory
 		return nil, errors.Join(fmt.Errorf("%w: rename %s to %s: %w", ErrTarget, tmp, dir, err), os.RemoveAll(tmp))
 	}
-	if err := syncDir(filepath.Dir(filepath.Clean(dir))); err != nil {
+	if err := durable.SyncDir(filepath.Dir(filepath.Clean(dir))); err != nil {
 		return nil, err
 	}
 	return &r.done, o.Failpoint("restore.after-rename")
@@ -201,7 +202,7 @@ func (r *restorer) restore() error {
 		if err != nil || !e.IsDir() {
 			return err
 		}
-		return syncDir(path)
+		return durable.SyncDir(path)
 	})
 	if err != nil {
 		return err

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/wfd-dev/wfd/eventlog/durable"
 )
 
 // File is the name of a ring in its data directory, and Copy that of a copy, for one
@@ -258,7 +260,7 @@ func (r *Ring) Forget() error {
 			return err
 		}
 	}
-	if err := syncDir(r.dir); err != nil {
+	if err := durable.SyncDir(r.dir); err != nil {
 		return err
 	}
 	r.keys.Store(nil)
@@ -299,28 +301,5 @@ func (r *Ring) replace(k *dataKeys) error {
 }
 
 func write(dir, name string, b []byte) error {
-	path := filepath.Join(dir, name)
-	f, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return errors.Join(err, os.Remove(path+".tmp"))
-	}
-	if err := os.Rename(path+".tmp", path); err != nil {
-		return err
-	}
-	return syncDir(dir)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return durable.WriteFile(filepath.Join(dir, name), b, 0o600)
 }
