@@ -139,8 +139,8 @@ func (ScheduleSpec) kind() Trigger { return Schedules }
 func (HookInSpec) kind() Trigger   { return HooksIn }
 func (HookOutSpec) kind() Trigger  { return HooksOut }
 
-// SetTrigger makes the schedule or hook of a name. One that is there as it is asked for is left so; another one is an
-// error, unless replace is set. why stays in the audit trail.
+// SetTrigger makes the schedule or hook of a name. One that is there as it is asked for is
+// left so; another one is an error, unless replace is set. why stays in the audit trail.
 func (c *Client) SetTrigger(ctx context.Context, name string, spec TriggerSpec, replace bool, why string) error {
 	raw, err := json.Marshal(spec)
 	if err != nil {

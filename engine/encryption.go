@@ -30,7 +30,7 @@ type sealer interface {
 	Ring() *crypt.Ring
 	RotateKeys(crypt.Keys) error
 	StopSealing() error
-	Reseal(context.Context) (eventlog.Sealed, error)
+	Reseal(context.Context) error
 	ForgetKeys(context.Context) (bool, error)
 	Sealed(context.Context) (eventlog.Sealed, error)
 }
@@ -106,10 +106,8 @@ func (x *erasures) rekey(ctx context.Context, log sealer, p *event.DataKeysChang
 	if err := do(log); err != nil || !p.Rewrite {
 		return err
 	}
-	if _, err := log.Reseal(ctx); err != nil {
-		return err
-	}
 	for _, anew := range []func() error{
+		func() error { return log.Reseal(ctx) },
 		// What a crash left behind is as it was.
 		func() error { _, err := x.log.Sweep(); return err },
 		x.sweepArchives,

@@ -35,6 +35,12 @@ nodes:
 // guarded opens an engine with a guard whose programs say what said returns.
 func guarded(t *testing.T, dir string, said func(*agent.Task) agent.Answer) (*Engine, eventlog.Log, func()) {
 	t.Helper()
+	return guardedOn(t, dir, func(log eventlog.Log) eventlog.Log { return log }, said)
+}
+
+// guardedOn is guarded on what wrap makes of the log.
+func guardedOn(t *testing.T, dir string, wrap func(eventlog.Log) eventlog.Log, said func(*agent.Task) agent.Answer) (*Engine, eventlog.Log, func()) {
+	t.Helper()
 	rules, err := guard.Parse("rules.yaml", []byte(guardedRules))
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +50,7 @@ func guarded(t *testing.T, dir string, said func(*agent.Task) agent.Answer) (*En
 		t.Fatal(err)
 	}
 	runner := agent.RunnerFunc(func(_ context.Context, t *agent.Task) agent.Answer { return said(t) })
-	e := New(log, views, Options{Guard: rules, Runners: map[workflow.Kind]agent.Runner{workflow.Exec: runner}})
+	e := New(wrap(log), views, Options{Guard: rules, Runners: map[workflow.Kind]agent.Runner{workflow.Exec: runner}})
 	if err := e.Start(context.Background()); err != nil {
 		t.Fatal(err)
 	}
@@ -242,29 +248,12 @@ func TestReviewsAcrossRestarts(t *testing.T) {
 // If what was found cannot be recorded, nothing follows from it: a command is refused,
 // and a result is kept until it can be.
 func TestFindingsThatCannotBeStored(t *testing.T) {
-	rules, err := guard.Parse("rules.yaml", []byte(guardedRules))
-	if err != nil {
-		t.Fatal(err)
-	}
-	log, views, err := Store(t.TempDir(), nil, nil, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	full := &noRoom{Log: log}
-	runner := agent.RunnerFunc(func(context.Context, *agent.Task) agent.Answer { return says("a secret plan")(nil) })
-	e := New(full, views, Options{Guard: rules, Runners: map[workflow.Kind]agent.Runner{workflow.Exec: runner}})
-	if err := e.Start(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		e.Stop()
-		if err := errors.Join(views.Close(), log.Close()); err != nil {
-			t.Error(err)
-		}
-	}()
+	full := &noRoom{}
+	e, log, stop := guardedOn(t, t.TempDir(), full.on, says("a secret plan"))
+	defer stop()
 	register(t, e, guardedSource)
 	full.times = 3
-	_, _, err = e.StartRun(context.Background(), StartRequest{Workflow: "guarded", Input: event.MustValue("please")}, By{Actor: "ann"})
+	_, _, err := e.StartRun(context.Background(), StartRequest{Workflow: "guarded", Input: event.MustValue("please")}, By{Actor: "ann"})
 	if !errors.Is(err, eventlog.ErrFull) {
 		t.Fatal(err)
 	}
@@ -280,25 +269,9 @@ func TestFindingsThatCannotBeStored(t *testing.T) {
 // A command that cannot be screened is refused alone: those who look at the run at the
 // same time see it.
 func TestUnscreenedAlone(t *testing.T) {
-	rules, err := guard.Parse("rules.yaml", []byte(guardedRules))
-	if err != nil {
-		t.Fatal(err)
-	}
-	log, views, err := Store(t.TempDir(), nil, nil, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	full := &noRoom{Log: log}
-	e := New(full, views, Options{Guard: rules})
-	if err := e.Start(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		e.Stop()
-		if err := errors.Join(views.Close(), log.Close()); err != nil {
-			t.Error(err)
-		}
-	}()
+	full := &noRoom{}
+	e, _, stop := guardedOn(t, t.TempDir(), full.on, nil)
+	defer stop()
 	register(t, e, "name: asked\nnodes:\n  ask: {human: {prompt: \"?\"}}\n")
 	r := start(t, e, "asked", nil)
 	full.times = 1
@@ -329,6 +302,11 @@ func TestUnscreenedAlone(t *testing.T) {
 type noRoom struct {
 	eventlog.Log
 	times int
+}
+
+func (l *noRoom) on(log eventlog.Log) eventlog.Log {
+	l.Log = log
+	return l
 }
 
 func (l *noRoom) Append(ctx context.Context, a eventlog.Append) (eventlog.Seq, error) {

@@ -71,8 +71,7 @@ func PiecesUntil(catalog []byte, u Until) (needed func(name string) bool, err er
 
 // Assemble makes a log in dir, which holds the pieces of a snapshot under their
 // names, as far as [PiecesUntil] asks for them, and no log yet. keys open it if it is
-// encrypted. Blobs and archives
-// may follow later. The log ends at u, be that between the events of one append.
+// encrypted. Blobs and archives may follow later. The log ends at u, be that between the events of one append.
 // Dying here leaves a directory that is of no use. It trusts neither the pieces
 // nor, without [Check], that they belong together.
 func Assemble(dir string, u Until, keys crypt.Keys) (Assembled, error) {

@@ -161,12 +161,17 @@ type chunk struct {
 // last returns the seq of the chunk's last record.
 func (c *chunk) last() Seq { return c.first + Seq(c.count) - 1 }
 
+// seriesAt returns where the header of the series is in a chunk with codec 1.
+func seriesAt(b []byte) int {
+	if b[2]&flagHead != 0 {
+		return chunkFixed + headLen
+	}
+	return chunkFixed
+}
+
 // chunkHeader returns how long the header of a chunk is.
 func chunkHeader(b []byte) int {
-	n := chunkFixed + 2*int(binary.BigEndian.Uint16(b[16:]))
-	if b[2]&flagHead != 0 {
-		n += headLen
-	}
+	n := seriesAt(b) + 2*int(binary.BigEndian.Uint16(b[16:]))
 	if b[1] == codecSealed {
 		n += crypt.HeaderSize
 	}
@@ -198,7 +203,7 @@ func parseChunk(b []byte, ring *crypt.Ring) (c chunk, err error) {
 	}
 	c.starts, c.body = b[n-2*c.count:n], b[n:]
 	if b[1] == codecSealed {
-		if c.series, err = ring.Opened(b[n-2*c.count-crypt.HeaderSize:]); err != nil {
+		if c.series, err = ring.Opened(b[seriesAt(b):]); err != nil {
 			return c, fmt.Errorf("chunk %w", err)
 		}
 	}

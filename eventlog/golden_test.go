@@ -10,7 +10,6 @@ import (
 
 	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/eventlog/crypt"
-	"github.com/wfd-dev/wfd/eventlog/eventlogtest"
 )
 
 // goldenDir is a data directory as format version 1 writes it: three segments,
@@ -61,10 +60,7 @@ func describeWith(t *testing.T, dir string, keys crypt.Keys) string {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	events, err := eventlogtest.All(d, 100)
-	if err != nil {
-		t.Fatal(err)
-	}
+	events := eventsOf(t, d)
 	var out strings.Builder
 	st := d.Stats()
 	size, root := d.TreeHead()

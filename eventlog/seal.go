@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -126,14 +125,7 @@ func dataKeyOf(v []byte) uint32 {
 	if len(v) < chunkFixed || v[1] != codecSealed {
 		return 0
 	}
-	at := chunkFixed
-	if v[2]&flagHead != 0 {
-		at += headLen
-	}
-	if len(v) < at+4 {
-		return 0
-	}
-	return binary.BigEndian.Uint32(v[at:])
+	return crypt.DataKeyOf(v[min(seriesAt(v), len(v)):])
 }
 
 // sealedIn adds up the chunks of a segment.
@@ -264,17 +256,10 @@ func (d *DB) StopSealing() error {
 // Reseal writes all of the log anew that is not sealed with the current data key, or all
 // that is sealed if nothing is to be: segments, one after the other, blobs and archives.
 // The log goes on meanwhile. It may be repeated, and goes on where a crash ended it.
-func (d *DB) Reseal(ctx context.Context) (Sealed, error) {
+func (d *DB) Reseal(ctx context.Context) error {
 	if d.opts.ReadOnly {
-		return Sealed{}, ErrReadOnly
+		return ErrReadOnly
 	}
-	if err := d.reseal(ctx); err != nil {
-		return Sealed{}, err
-	}
-	return d.Sealed(ctx)
-}
-
-func (d *DB) reseal(ctx context.Context) error {
 	d.erasing.Lock()
 	defer d.erasing.Unlock()
 	current := d.ring.Current()

@@ -7,6 +7,8 @@ import (
 	"encoding/binary"
 	"maps"
 	"slices"
+
+	"github.com/wfd-dev/wfd/eventlog/crypt"
 )
 
 // An entry is sealed with a hash over bucket, key and value: bbolt checksums
@@ -31,22 +33,29 @@ func unseal(bucket string, key, v []byte) ([]byte, error) {
 	return v[:n:n], nil
 }
 
-// stored returns a value as it is stored: behind it its seal, and all of that encrypted
-// where the log is. It opens under its key in its bucket and nowhere else.
-func (s *store) stored(bucket string, key, value []byte) []byte {
+// form is how values are stored: behind each its seal, and all of that encrypted where the
+// log is.
+type form struct {
+	ring   *crypt.Ring
+	sealed bool
+}
+
+// stored returns a value as it is stored. It opens under its key in its bucket and nowhere
+// else.
+func (f form) stored(bucket string, key, value []byte) []byte {
 	b := make([]byte, 0, len(value)+sealSize)
 	b = binary.BigEndian.AppendUint64(append(b, value...), seal(bucket, key, value))
-	if !s.sealed {
+	if !f.sealed {
 		return b
 	}
-	return s.ring.Newest().Box(viewPlace(bucket, key), b)
+	return f.ring.Newest().Box(viewPlace(bucket, key), b)
 }
 
 // opened is the inverse of stored.
-func (s *store) opened(bucket string, key, v []byte) ([]byte, error) {
-	if s.sealed {
+func (f form) opened(bucket string, key, v []byte) ([]byte, error) {
+	if f.sealed {
 		var err error
-		if v, err = s.ring.Open(viewPlace(bucket, key), v); err != nil {
+		if v, err = f.ring.Open(viewPlace(bucket, key), v); err != nil {
 			return nil, damaged("an entry of bucket %s: %v", bucket, err)
 		}
 	}

@@ -74,8 +74,9 @@ func (v *Views) Runs(ctx context.Context, f Filter, cursor string, limit int) (r
 	}
 	keys := slices.Sorted(maps.Keys(f.Labels))
 	var in []index // in each of which a run is that is wanted
+	ring := v.labelRing()
 	for _, k := range keys {
-		in = append(in, index{bucketByLabel, labelKey(v.labelRing(), f.Namespace, k, f.Labels[k])})
+		in = append(in, index{bucketByLabel, labelKey(ring, f.Namespace, k, f.Labels[k])})
 	}
 	switch {
 	case f.Workflow != "" && f.Status != "":

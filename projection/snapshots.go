@@ -96,20 +96,20 @@ func (s *Snapshots) Close() error {
 func (s *Snapshots) Put(id eventlog.RunID, last eventlog.Event, snapshot []byte) error {
 	b := binary.BigEndian.AppendUint64(nil, fingerprint(last))
 	b = append(b, snapshot...)
-	return s.update(func(f *store, bucket *bolt.Bucket) error {
+	return s.update(func(f form, bucket *bolt.Bucket) error {
 		return bucket.Put(id[:], f.stored(snapshotBucket, id[:], b))
 	})
 }
 
 // Drop forgets the snapshot of a run. Its bytes may stay in the file: see Scrub.
 func (s *Snapshots) Drop(id eventlog.RunID) error {
-	return s.update(func(_ *store, bucket *bolt.Bucket) error { return bucket.Delete(id[:]) })
+	return s.update(func(_ form, bucket *bolt.Bucket) error { return bucket.Delete(id[:]) })
 }
 
 // form says how values are stored. Called with mu held.
-func (s *Snapshots) form() *store { return &store{ring: s.ring, sealed: s.bucket == sealedBucket} }
+func (s *Snapshots) form() form { return form{s.ring, s.bucket == sealedBucket} }
 
-func (s *Snapshots) update(fn func(*store, *bolt.Bucket) error) error {
+func (s *Snapshots) update(fn func(form, *bolt.Bucket) error) error {
 	s.mu.RLock()
 	db := s.db
 	if db == nil {

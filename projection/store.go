@@ -39,10 +39,9 @@ const mapAhead = 1 << 30
 // store is one bbolt file of sealed entries. Commits are not synced: after a
 // crash of the machine the file must not be trusted (see marker).
 type store struct {
-	db     *bolt.DB
-	file   *os.File // the same, to look at pages without bbolt
-	ring   *crypt.Ring
-	sealed bool // its values are
+	form
+	db   *bolt.DB
+	file *os.File // the same, to look at pages without bbolt
 }
 
 // openStore opens or creates the file. Damage is found here as far as bbolt
@@ -57,7 +56,7 @@ func openStore(path string, ring *crypt.Ring) (s *store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s = &store{file: file, ring: ring, sealed: ring.Seals()}
+	s = &store{form: form{ring, ring.Seals()}, file: file}
 	err = guard(func() (err error) {
 		s.db, err = bolt.Open(path, 0o600, &bolt.Options{
 			Timeout: time.Second, NoSync: true, FreelistType: bolt.FreelistMapType,

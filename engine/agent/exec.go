@@ -75,7 +75,6 @@ func (x *Exec) Run(ctx context.Context, t *Task) Answer {
 	if err != nil {
 		return cannotStart(argv[0], err)
 	}
-	box := sandbox.Box{Ask: SandboxAsk(t.setting("sandbox")), Policy: x.Policy}
 	if dir != "" {
 		if dir, err = filepath.Abs(dir); err != nil {
 			return final(event.ClassNotFound, "dir: %v", err)
@@ -83,9 +82,9 @@ func (x *Exec) Run(ctx context.Context, t *Task) Answer {
 		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 			return final(event.ClassNotFound, "dir: there is no directory %s", dir)
 		}
-		box.Ask.Write = append(box.Ask.Write, dir) // a list of its own
 	}
-	if box.Level, err = x.Policy.Grant(box.Ask); err != nil {
+	box, err := x.Policy.Box(SandboxAsk(t.setting("sandbox")), dir)
+	if err != nil {
 		return final(event.ClassAuth, "%s: %v", argv[0], err)
 	}
 	if dir == "" || box.Level.Confines() {
@@ -104,7 +103,6 @@ func (x *Exec) Run(ctx context.Context, t *Task) Answer {
 
 // run runs a program that may be run.
 func (x *Exec) run(ctx context.Context, t *Task, box sandbox.Box, path string, argv, env []string, stdin, dir string) Answer {
-
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	stdout := &head{limit: MaxStdout, over: func() { stop(errTooMuch) }}

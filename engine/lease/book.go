@@ -68,8 +68,9 @@ type Book struct {
 }
 
 // Open opens the book at path, and begins one if there is none; "" is a book in
-// memory. ring has the data keys of the log, if that is encrypted. A book that cannot be read is begun anew, with a key of its own. The caller
-// sees to it that nobody else has it open.
+// memory. ring has the data keys of the log, if that is encrypted. A book that cannot be
+// read is begun anew, with a key of its own. The caller sees to it that nobody else has
+// it open.
 func Open(path string, ring *crypt.Ring, logger *slog.Logger) (*Book, error) {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -144,14 +143,12 @@ func (v *server) start(env map[string]string) (sdk.Transport, func() error, erro
 // box returns where a server's program is run, and the directory that was made for it; "" if
 // none was.
 func (v *server) box(cmd *exec.Cmd) (box sandbox.Box, tmp string, err error) {
-	box = sandbox.Box{Ask: v.config.Sandbox, Policy: v.all.policy}
 	if cmd.Dir != "" {
 		if cmd.Dir, err = filepath.Abs(cmd.Dir); err != nil {
 			return box, "", v.failure(event.ClassNotFound, "dir: %v", err)
 		}
-		box.Ask.Write = append(slices.Clone(box.Ask.Write), cmd.Dir)
 	}
-	if box.Level, err = v.all.policy.Grant(box.Ask); err != nil {
+	if box, err = v.all.policy.Box(v.config.Sandbox, cmd.Dir); err != nil {
 		f := v.failure(event.ClassAuth, "%v", err)
 		f.Again = new(bool)
 		return box, "", f

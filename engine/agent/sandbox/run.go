@@ -51,12 +51,23 @@ func (b *Box) Keep(env []string, dir string) []string {
 }
 
 // Box is where a program is run: its level, what it asks for, and directories that are
-// its own. The level is one that Grant returned.
+// its own.
 type Box struct {
 	Level  Level
 	Ask    Ask
 	Own    []string
 	Policy Policy
+}
+
+// Box returns where a program is run that asks for a and works in dir; "": it has none. The
+// error says why it cannot be run.
+func (p Policy) Box(a Ask, dir string) (b Box, err error) {
+	if dir != "" {
+		a.Write = append(slices.Clone(a.Write), dir)
+	}
+	b = Box{Ask: a, Policy: p}
+	b.Level, err = p.Grant(a)
+	return b, err
 }
 
 // Run runs cmd in b, as process.RunBegun does. Its error is an Exit if the program ended
