@@ -20,7 +20,7 @@ import (
 // under way besides these events is then taken up too. It runs on the run's owner and never waits.
 func (e *Engine) dispatch(l *loaded, events []machine.Event, fresh bool, m *meter) {
 	if len(events) > 0 {
-		e.watchers.changed(l.state, l.wf, e)
+		e.watchers.of(l.id).changed(l.state, l.wf, e)
 		e.triggers.committed()
 	}
 	if !e.running() {

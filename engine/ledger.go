@@ -127,11 +127,16 @@ func ofRun(id eventlog.RunID) event.BudgetID {
 	return event.BudgetID{Scope: event.ScopeOfRun, Name: id.String()}
 }
 
+// shares reports whether a run spends from another's budget, or another from its own.
+func (l *ledger) shares(s *run.State, w *workflow.Workflow) bool {
+	return s.Parent != nil || hasChildren(w) || l.e.delegates()
+}
+
 // tree returns the budgets of the runs that s is under, and its own if others are under
 // it, and has their accounts. Called with mu held.
 func (l *ledger) tree(s *run.State, w *workflow.Workflow) ([]event.BudgetID, error) {
 	var ids []event.BudgetID
-	if s.Parent == nil && !hasChildren(w) && !l.e.delegates() {
+	if !l.shares(s, w) {
 		return nil, nil
 	}
 	for id := s.Run; !id.IsZero() && len(ids) <= machine.MaxDepth; {
@@ -222,6 +227,9 @@ func (l *ledger) grant(s *run.State, w *workflow.Workflow, n *event.Need, at eve
 	defer l.mu.Unlock()
 	if err := l.load(); err != nil {
 		return machine.Grant{}, nil, err
+	}
+	if len(l.limits) == 0 && len(l.waits) == 0 && n.Agent == "" && n.Spend().IsZero() && !l.shares(s, w) {
+		return machine.Grant{}, nil, nil // nothing is asked for, of no budget
 	}
 	under, err := l.tree(s, w)
 	if err != nil {

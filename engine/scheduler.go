@@ -76,10 +76,9 @@ type job struct {
 	answer   *agent.Answer      // known already: the settings could not be evaluated
 	priority int
 	number   uint64
-	place    int                // in its heap
-	gone     bool               // guarded by scheduler.mu: given up before it began
-	ctx      context.Context    // set once it may begin
-	cancel   context.CancelFunc // guarded by scheduler.mu: set with ctx
+	place    int            // in its heap
+	gone     bool           // guarded by scheduler.mu: given up before it began
+	ctx      attemptContext // begins when the attempt does; guarded by scheduler.mu until then
 
 	// Of a worker node; guarded by scheduler.mu.
 	handler string // that it is for; "": it is done here
@@ -170,11 +169,7 @@ func (s *scheduler) add(j *job) *job {
 
 // begin notes that an attempt begins, and with it its time. Called with mu held, while the engine is open.
 func (s *scheduler) begin(j *job) {
-	if t := j.task.Timeout; t > 0 {
-		j.ctx, j.cancel = context.WithTimeout(s.ctx, t)
-	} else {
-		j.ctx, j.cancel = context.WithCancel(s.ctx)
-	}
+	j.ctx.begin(s.ctx, j.task.Timeout)
 	s.wg.Add(1)
 }
 
@@ -297,10 +292,10 @@ func (s *scheduler) end(j *job) {
 	if a := j.task.Agent; a != nil && a.CallsWorkflows() {
 		s.e.tendCalled(j.task.Run) // those that it waits for no longer
 	}
+	j.ctx.end()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.wg.Done()
-	j.cancel()
 	if s.jobs[j.key()] == j {
 		delete(s.jobs, j.key())
 	}
@@ -314,12 +309,17 @@ func (s *scheduler) end(j *job) {
 // the next start takes it up.
 func (s *scheduler) attempt(j *job) *request {
 	t := j.task
-	t.Redact, t.Show = s.e.opt.Secrets.Redactor(), s.e.tokens.show(t)
-	t.Doing, t.Note = func(what string) { j.assigned.Now(what, s.e.opt.Now()) }, s.note(t)
-	t.Reserve, t.Screen, t.Workflows = s.reserve(t), s.e.screenTool(t), calls{s.e, t}
+	t.Redact = s.e.opt.Secrets.Redactor()
+	if t.Kind != workflow.Worker { // which calls no model and no tool of ours
+		t.Show, t.Note, t.Reserve = s.e.tokens.show(t), s.note(t), s.reserve(t)
+		t.Screen, t.Workflows = s.e.screenTool(t), calls{s.e, t}
+	}
+	if j.assigned != nil {
+		t.Doing = func(what string) { j.assigned.Now(what, s.e.opt.Now()) }
+	}
 	answer := j.answer
 	if answer == nil {
-		a := s.run(j.ctx, t)
+		a := s.run(&j.ctx, t)
 		answer = &a
 	}
 	// From here on the answer is on its way into the log, and to whoever looks. The
@@ -463,9 +463,9 @@ func (s *scheduler) cancel(id eventlog.RunID, node string, visit int) (told bool
 		return true
 	case j.handler != "":
 		s.withdraw(j)
-	case j.cancel != nil:
+	case j.ctx.begun():
 		j.gone = true
-		j.cancel()
+		j.ctx.end()
 		told = true
 	default:
 		j.gone = true

@@ -97,9 +97,22 @@ func (e *Engine) briefOf(s *run.State, w *workflow.Workflow) Run {
 	if b := s.Break; b != nil {
 		r.Breakpoint = &Breakpoint{b.Node, b.Visit, b.To}
 	}
-	_, timed := machine.Due(s)
-	r.OnlyPeople = !timed && (s.Status == run.Waiting || s.Status == run.Running && e.awaitsWorkers(s, w))
+	r.OnlyPeople = e.onlyPeople(s, w)
 	return r
+}
+
+// glance is as much of viewOf as is seen without work.
+func (e *Engine) glance(s *run.State, w *workflow.Workflow) Run {
+	return Run{ID: s.Run, Version: s.Version, Status: s.Status, OnlyPeople: e.onlyPeople(s, w)}
+}
+
+// onlyPeople reports whether only somebody outside will move a run.
+func (e *Engine) onlyPeople(s *run.State, w *workflow.Workflow) bool {
+	if s.Status != run.Waiting && (s.Status != run.Running || !e.awaitsWorkers(s, w)) {
+		return false
+	}
+	_, timed := machine.Due(s)
+	return !timed
 }
 
 // awaitsWorkers reports whether a run waits for workers that cannot reach this engine,
@@ -210,7 +223,7 @@ func (e *Engine) whyHere(s *run.State, w *workflow.Workflow, v *run.Visit) (why 
 	e.sched.mu.Lock()
 	defer e.sched.mu.Unlock()
 	j := e.sched.jobs[attempt{s.Run, v.Node, v.Visit}]
-	if j == nil || j.ctx != nil || j.task.Attempt != v.Attempt {
+	if j == nil || j.ctx.begun() || j.task.Attempt != v.Attempt {
 		return "", event.Wait{}, false
 	}
 	q := e.sched.queues[j.queue]

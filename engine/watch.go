@@ -11,8 +11,14 @@ import (
 	"github.com/wfd-dev/wfd/projection/run"
 )
 
-// watchers are told when a run has new events on disk.
-type watchers struct {
+// watchers are told when runs have new events on disk. Every step of every run looks
+// here, so runs are spread over parts: those who step at the same time seldom meet.
+type watchers [64]watchersPart
+
+// of returns the part that a run is in: the end of a run's ID is random.
+func (w *watchers) of(id eventlog.RunID) *watchersPart { return &w[int(id[len(id)-1])%len(w)] }
+
+type watchersPart struct {
 	mu      sync.Mutex
 	run     map[eventlog.RunID]*watched
 	waiting map[eventlog.RunID][]*waiter
@@ -26,7 +32,7 @@ type watched struct {
 // Watch returns a function that returns a channel which is closed at the run's
 // next commit after the call, and one that ends the watch.
 func (e *Engine) Watch(id eventlog.RunID) (next func() <-chan struct{}, stop func()) {
-	w := &e.watchers
+	w := e.watchers.of(id)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.run == nil {
@@ -64,7 +70,7 @@ type waiter struct {
 // changed tells those who watch a run, and answers those who waited for what it
 // has become. It runs on the run's owner, so that waiting for the end of a run
 // wakes nobody at every step on the way.
-func (w *watchers) changed(s *run.State, wf *workflow.Workflow, e *Engine) {
+func (w *watchersPart) changed(s *run.State, wf *workflow.Workflow, e *Engine) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if r := w.run[s.Run]; r != nil {
@@ -75,9 +81,9 @@ func (w *watchers) changed(s *run.State, wf *workflow.Workflow, e *Engine) {
 	if len(waiting) == 0 {
 		return
 	}
-	brief := e.briefOf(s, wf)
+	now := e.glance(s, wf)
 	waiting = slices.DeleteFunc(waiting, func(a *waiter) bool {
-		if !a.until(brief) {
+		if !a.until(now) {
 			return false
 		}
 		a.found <- e.viewOf(s, wf)
@@ -87,7 +93,7 @@ func (w *watchers) changed(s *run.State, wf *workflow.Workflow, e *Engine) {
 }
 
 // keep sets who waits for a run. Called with mu held.
-func (w *watchers) keep(id eventlog.RunID, waiting []*waiter) {
+func (w *watchersPart) keep(id eventlog.RunID, waiting []*waiter) {
 	if len(waiting) == 0 {
 		delete(w.waiting, id)
 		return
@@ -98,13 +104,13 @@ func (w *watchers) keep(id eventlog.RunID, waiting []*waiter) {
 	w.waiting[id] = waiting
 }
 
-func (w *watchers) add(id eventlog.RunID, a *waiter) {
+func (w *watchersPart) add(id eventlog.RunID, a *waiter) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.keep(id, append(w.waiting[id], a))
 }
 
-func (w *watchers) remove(id eventlog.RunID, a *waiter) {
+func (w *watchersPart) remove(id eventlog.RunID, a *waiter) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.keep(id, slices.DeleteFunc(w.waiting[id], func(o *waiter) bool { return o == a }))
@@ -112,11 +118,12 @@ func (w *watchers) remove(id eventlog.RunID, a *waiter) {
 
 // Await waits until the run satisfies until, and returns it as it then stands. When
 // ctx ends first it returns the run as it stands together with ctx's error. until
-// is called with a Run that has all but Why and Waits, and must be quick.
+// is called after every step with a Run that has its ID, Version, Status and OnlyPeople, and
+// must be quick.
 func (e *Engine) Await(ctx context.Context, id eventlog.RunID, until func(Run) bool) (Run, error) {
-	a := &waiter{until: until, found: make(chan Run, 1)}
-	e.watchers.add(id, a) // before the look: a change after it is not missed
-	defer e.watchers.remove(id, a)
+	a, w := &waiter{until: until, found: make(chan Run, 1)}, e.watchers.of(id)
+	w.add(id, a) // before the look: a change after it is not missed
+	defer w.remove(id, a)
 	r, err := e.Run(ctx, id)
 	if err != nil || until(r) {
 		return r, err

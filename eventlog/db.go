@@ -54,6 +54,7 @@ type DB struct {
 	edge     edge  // of the tree, all commits included
 	lastTime int64 // the latest time of any event
 	packer   chunkWriter
+	packed   written // the last batch: its memory is the next one's
 	spare    []*entry
 
 	// The keeper prepares and seals segments in the background.

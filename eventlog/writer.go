@@ -4,16 +4,11 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"runtime"
 )
 
 // write is the writer: it commits the open batch whenever there is one, and
 // never waits for a batch to grow: while it commits, the next one collects.
-// It is locked to its thread so that faults can be injected by counting the
-// system calls of a thread.
 func (d *DB) write() {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	defer close(d.writerDone)
 	for range d.wake {
 		for {
@@ -103,12 +98,18 @@ type row struct{ key, value []byte }
 // written is a batch as it goes to disk.
 type written struct {
 	chunks, nodes []row
+	values        []byte // of chunks
 	used          int64
 }
 
-// pack carries the tree over the batch and lays its records out in chunks.
+// pack carries the tree over the batch and lays its records out in chunks. What it
+// returns is good until the next batch is packed.
 func (d *DB) pack(b *batch) *written {
-	w := new(written)
+	w := &d.packed
+	*w = written{chunks: w.chunks[:0], nodes: w.nodes[:0], values: w.values[:0]}
+	if cap(w.values) > maxPooled {
+		*w = written{}
+	}
 	for _, e := range b.entries {
 		d.lastTime = max(d.lastTime, e.times[len(e.times)-1])
 		for _, leaf := range e.leaves {
@@ -125,8 +126,9 @@ func (d *DB) pack(b *batch) *written {
 	p := &d.packer
 	p.first = b.base
 	finish := func(head *treeHead) {
-		v := p.finish(make([]byte, 0, p.size()), head)
-		w.chunks = append(w.chunks, row{seqKey(p.first - 1), v})
+		start := len(w.values)
+		w.values = p.finish(w.values, head)
+		w.chunks = append(w.chunks, row{seqKey(p.first - 1), w.values[start:len(w.values):len(w.values)]})
 	}
 	for _, e := range b.entries {
 		start := 0

@@ -45,7 +45,7 @@ Workloads, and what --steps, --clients and --runs are unless they are given:
 			if o.Child, err = a.childOf("bench-child"); err != nil {
 				return err
 			}
-			go tendGC(cmd.Context())
+			go tendRuntime(cmd.Context())
 			r, err := bench.Run(cmd.Context(), o)
 			if errors.Is(err, bench.ErrOptions) {
 				return usagef("%w\nhint: see wfd bench --help", err)
@@ -93,7 +93,7 @@ func (a *app) benchChild() *cobra.Command {
 					return usagef("%w", err)
 				}
 			}
-			go tendGC(cmd.Context())
+			go tendRuntime(cmd.Context())
 			return bench.Child(cmd.Context(), args[0], n[0], n[1], n[2], a.stdout)
 		},
 	}

@@ -48,7 +48,7 @@ without building it: its data directory is DIR/large/data.`,
 					fmt.Fprintf(a.stderr, "%s: %s: %d of %d\n", time.Since(began).Round(time.Second), what, done, all)
 				}
 			})
-			go tendGC(cmd.Context())
+			go tendRuntime(cmd.Context())
 			r, err := bench.Soaking(cmd.Context(), o)
 			if isTerminal(a.stderr) {
 				fmt.Fprint(a.stderr, "\r\x1b[K")
@@ -87,7 +87,7 @@ func (a *app) soakChild() *cobra.Command {
 			if err != nil {
 				return usagef("%w", err)
 			}
-			go tendGC(cmd.Context())
+			go tendRuntime(cmd.Context())
 			return bench.SoakChild(cmd.Context(), args[0], watch, a.stdout)
 		},
 	}

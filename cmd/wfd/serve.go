@@ -148,7 +148,7 @@ func (a *app) daemon(ctx context.Context, change func(*host.Options), ready func
 		defer end()
 		log.Info("profiles", "url", "http://"+at+"/debug/pprof/")
 	}
-	go tendGC(ctx)
+	go tendRuntime(ctx)
 	log.Info("serving", "url", url, "data", dir, "version", buildVersion())
 	if _, err := fmt.Fprintln(a.stdout, url); err != nil {
 		log.Warn("the URL was not written", "error", err)

@@ -79,8 +79,8 @@ func (d *decider) reserve(v *run.Visit, id event.CallID) bool {
 // nobody knows what an attempt may use, nothing is reserved, and no event says so; it
 // is enough that no budget is overspent already.
 func (d *decider) setAside(need *event.Need, used *event.Usage) (short *run.Short, ok bool) {
-	own := &event.BudgetExceeded{Budget: d.s.OwnBudget(), Limits: *d.s.Limits, Spent: d.s.Taken()}
-	if !own.Limits.Allow(own.Spent.Add(need.Spend())) {
+	if taken := d.s.Taken(); !d.s.Limits.Allow(taken.Add(need.Spend())) {
+		own := &event.BudgetExceeded{Budget: d.s.OwnBudget(), Limits: *d.s.Limits, Spent: taken}
 		if len(d.s.Holds) > 0 && need.Turn == 0 {
 			return &run.Short{Budget: own.Budget, Limits: own.Limits, Taken: own.Spent, Need: need.Spend()}, false
 		}
