@@ -11,6 +11,7 @@ import (
 
 	"github.com/wfd-dev/wfd/engine/agent"
 	"github.com/wfd-dev/wfd/engine/machine"
+	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/projection"
 	"github.com/wfd-dev/wfd/projection/event"
@@ -566,4 +567,36 @@ func TestRaisedWhileItPauses(t *testing.T) {
 		await(t, e, r.ID, status(run.Completed))
 		await(t, e, parent.ID, status(run.Completed))
 	})
+}
+
+// What is set aside for the calls of an attempt that nobody will tell of is freed call by
+// call, in any order, and all of it is free then.
+func TestTurnsAreFreedInAnyOrder(t *testing.T) {
+	e, stop := open(t, t.TempDir(), "default: {text: ok}")
+	defer stop()
+	register(t, e, wide("one", 1, ""))
+	wf, _ := workflow.Load("one.yaml", []byte(wide("one", 1, "")))
+	s := run.New(eventlog.RunID{1})
+	s.Workflow = "one"
+	l, day := e.ledger, event.At(time.Date(2026, 1, 31, 0, 0, 0, 0, time.UTC))
+	for turn := range 4 {
+		need := event.NewNeed(30, 10, nil)
+		need.CallID = event.CallID{Node: "b0", Visit: 1, Attempt: 1, Turn: turn}
+		if g, _, err := l.grant(s, wf, &need, day); err != nil || g.Over != nil || g.Wait != nil {
+			t.Fatalf("%+v %v", g, err)
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, turn := range []int{1, 0} {
+		l.settled(s, &event.CostSettled{CallID: event.CallID{Node: "b0", Visit: 1, Attempt: 1, Turn: turn}, Since: day, Lost: true}, 1)
+	}
+	if len(l.holds) > 0 || len(l.turns) > 0 {
+		t.Errorf("%d calls are held yet: %v", len(l.holds), l.turns)
+	}
+	for id, a := range l.accounts {
+		if !a.held.IsZero() {
+			t.Errorf("%s has %+v set aside", id, a.held)
+		}
+	}
 }

@@ -38,6 +38,7 @@ type ledger struct {
 	accounts map[event.BudgetID]*account
 	limits   map[event.BudgetID]event.Limits // as they were set; a day's has no name
 	holds    map[callKey]*allotment
+	turns    map[callKey]int // by attempt, the last turn that was set aside for; none: 0
 	waits    map[callKey]*waitingCall
 	number   uint64 // of waiters, for their order
 }
@@ -74,7 +75,7 @@ type waitingCall struct {
 func newLedger(e *Engine) *ledger {
 	return &ledger{
 		e: e, accounts: map[event.BudgetID]*account{}, limits: map[event.BudgetID]event.Limits{},
-		holds: map[callKey]*allotment{}, waits: map[callKey]*waitingCall{},
+		holds: map[callKey]*allotment{}, turns: map[callKey]int{}, waits: map[callKey]*waitingCall{},
 	}
 }
 
@@ -94,7 +95,7 @@ func (l *ledger) load() error {
 	for i := range v.Holds {
 		h := &v.Holds[i]
 		g := &allotment{key: callKey{h.Run, h.Call}, spend: h.Spend, ids: scopes(h.Workflow, h.Agent, projection.Day(h.Since))}
-		l.holds[g.key] = g
+		l.keep(g)
 		for _, id := range g.ids {
 			a := l.account(id, v.At)
 			a.held = a.held.Add(g.spend)
@@ -263,12 +264,26 @@ func (l *ledger) grant(s *run.State, w *workflow.Workflow, n *event.Need, at eve
 	if g.spend.IsZero() {
 		return machine.Grant{}, nil, nil // no budget is overspent: that was the question
 	}
-	l.holds[g.key] = g
+	l.keep(g)
 	for _, id := range g.ids {
 		a := l.accounts[id]
 		a.held = a.held.Add(g.spend)
 	}
 	return machine.Grant{}, g, nil
+}
+
+// keep notes what is set aside for a call. Called with mu held.
+func (l *ledger) keep(g *allotment) {
+	l.holds[g.key] = g
+	if of := g.key.attempt(); g.key.Turn > l.turns[of] {
+		l.turns[of] = g.key.Turn
+	}
+}
+
+// attempt is the attempt that a call is of.
+func (k callKey) attempt() callKey {
+	k.Turn = 0
+	return k
 }
 
 // giveBack takes back grants whose append failed.
@@ -355,21 +370,22 @@ func (l *ledger) settled(s *run.State, p *event.CostSettled, seq eventlog.Seq) {
 	}
 }
 
-// ofAttempt returns the grants that a settlement ends. Called with mu held.
+// ofAttempt returns the grants that a settlement ends: one that names no turn, those of
+// all turns that were not settled one by one. Called with mu held.
 func (l *ledger) ofAttempt(id eventlog.RunID, c event.CallID) map[callKey]*allotment {
 	found := map[callKey]*allotment{}
-	for turn := c.Turn; ; turn++ {
-		k := callKey{id, c}
-		k.Turn = turn
-		g := l.holds[k]
-		if g == nil {
-			return found
-		}
-		found[k] = g
-		if c.Turn > 0 {
-			return found
+	k := callKey{id, c}
+	last := k.Turn
+	if k.Turn == 0 {
+		last = l.turns[k]
+		delete(l.turns, k)
+	}
+	for ; k.Turn <= last; k.Turn++ {
+		if g := l.holds[k]; g != nil {
+			found[k] = g
 		}
 	}
+	return found
 }
 
 // under returns the accounts of a run and of those that it is under, as far as they are

@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,7 +19,8 @@ func (a *app) sim() *cobra.Command {
 		Short: "Simulate the engine with faults from a seed, and hold it against its promises",
 		Long: `Play the engine in virtual time on a virtual disk: clients give commands and repeat
 them, processes are killed, the power is cut, syncs fail, the disk is full, the clock
-is set, doorbells are lost and results come twice or late. After every tick, every
+is set, doorbells are lost, results come twice or late, budgets that runs share are used
+up and raised, and people review results. After every tick, every
 restart and at every end the promises of the log and of runs are checked.
 
 Everything follows from the seed: the same seed and number of ticks give the same
@@ -25,11 +28,15 @@ events and the same report, on any machine. Nothing is read or written.
 
 Exit 1 if a promise is broken; the message names seed, world and tick.`,
 		Example: `  wfd sim --seed 1 --ticks 1000000
-  wfd sim --seed 1 --lying-disk    # a control: this must find a loss`,
+  wfd sim --seed 1 --lying-disk    # a control: this must find a loss
+  wfd sim --seed 1 --plant keep-dead --ticks 400000    # and this, money that is never free again`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.Ticks == 0 {
 				return usagef("--ticks 0: want at least 1")
+			}
+			if o.Plant != "" && !slices.Contains(sim.Plants, o.Plant) {
+				return usagef("--plant %s: want one of %s", o.Plant, strings.Join(plants(), ", "))
 			}
 			began, shown := time.Now(), time.Now()
 			o.Progress = func(c sim.Counts) {
@@ -56,8 +63,16 @@ Exit 1 if a promise is broken; the message names seed, world and tick.`,
 	}
 	cmd.Flags().Uint64Var(&o.Seed, "seed", 1, "everything follows from it")
 	cmd.Flags().Uint64Var(&o.Ticks, "ticks", 100_000, "how many things happen, at least")
+	cmd.Flags().StringVar((*string)(&o.Plant), "plant", "", "a bug of the ledger of budgets, which this must find: "+strings.Join(plants(), ", "))
 	cmd.Flags().BoolVar(&o.Lie, "lying-disk", false, "every other sync of the disk does nothing: this must find a loss")
 	return cmd
+}
+
+func plants() (names []string) {
+	for _, p := range sim.Plants {
+		names = append(names, string(p))
+	}
+	return names
 }
 
 func showSimulated(t *text, r *sim.Report) {
@@ -65,5 +80,6 @@ func showSimulated(t *text, r *sim.Report) {
 	t.printf("%d runs came to their end, in %d events and %d commits, after %d acknowledged commands\n", r.Ended, r.Events, r.Commits, r.Acks)
 	t.printf("%d kills, %d of them power cuts; %d outcomes unknown, %d times a full disk, %d times the clock was set\n", r.Kills, r.Cuts, r.Unknown, r.Full, r.Jumps)
 	t.printf("%d doorbells lost, %d results doubled, %d late; %d states folded again, %d runs decided again\n", r.LostBells, r.Doubled, r.Late, r.Folds, r.Verified)
+	t.printf("%d calls reserved, %d waited, %d times a budget was exceeded; %d used more than was reserved, %d nobody told of; %d results reviewed\n", r.Calls, r.Waited, r.Exceeded, r.Beyond, r.Lost, r.Reviews)
 	t.printf("digest %s\n", r.Digest)
 }

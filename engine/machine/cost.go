@@ -61,6 +61,7 @@ func (d *decider) affords(v *run.Visit) bool {
 // cut. It reports whether the call can be made now. If not, the visit waits, and is
 // looked at again when something was settled; or what the run does about it is decided.
 func (d *decider) reserve(v *run.Visit, id event.CallID) bool {
+	v.Short = nil // it may have waited
 	if d.s.Limits == nil || d.meter == nil || d.s.Hold(id) != nil {
 		return true
 	}
@@ -119,7 +120,7 @@ func (d *decider) overdraw(p *event.BudgetExceeded, need *event.Need, used *even
 // exceeds reports whether a budget was exceeded and what the run does about it is owed.
 func (d *decider) exceeds() bool {
 	o := d.s.Over
-	if o == nil || o.Told {
+	if o == nil || o.Told && o.Turn == 0 {
 		return false
 	}
 	v := d.s.Live[o.Node]

@@ -90,7 +90,8 @@ func (s *State) apply(p event.Payload) error {
 	case *event.CostSettled:
 		s.settled(p)
 	case *event.BudgetExceeded:
-		s.Over = &Over{BudgetExceeded: *p}
+		// A run that is paused for a budget already stays so, whichever it came to last.
+		s.Over = &Over{BudgetExceeded: *p, Told: s.Status == Paused && s.Over != nil && s.Over.Told}
 	case *event.BudgetRaised:
 		s.raised(p)
 	default:

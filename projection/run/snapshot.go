@@ -13,7 +13,7 @@ import (
 
 // SnapshotVersion is the version of the bytes that Snapshot writes. A snapshot
 // is a cache: one of another version is not read but made anew from the log.
-const SnapshotVersion = 5
+const SnapshotVersion = 6
 
 // Snapshot returns s in bytes. The same state gives the same bytes.
 func (s *State) Snapshot() ([]byte, error) {

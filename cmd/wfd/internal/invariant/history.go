@@ -28,6 +28,7 @@ type History struct {
 	over      map[visit]int  // the latest attempt that has ended
 	children  map[visit]bool // ordered; true once the end was told
 	timers    map[timer]event.Time
+	chats     map[visit]bool // that have ended
 }
 
 type visit struct {
@@ -65,6 +66,7 @@ func (h *History) AddPayload(e eventlog.Event, p event.Payload) {
 	if h.Keys == nil {
 		h.Keys, h.stopped, h.completed = map[string]int{}, map[string]bool{}, map[visit]bool{}
 		h.attempts, h.over, h.children, h.timers = map[visit]int{}, map[visit]int{}, map[visit]bool{}, map[timer]event.Time{}
+		h.chats = map[visit]bool{}
 	}
 	if e.Version != h.version+1 {
 		h.bad(e, "follows version %d", h.version)
@@ -93,6 +95,8 @@ func (h *History) AddPayload(e eventlog.Event, p event.Payload) {
 		h.key(p.Key)
 	case *event.CheckpointCreated:
 		h.key(p.Key)
+	case *event.BudgetRaised:
+		h.key(p.Key)
 	case *event.RunPaused:
 		h.key(p.Key)
 		h.breakpoint(e, p)
@@ -119,9 +123,20 @@ func (h *History) AddPayload(e eventlog.Event, p event.Payload) {
 			h.bad(e, "%v completed twice", v)
 		}
 		h.completed[v] = true
-		h.end(e, v, p.Attempt)
+		if !h.chats[v] {
+			h.end(e, v, p.Attempt)
+		}
 	case *event.NodeFailed:
-		h.end(e, visit{p.Node, p.Visit}, p.Attempt)
+		v := visit{p.Node, p.Visit}
+		if p.Class == event.ClassBudget && p.Attempt == h.over[v] {
+			break // the next attempt cannot be paid: the node fails after the last one
+		}
+		if h.chats[v] {
+			break
+		}
+		h.end(e, v, p.Attempt)
+	case *event.ChatEnded: // and with it the node, which may be between two turns
+		h.chats[visit{p.Node, p.Visit}] = true
 	case *event.NodeLost:
 		h.end(e, visit{p.Node, p.Visit}, p.Attempt)
 	case *event.ChildStarted:
@@ -157,11 +172,12 @@ func (h *History) deadline(at event.Time) {
 	}
 }
 
-// afterEnd says what may follow the end of a run: what came too late, a cancel of
-// what failed, a name for a position, and a person who goes on from somewhere.
+// afterEnd says what may follow the end of a run: what came too late, what it had
+// used, a cancel of what failed, more money for it, a name for a position, and a person
+// who goes on from somewhere.
 func (h *History) afterEnd(e eventlog.Event, p event.Payload) {
 	switch p := p.(type) {
-	case *event.ResultIgnored, *event.RunCancelled, *event.RunRestored, *event.CheckpointCreated, *event.CheckpointPruned, *event.RunImported, *event.NodeSkipped:
+	case *event.ResultIgnored, *event.RunCancelled, *event.RunRestored, *event.CheckpointCreated, *event.CheckpointPruned, *event.RunImported, *event.NodeSkipped, *event.CostSettled, *event.BudgetRaised:
 	case *event.RunResumed:
 		if !p.Retry {
 			h.bad(e, "after the end of the run")

@@ -38,8 +38,12 @@ func (e *engine) look(id eventlog.RunID, view func(*run.State)) {
 	e.enqueue(id, &request{
 		view: func(s *run.State) { seen = true; view(s) },
 		answered: func(err error) {
-			if errors.Is(err, errNotFound) && !seen {
+			switch {
+			case seen:
+			case errors.Is(err, errNotFound):
 				view(nil)
+			case !e.failed: // it was asked together with what could not be stored
+				e.after(insistAgain, func() { e.look(id, view) })
 			}
 		},
 	})
@@ -97,7 +101,7 @@ func (e *engine) startChild(parent event.Parent, depth int, child eventlog.RunID
 		wf := e.w.defs.byName[c.Workflow]
 		e.enqueue(child, &request{
 			meta: machine.Meta{At: e.w.now(), Actor: "system"}, wf: wf,
-			cmd: machine.Start{Version: 1, Input: c.Input, Parent: &parent, Depth: depth},
+			cmd: machine.Start{Version: 1, Input: c.Input, Metered: true, Parent: &parent, Depth: depth},
 			answered: func(err error) {
 				if err != nil && !refusal(err) && !e.failed { // a full disk, say
 					e.after(insistAgain, func() { e.startChild(parent, depth, child, done) })

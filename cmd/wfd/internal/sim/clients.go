@@ -48,10 +48,14 @@ func (w *world) act() {
 	}
 	id := w.ids[len(w.ids)-1-w.rng.IntN(min(len(w.ids), 2*maxLive))]
 	switch n := w.rng.IntN(100); {
-	case n < 30:
+	case n < 25:
 		w.give(id, machine.Signal{Name: "go", Value: w.values[1]})
-	case n < 60:
+	case n < 45:
 		w.give(id, machine.Answer{Value: w.values[w.rng.IntN(len(w.values))]})
+	case n < 52:
+		w.give(id, machine.Answer{Value: verdicts[w.rng.IntN(len(verdicts))]})
+	case n < 60:
+		w.raise()
 	case n < 65:
 		w.give(id, machine.Pause{Reason: "somebody wants it"})
 	case n < 80:
@@ -77,8 +81,17 @@ func (w *world) startRun() {
 	var id eventlog.RunID
 	binary.BigEndian.PutUint64(id[:8], w.rng.Uint64()|1<<63)
 	binary.BigEndian.PutUint64(id[8:], w.rng.Uint64())
-	w.order(&order{run: id, wf: wf, cmd: machine.Start{Version: 1, Input: event.MustValue(map[string]any{"n": 1})}})
+	w.order(&order{run: id, wf: wf, cmd: machine.Start{Version: 1, Input: one, Metered: true}})
 }
+
+// one is the input of all runs; verdicts are what is said of results that are held.
+var (
+	one      = event.MustValue(map[string]any{"n": 1})
+	verdicts = []event.Value{
+		event.MustValue(map[string]any{"approved": true}), event.MustValue(map[string]any{"approved": false, "reason": "no"}),
+		event.MustValue(true),
+	}
+)
 
 func (w *world) give(id eventlog.RunID, c machine.Command) { w.order(&order{run: id, cmd: c}) }
 
@@ -143,12 +156,37 @@ func (w *world) help() {
 	for _, id := range w.ids {
 		switch row := w.rows[id]; row.Status {
 		case run.Paused:
+			if row.Over != (event.BudgetID{}) {
+				w.afford(row.Over)
+			}
 			if row.Parent == nil || row.Reason != reasonPaused {
 				w.give(id, machine.Resume{Reason: "the end"})
 			}
 		case run.Waiting, run.Running:
 			w.give(id, machine.Signal{Name: "go", Value: w.values[1]})
-			w.give(id, machine.Answer{Value: w.values[2]})
+			w.answer(id)
 		}
 	}
+}
+
+// answer answers all that a run asks.
+func (w *world) answer(id eventlog.RunID) {
+	if w.engine == nil || w.engine.failed {
+		return
+	}
+	w.engine.look(id, func(s *run.State) {
+		if s == nil {
+			return
+		}
+		for _, node := range s.LiveIDs() {
+			v := s.Live[node]
+			switch {
+			case !v.Asks():
+			case v.Held != nil:
+				w.give(id, machine.Answer{Node: node, Value: verdicts[0]})
+			default:
+				w.give(id, machine.Answer{Node: node, Value: w.values[2]})
+			}
+		}
+	})
 }

@@ -76,6 +76,43 @@ nodes:
   nap: {wait: {for: 20m}, needs: [begin]}
   first: {converge: {}, join: {quorum: 2}, on_failure: continue, needs: [fast, slow, ask, nap]}
   after: {worker: w, needs: [first]}
+`, `
+name: sim-spend
+budget: {tokens: 500}
+nodes:
+  go: {parallel: {}}
+  a: {agent: writer, prompt: "?", max_tokens: 80, needs: [go], retry: {max: 3, backoff: 1s}}
+  b: {agent: writer, prompt: "?", max_tokens: 60, needs: [go], timeout: 1m}
+  c: {role: critic, prompt: "?", max_tokens: 60, needs: [go]}
+  d: {worker: {worker: w, max_tokens: 50}, needs: [go]}
+  meet: {converge: {}, join: {quorum: 3}, on_failure: continue, needs: [a, b, c, d]}
+  sum: {agent: writer, prompt: "?", max_tokens: 100, needs: [meet]}
+`, `
+name: sim-poor
+budget: {tokens: 160, usd: 0.00014, on_exceed: fail}
+nodes:
+  a: {role: critic, prompt: "?", max_tokens: 60}
+  b: {agent: writer, prompt: "?", max_tokens: 60, needs: [a], on_error: rescue}
+  rescue: {worker: w}
+`, `
+name: sim-talk
+budget: {tokens: 2000}
+nodes:
+  talk: {chat: {participants: [writer, critic-1], rounds: 2, prompt: tea}, timeout: 5m, on_timeout: late, max_tokens: 40}
+  done: {human: {prompt: "?", timeout: 20m, on_timeout: late}, needs: [talk]}
+  late: {worker: w}
+`, `
+name: sim-firm
+budget: {tokens: 700}
+nodes:
+  list: {worker: w}
+  each: {foreach: {items: "${[1, 2, 3]}", workflow: sim-clerk}, needs: [list], on_error: rescue}
+  rescue: {worker: w}
+`, `
+name: sim-clerk
+nodes:
+  a: {agent: writer, prompt: "?", max_tokens: 80}
+  b: {role: critic, prompt: "?", max_tokens: 80, needs: [a]}
 `}
 
 // definitions are the sources, compiled.
@@ -107,4 +144,4 @@ func (d *definitions) ByHash(hash string) (*workflow.Workflow, error) {
 }
 
 // child reports whether runs of a definition are started by others only.
-func child(wf *workflow.Workflow) bool { return wf.Name == "sim-child" }
+func child(wf *workflow.Workflow) bool { return wf.Name == "sim-child" || wf.Name == "sim-clerk" }

@@ -28,6 +28,7 @@ type engine struct {
 	handing  map[attempt]int // results on their way to the log
 	sweeping bool            // a doorbell has rung
 
+	ledger *ledger
 	alarms alarms
 	tended map[eventlog.RunID]*bool
 
@@ -59,10 +60,12 @@ var (
 )
 
 func (w *world) newEngine(l *log) *engine {
-	return &engine{
+	e := &engine{
 		w: w, log: l, boot: l.Head(), loaded: map[eventlog.RunID]*loaded{}, jobs: map[attempt]*job{},
 		handing: map[attempt]int{}, tended: map[eventlog.RunID]*bool{}, alarms: alarms{at: map[eventlog.RunID]event.Time{}},
 	}
+	e.ledger = newLedger(e)
+	return e
 }
 
 // step does something in a while, if this process is still there then.
@@ -127,7 +130,7 @@ func (e *engine) rest(l *loaded) {
 
 // maxIdle is how many runs are kept in memory between commands: few, so that they
 // are read again often.
-const maxIdle = 12
+const maxIdle = 20
 
 // serve decides a batch of requests as one append.
 func (e *engine) serve(l *loaded, batch []*request) {
@@ -139,9 +142,10 @@ func (e *engine) serve(l *loaded, batch []*request) {
 	}
 	from := l.state.Version
 	var events []machine.Event
+	m := &meter{e: e, l: l, at: e.w.now()}
 	fresh := e.fresh(l, batch)
 	if fresh {
-		lost, err := machine.Decide(l.wf, l.state, machine.Meta{At: e.w.now(), Actor: "system"}, machine.Recover{
+		lost, err := machine.Decide(l.wf, l.state, machine.Meta{At: m.at, Actor: "system", Choose: e.choose, Meter: m}, machine.Recover{
 			Reason: "the engine was restarted",
 			Keep:   func(v *run.Visit) bool { return e.has(attempt{l.id, v.Node, v.Visit}, v.Attempt) },
 		})
@@ -153,13 +157,13 @@ func (e *engine) serve(l *loaded, batch []*request) {
 	}
 	answers := make([]error, len(batch))
 	for i, q := range batch {
-		answers[i] = e.decide(l, q, &events)
+		answers[i] = e.decide(l, q, m, &events)
 	}
 	if len(events) == 0 {
 		e.settle(l, batch, answers, nil, fresh)
 		return
 	}
-	p := &pending{Append: eventlog.Append{ID: eventlog.AppendID(e.w.rng.Uint64() | 1), Run: l.id, Expect: from, Records: make([]eventlog.Record, len(events))}}
+	p := &pending{Append: eventlog.Append{Run: l.id, Expect: from, Records: make([]eventlog.Record, len(events))}, grants: m.grants}
 	for i := range events {
 		p.Records[i] = events[i].Record
 	}
@@ -167,15 +171,23 @@ func (e *engine) serve(l *loaded, batch []*request) {
 		if err == nil {
 			l.state.Seq = first + eventlog.Seq(len(events)) - 1
 			e.w.stored(l, first, events)
+			e.ledger.committed(l.state, events, l.state.Seq)
 			e.settle(l, batch, answers, events, fresh)
 			return
 		}
 		l.state = nil
+		e.ledger.giveBack(m.grants)
 		for _, q := range batch {
 			q.answered(err)
 		}
 		e.own(l)
 	}
+	e.append(p)
+}
+
+// append gives the writer something to commit.
+func (e *engine) append(p *pending) {
+	p.ID = eventlog.AppendID(e.w.rng.Uint64() | 1)
 	if err := e.log.enqueue(p); err != nil {
 		if !errors.Is(err, eventlog.ErrStopped) {
 			e.w.broken(fmt.Errorf("an append was refused: %w", err))
@@ -190,7 +202,7 @@ func (e *engine) serve(l *loaded, batch []*request) {
 }
 
 // decide decides one request of a batch.
-func (e *engine) decide(l *loaded, q *request, events *[]machine.Event) error {
+func (e *engine) decide(l *loaded, q *request, m *meter, events *[]machine.Event) error {
 	if l.state.Status == run.Pending {
 		if q.wf == nil {
 			return errNotFound
@@ -203,7 +215,10 @@ func (e *engine) decide(l *loaded, q *request, events *[]machine.Event) error {
 	if e.failed {
 		return errStopped
 	}
-	decided, err := machine.Decide(l.wf, l.state, q.meta, q.cmd)
+	meta := q.meta
+	meta.Choose, meta.Meter = e.choose, m
+	m.at = meta.At
+	decided, err := machine.Decide(l.wf, l.state, meta, q.cmd)
 	if err != nil && !refusal(err) {
 		e.w.broken(fmt.Errorf("run %s: %T: %w", l.id, q.cmd, err))
 	}
@@ -303,8 +318,14 @@ func (e *engine) dispatch(l *loaded, events []machine.Event, fresh bool) {
 			if v := s.Live[p.Node]; !p.Each && v != nil && v.Visit == p.Visit && v.Attempt == p.Attempt && v.Status == run.NodeRunning {
 				e.add(l, v)
 			}
+		case *event.ChatEnded:
+			if !e.cancel(attempt{s.Run, p.Node, p.Visit}) {
+				e.settleGivenUp(s, p.Node, p.Visit)
+			}
 		case *event.NodeSkipped:
-			e.cancel(attempt{s.Run, p.Node, p.Visit})
+			if !e.cancel(attempt{s.Run, p.Node, p.Visit}) {
+				e.settleGivenUp(s, p.Node, p.Visit)
+			}
 			if c := events[i].Child; !c.IsZero() {
 				e.tend(event.Parent{Run: s.Run, Node: p.Node, Visit: p.Visit}, c)
 			}
@@ -312,6 +333,15 @@ func (e *engine) dispatch(l *loaded, events []machine.Event, fresh bool) {
 			e.tend(event.Parent{Run: s.Run, Node: p.Node, Visit: p.Visit}, p.Child)
 		case *event.RunPaused, *event.RunResumed:
 			e.tendChildren(s)
+			if o := s.Over; o != nil && s.Status == run.Paused && o.Budget != s.OwnBudget() {
+				id := s.Run // the budget may have been raised since it was asked
+				e.step(func() { e.resumeIfRaised(id) })
+			}
+		case *event.BudgetRaised:
+			e.tendChildren(s)
+			if p.Budget == s.OwnBudget() && hasChildren(l.wf) {
+				e.step(func() { e.resumeOver(p.Budget, p.Limits) })
+			}
 		case *event.RunCompleted, *event.RunFailed, *event.RunCancelled:
 			if s.Parent != nil {
 				e.tend(*s.Parent, s.Run)
@@ -327,8 +357,17 @@ func (e *engine) dispatch(l *loaded, events []machine.Event, fresh bool) {
 	}
 }
 
-// recover takes up every run that was running, and sets the alarms.
+// recover takes up every run that was running, sets the alarms, and frees what nobody
+// will ever tell of.
 func (e *engine) recover() {
+	holds, taken := held(&e.w.costs), 1
+	took := func() {
+		if taken--; taken == 0 {
+			e.releaseDead(holds)
+			e.keepDays("")
+			e.resumeRaised()
+		}
+	}
 	for _, id := range e.w.ids {
 		row := e.w.rows[id]
 		if row == nil || row.Status.Terminal() {
@@ -338,7 +377,8 @@ func (e *engine) recover() {
 			e.tend(*row.Parent, id)
 		}
 		if row.Status == run.Running {
-			e.post(id, machine.Continue{})
+			taken++
+			e.insist(id, "system", machine.Continue{}, took)
 			continue
 		}
 		// The views have its timers.
@@ -351,6 +391,7 @@ func (e *engine) recover() {
 		e.arm(id, at, ok)
 	}
 	e.ring()
+	took()
 }
 
 // alarms wake runs when something of theirs is due.

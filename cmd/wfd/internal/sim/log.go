@@ -28,7 +28,8 @@ type frame struct{ start, end, events int }
 // pending is an append that waits for its commit.
 type pending struct {
 	eventlog.Append
-	done func(eventlog.Seq, error)
+	grants []*allotment // that were made for it
+	done   func(eventlog.Seq, error)
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/wfd-dev/wfd/engine/machine"
+	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/projection/event"
 	"github.com/wfd-dev/wfd/projection/run"
@@ -21,6 +22,11 @@ type attempt struct {
 type job struct {
 	attempt
 	number int
+	kind   workflow.Kind
+	agent  string
+	spends bool // it may use a model
+	calls  bool // it does
+	begun  bool
 	gone   bool
 }
 
@@ -33,7 +39,11 @@ const (
 
 // add makes an attempt ready and rings.
 func (e *engine) add(l *loaded, v *run.Visit) {
-	j := &job{attempt: attempt{l.id, v.Node, v.Visit}, number: v.Attempt}
+	n := machine.NodeOf(l.wf, v)
+	j := &job{attempt: attempt{l.id, v.Node, v.Visit}, number: v.Attempt, kind: n.Kind, spends: machine.Spends(n), calls: machine.CallsModel(n)}
+	if v.Agent != nil {
+		j.agent = v.Agent.Agent
+	}
 	e.jobs[j.attempt] = j
 	e.ready = append(e.ready, j)
 	e.after(sweepEvery, e.sweep)
@@ -61,8 +71,24 @@ func (e *engine) sweep() {
 			continue
 		}
 		e.under = append(e.under, j)
-		e.after(e.duration(), func() { e.ends(j) })
+		j.begun = true
+		e.work(j, 1)
 	}
+}
+
+// maxTurns is how many calls an attempt makes at most.
+const maxTurns = 4
+
+// work is an attempt under way: now and then it has a further call reserved before it
+// ends.
+func (e *engine) work(j *job, turn int) {
+	e.after(e.duration(), func() {
+		if j.calls && !j.gone && turn < maxTurns && e.w.rng.IntN(3) == 0 {
+			e.turn(j, turn, func() { e.work(j, turn+1) })
+			return
+		}
+		e.ends(j)
+	})
 }
 
 // duration is how long an attempt takes.
@@ -77,12 +103,20 @@ func (e *engine) duration() time.Duration {
 func (e *engine) ends(j *job) {
 	e.under = slices.DeleteFunc(e.under, func(o *job) bool { return o == j })
 	e.bell()
-	if j.gone && e.w.rng.IntN(3) > 0 {
-		return // cancelled, and it noticed
+	if j.gone && e.w.rng.IntN(3) > 0 { // cancelled, and it noticed
+		if j.spends {
+			id := event.CallID{Node: j.node, Visit: j.visit, Attempt: j.number}
+			e.insist(j.run, "runner", machine.Settle{Call: id, Usage: e.usage(j)}, func() {})
+		}
+		return
 	}
 	r := e.result(j)
+	var cmd machine.Command = r
+	if j.kind == workflow.Agent && r.Failure == nil && e.w.rng.IntN(10) == 0 {
+		cmd = machine.Hold{Result: r, Rule: "look", Message: "somebody has to look at it"}
+	}
 	e.handing[j.attempt]++
-	e.insist(j.run, "runner", r, func() {
+	e.insist(j.run, "runner", cmd, func() {
 		e.handing[j.attempt]--
 		if e.jobs[j.attempt] == j {
 			delete(e.jobs, j.attempt)
@@ -97,14 +131,16 @@ func (e *engine) ends(j *job) {
 
 // result is what a runner returns, made up.
 func (e *engine) result(j *job) machine.Result {
-	r := machine.Result{Node: j.node, Visit: j.visit, Attempt: j.number}
+	r := machine.Result{Node: j.node, Visit: j.visit, Attempt: j.number, Usage: e.usage(j)}
 	if e.w.troubled(12) {
 		class := failures[e.w.rng.IntN(len(failures))]
 		r.Failure = &event.Failure{Class: class, Message: "made up"}
 		return r
 	}
 	n := e.w.rng.IntN(len(e.w.values))
-	r.Value = e.w.values[n]
+	if r.Value = e.w.values[n]; j.kind == workflow.Chat {
+		r.Value = message
+	}
 	return r
 }
 
@@ -122,12 +158,19 @@ func values() (vs []event.Value) {
 	return vs
 }
 
-// cancel gives up the attempt of a visit; an unknown one is none.
-func (e *engine) cancel(a attempt) {
-	if j := e.jobs[a]; j != nil {
-		j.gone = true
-		delete(e.jobs, a)
+// message is what somebody says in a chat.
+var message = event.MustValue(map[string]any{"message": "Tea?"})
+
+// cancel gives up the attempt of a visit; an unknown one is none. It reports whether the
+// attempt has begun: what it used until it ends is told.
+func (e *engine) cancel(a attempt) bool {
+	j := e.jobs[a]
+	if j == nil {
+		return false
 	}
+	j.gone = true
+	delete(e.jobs, a)
+	return j.begun
 }
 
 // has reports whether an attempt is ready or under way here.
@@ -178,6 +221,7 @@ func (e *engine) commit() {
 		w.digest.Write(b)
 		w.count.Commits++
 		w.count.Events += uint64(len(e.log.events) - e.log.head)
+		defer w.quiet(e)
 		e.log.publish()
 	}
 	if err != nil {

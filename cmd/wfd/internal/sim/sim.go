@@ -13,9 +13,25 @@ type Options struct {
 	// Lie has every other sync of the disk do nothing: a simulation that does not
 	// notice notices nothing.
 	Lie bool
+	// Plant has budgets kept wrongly in one way: it must be noticed, too.
+	Plant Plant
 	// Progress is called after every world.
 	Progress func(Counts)
 }
+
+// Plant is a bug of the ledger that a simulation can be made with.
+type Plant string
+
+// Bugs.
+const (
+	Overspend  Plant = "overspend"   // what others have set aside is not counted
+	KeepDead   Plant = "keep-dead"   // what dead attempts had set aside is not freed
+	KeepFailed Plant = "keep-failed" // nor what was granted for appends that failed
+	FreeTwice  Plant = "free-twice"  // what is settled is freed a second time
+)
+
+// Plants are all of them.
+var Plants = []Plant{Overspend, KeepDead, KeepFailed, FreeTwice}
 
 // Counts are what happened.
 type Counts struct {
@@ -34,6 +50,13 @@ type Counts struct {
 	LostBells uint64 `json:"lost_doorbells"`
 	Doubled   uint64 `json:"doubled_results"`
 	Late      uint64 `json:"late_results"`
+	Calls     uint64 `json:"calls_reserved"`
+	Waited    uint64 `json:"calls_that_waited"` // for what others had set aside
+	Exceeded  uint64 `json:"budgets_exceeded"`
+	Beyond    uint64 `json:"calls_beyond_their_reservation"`
+	Lost      uint64 `json:"calls_nobody_told_of"`
+	Reviews   uint64 `json:"results_reviewed"`
+	Ledgers   uint64 `json:"ledgers_compared"`
 	Folds     uint64 `json:"folds_compared"`
 	Verified  uint64 `json:"runs_decided_again"`
 }
@@ -76,7 +99,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		if err := ctx.Err(); err != nil {
 			return r, err
 		}
-		w := newWorld(o.Seed, r.Worlds, defs, digest, &r.Counts, o.Lie)
+		w := newWorld(o.Seed, r.Worlds, defs, digest, &r.Counts, o)
 		if err := w.play(min(worldTicks, o.Ticks-r.Ticks)); err != nil {
 			return r, &Violation{Seed: o.Seed, World: r.Worlds, Tick: r.Ticks, Err: err}
 		}

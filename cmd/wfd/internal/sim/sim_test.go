@@ -28,7 +28,10 @@ func simulate(t *testing.T, o Options) Report {
 	}{
 		{"acknowledgements", r.Acks, 200}, {"kills", r.Kills, 10_000}, {"power cuts", r.Cuts, 40_000}, {"unknown outcomes", r.Unknown, 40_000},
 		{"full disks", r.Full, 10_000}, {"lost doorbells", r.LostBells, 4000}, {"doubled results", r.Doubled, 4000},
-		{"runs that ended", r.Ended, 200}, {"runs decided again", r.Verified, 1000}, {"states folded again", r.Folds, 2000},
+		{"runs that ended", r.Ended, 200}, {"runs decided again", r.Verified, 2000}, {"states folded again", r.Folds, 2000},
+		{"calls that were reserved", r.Calls, 100}, {"calls that waited", r.Waited, 4000}, {"budgets that were exceeded", r.Exceeded, 2000},
+		{"calls beyond their reservation", r.Beyond, 4000}, {"calls nobody told of", r.Lost, 4000}, {"results reviewed", r.Reviews, 8000},
+		{"ledgers compared", r.Ledgers, 1000},
 	} {
 		if few.have*few.one < r.Ticks {
 			t.Errorf("%d %s in %d ticks: too few to mean anything", few.have, few.what, r.Ticks)
@@ -68,6 +71,26 @@ func TestLyingDisk(t *testing.T) {
 	}
 	if again, err2 := Run(t.Context(), Options{Seed: 1, Ticks: 1_000_000, Lie: true}); err2 == nil || err2.Error() != err.Error() {
 		t.Errorf("the same seed finds another violation: %v, then %v (%+v)", err, err2, again)
+	}
+}
+
+// A ledger that is kept wrongly spends too much, or keeps for good what nobody uses: a
+// simulation that does not find that out finds nothing out about budgets.
+func TestLyingLedger(t *testing.T) {
+	for plant, found := range map[Plant]string{
+		Overspend: "is overspent", KeepFailed: "not the fold of the log", KeepDead: "something is set aside", FreeTwice: "not the fold of the log",
+	} {
+		t.Run(string(plant), func(t *testing.T) {
+			o := Options{Seed: 1, Ticks: 400_000, Plant: plant}
+			_, err := Run(t.Context(), o)
+			var v *Violation
+			if !errors.As(err, &v) || !strings.Contains(err.Error(), found) {
+				t.Fatalf("it is not noticed: %v", err)
+			}
+			if _, again := Run(t.Context(), o); again == nil || again.Error() != err.Error() {
+				t.Errorf("the same seed finds another violation: %v, then %v", err, again)
+			}
+		})
 	}
 }
 

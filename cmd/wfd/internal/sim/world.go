@@ -48,19 +48,25 @@ type world struct {
 	rows      map[eventlog.RunID]*projection.Row
 	ids       []eventlog.RunID // of the rows, in the order of their first events
 	live      int
+	costs     invariant.Costs
+	plant     Plant
 }
 
 // epoch is when every world begins.
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-func newWorld(seed, number uint64, defs *definitions, digest hash.Hash, count *Counts, lies bool) *world {
+func newWorld(seed, number uint64, defs *definitions, digest hash.Hash, count *Counts, o Options) *world {
 	w := &world{
 		rng: rand.New(rand.NewPCG(seed, number)), defs: defs, values: values(), digest: digest, count: count,
 		histories: map[eventlog.RunID]*invariant.History{}, rows: map[eventlog.RunID]*projection.Row{},
+		plant: o.Plant,
 	}
-	w.disk = &disk{rng: w.rng, lies: lies}
+	w.disk = &disk{rng: w.rng, lies: o.Lie}
 	w.clients.acked = map[string]eventlog.RunID{}
 	w.start()
+	for _, id := range shared {
+		w.setShared(id, event.Limits{Tokens: share, Micros: share})
+	}
 	w.act()
 	return w
 }
@@ -117,7 +123,7 @@ func (w *world) play(ticks uint64) error {
 		}
 	}
 	w.calm = true
-	for n := 0; w.live > 0 || len(w.clients.flying) > 0 || w.engine == nil || w.engine.failed; n++ {
+	for n := 0; w.live > 0 || len(w.clients.flying) > 0 || w.engine == nil || w.engine.failed || n < settling && len(w.costs.Held) > 0; n++ {
 		if n == maxFinish {
 			return w.stuck()
 		}
@@ -135,6 +141,9 @@ func (w *world) play(ticks uint64) error {
 // maxFinish is how many ticks the runs of a world have to come to their end once
 // there are no faults any more.
 const maxFinish = 400_000
+
+// settling is how many ticks calls of runs that have ended have to tell what they used.
+const settling = 100_000
 
 // maxHelp is how many orders may be unanswered for further ones to be given then.
 const maxHelp = 100
@@ -256,7 +265,8 @@ func (w *world) start() {
 		}
 		w.feed(ev, p)
 	}
-	if w.troubled(2) {
+	w.costs.Quiet()
+	if w.troubled(6) {
 		w.rebuild()
 	}
 	w.engine = w.newEngine(l)
@@ -273,6 +283,10 @@ func (w *world) stored(l *loaded, first eventlog.Seq, events []machine.Event) {
 // feed holds an event against the rules and makes it part of its run's row.
 func (w *world) feed(ev eventlog.Event, p event.Payload) {
 	w.seen = max(w.seen, int(ev.Seq))
+	w.spent(ev, p)
+	if ev.Run.IsSystem() {
+		return
+	}
 	h, row := w.histories[ev.Run], w.rows[ev.Run]
 	if h == nil {
 		h, row = &invariant.History{}, &projection.Row{}
@@ -297,10 +311,49 @@ func (w *world) feed(ev eventlog.Event, p event.Payload) {
 	}
 }
 
+// spent holds an event against the rules of budgets.
+func (w *world) spent(ev eventlog.Event, p event.Payload) {
+	w.costs.AddPayload(ev, p)
+	if len(w.costs.Wrong) > 0 {
+		w.broken(fmt.Errorf("run %s: %w", ev.Run, errors.Join(w.costs.Wrong...)))
+	}
+	switch p := p.(type) {
+	case *event.CostReserved:
+		w.count.Calls++
+	case *event.BudgetExceeded:
+		w.count.Exceeded++
+	case *event.CostSettled:
+		if p.Lost && !p.Reserved.IsZero() {
+			w.count.Lost++
+		}
+		if p.Charged().Tokens > p.Reserved.Tokens && p.Reserved.Tokens > 0 {
+			w.count.Beyond++
+		}
+	case *event.SecurityGranted, *event.SecurityDenied:
+		w.count.Reviews++
+	}
+}
+
+// quiet: all that is on disk was told to those who wait for it.
+func (w *world) quiet(e *engine) {
+	w.costs.Quiet()
+	if w.engine == e && w.rng.IntN(32) == 0 {
+		e.ledger.check()
+	}
+}
+
 // rebuild throws the views away and folds them anew: they must come out as they were.
 func (w *world) rebuild() {
 	rows := make(map[eventlog.RunID]*projection.Row, len(w.rows))
+	var costs invariant.Costs
 	for _, ev := range w.log.events[:w.log.head] {
+		if err := costs.Add(ev); err != nil {
+			w.broken(err)
+			return
+		}
+		if ev.Run.IsSystem() {
+			continue
+		}
 		r := rows[ev.Run]
 		if r == nil {
 			r = &projection.Row{}
@@ -318,6 +371,9 @@ func (w *world) rebuild() {
 		}
 	}
 	w.rows = rows
+	if !reflect.DeepEqual(costs.Accounts, w.costs.Accounts) || !reflect.DeepEqual(costs.Runs, w.costs.Runs) || !reflect.DeepEqual(costs.Held, w.costs.Held) {
+		w.broken(errors.New("what is spent and set aside is not that of the log's events"))
+	}
 }
 
 // check holds a run in memory against its row and against what is under way.
@@ -328,6 +384,9 @@ func (w *world) check(l *loaded) {
 	}
 	if s.Status != row.Status || s.Version != row.Version || s.Seq != row.Seq {
 		w.broken(fmt.Errorf("run %s is %s at version %d, seq %d; its row %s at %d, %d", l.id, s.Status, s.Version, s.Seq, row.Status, row.Version, row.Seq))
+	}
+	if c := w.costs.Runs[l.id]; s.Spent != c.Spent || s.Reserved() != c.Held || s.Spent != row.Spent {
+		w.broken(fmt.Errorf("run %s has spent %+v and set aside %+v; its row says %+v, the log %+v", l.id, s.Spent, s.Reserved(), row.Spent, c.Account))
 	}
 	if !s.Status.Terminal() && s.Seq > e.boot { // else it was not taken up yet
 		for id, v := range s.Live {
@@ -389,6 +448,10 @@ func (w *world) setClock() {
 // finish holds everything against everything.
 func (w *world) finish() error {
 	w.rebuild()
+	w.engine.ledger.check()
+	if left := w.costs.Order(); len(left) > 0 {
+		return fmt.Errorf("all runs have ended, and something is set aside for %d attempts; the first is %+v", len(left), left[0])
+	}
 	for key, id := range w.clients.acked {
 		if h := w.histories[id]; h == nil || h.Keys[key] != 1 {
 			return fmt.Errorf("run %s: its command with key %s was acknowledged, and is not in the log once", id, key)
@@ -416,7 +479,7 @@ func (w *world) finish() error {
 }
 
 // verifyOne of so many runs is decided again.
-const verifyOne = 4
+const verifyOne = 6
 
 // due is something on the agenda.
 type due struct {
