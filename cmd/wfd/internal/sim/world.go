@@ -143,7 +143,7 @@ func (w *world) play(ticks uint64) error {
 const maxFinish = 400_000
 
 // settling is how many ticks calls of runs that have ended have to tell what they used.
-const settling = 100_000
+const settling = 40_000
 
 // maxHelp is how many orders may be unanswered for further ones to be given then.
 const maxHelp = 100
