@@ -29,7 +29,8 @@ const pageSize = 4096
 const flockWait = 2 * time.Second
 
 // Growth of a file: bbolt extends it by truncate and fsync when a commit needs
-// more pages than it has, so it grows by its own size between these bounds.
+// more pages than it has, so it grows by its own size between these bounds, and by no
+// more than what is left until it is full.
 const (
 	growMin = 256 << 10
 	growMax = 16 << 20
@@ -40,6 +41,7 @@ type store struct {
 	db   *bolt.DB
 	path string
 	name string // path within the data directory, for errors
+	full int64  // the size that it is to grow to; 0: it is not known
 }
 
 // createStore makes a bbolt file with the given buckets at path, and syncs it.
@@ -177,7 +179,11 @@ func (s *store) update(fn func(storeTx) error) (err error) {
 
 // sizeFor lets the file grow in proportion to what it holds.
 func (s *store) sizeFor(used int64) {
-	s.db.AllocSize = int(min(max(used, growMin), growMax))
+	step := min(used, growMax)
+	if s.full > 0 {
+		step = min(step, s.full-used)
+	}
+	s.db.AllocSize = int(max(step, growMin))
 }
 
 // isFull reports whether err is bbolt's for a write or truncate that found no

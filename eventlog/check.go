@@ -538,7 +538,7 @@ func (k *segmentCheck) derived(tx storeTx, e catalogEntry) error {
 		k.bad(k.s.first, RunID{}, "the seal of the segment is not as the catalog has it", nil)
 	}
 	for id, want := range k.runs {
-		if !e.filter.has(id) {
+		if !e.filter.has(probesOf(id)) {
 			k.bad(0, id, "the filter does not know the run", nil)
 		}
 		if v := tx.get(bucketIndex, id[:]); !bytes.Equal(v, want.appendTo(nil, id)) {

@@ -244,27 +244,29 @@ func TestRunEntry(t *testing.T) {
 
 func TestBloom(t *testing.T) {
 	const n = 5000
-	b := newBloom(n)
 	id := func(i int) RunID { return RunID{0: byte(i >> 16), 1: byte(i >> 8), 2: byte(i), 15: 7} }
-	for i := range n {
-		b.add(id(i))
-	}
-	b.seal()
-	b, err := parseBloom(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	wrong := 0
-	for i := range n {
-		if !b.has(id(i)) {
-			t.Fatalf("run %d was added and is not there", i)
+	for _, c := range []struct{ bits, most int }{{10, n / 50}, {bloomBits, n / 500}} {
+		b := newBloom(n * c.bits / bloomBits) // those of older builds had ten
+		for i := range n {
+			b.add(id(i))
 		}
-		if b.has(id(n + i)) {
-			wrong++
+		b.seal()
+		b, err := parseBloom(b)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if wrong > n/50 {
-		t.Errorf("%d of %d strangers pass", wrong, n)
+		wrong := 0
+		for i := range n {
+			if !b.has(probesOf(id(i))) {
+				t.Fatalf("run %d was added and is not there", i)
+			}
+			if b.has(probesOf(id(n + i))) {
+				wrong++
+			}
+		}
+		if wrong > c.most {
+			t.Errorf("%d bits a run: %d of %d strangers pass", c.bits, wrong, n)
+		}
 	}
 }
 

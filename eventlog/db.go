@@ -160,7 +160,9 @@ func (d *DB) load() (err error) {
 		}
 		if e.info.sealed {
 			s.last, s.minTime, s.maxTime = e.info.last, e.info.minTime, e.info.maxTime
-			s.filter, s.isSealed = e.filter, true
+			filter := e.filter
+			s.isSealed = true
+			s.filter.Store(&filter)
 			s.digested = e.digest.now != fileDigest{} && e.digest.next == fileDigest{}
 			s.pool.Store(&d.pool)
 			d.lastTime = max(d.lastTime, s.maxTime)
@@ -199,7 +201,7 @@ func (d *DB) load() (err error) {
 // openUnsealed opens a segment that is not sealed, and scans it.
 func (d *DB) openUnsealed(s *segment, last bool) error {
 	if !d.opts.Quarantine {
-		if err := s.open(d.opts.ReadOnly, d.mapSize()); err != nil {
+		if err := d.openGrowing(s); err != nil {
 			return err
 		}
 		return s.scan(&d.edge, nil)
@@ -207,7 +209,7 @@ func (d *DB) openUnsealed(s *segment, last bool) error {
 	d.quarantine.before = (*d.segs.Load())[:len(*d.segs.Load())-1]
 	edge, found := d.edge, d.quarantine.clone()
 	read := func() error {
-		if err := s.open(d.opts.ReadOnly, d.mapSize()); err != nil {
+		if err := d.openGrowing(s); err != nil {
 			return err
 		}
 		return s.scan(&d.edge, &d.quarantine)
@@ -327,8 +329,15 @@ func dropStray(dir string, first Seq, readOnly bool) error {
 	return durable.SyncDir(filepath.Join(dir, logDir))
 }
 
-// mapSize is how much of an open segment is mapped: more than it can grow to.
-func (d *DB) mapSize() int { return int(d.opts.segmentSize()*5/4) + MaxAppend + MaxAppend/2 }
+// openGrowing opens a segment that is not sealed. It is mapped as large as it can grow.
+func (d *DB) openGrowing(s *segment) error {
+	size := d.opts.segmentSize()
+	err := s.open(d.opts.ReadOnly, int(size*5/4)+MaxAppend+MaxAppend/2)
+	if err == nil {
+		s.file.full = size
+	}
+	return err
+}
 
 // publish makes the writer's position the durable one.
 func (d *DB) publish() {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/wfd-dev/wfd/eventlog"
@@ -114,5 +115,36 @@ func TestZero(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 		d.Close()
+	}
+}
+
+// A start reads the segment that is written to, so it must not be larger than it is meant
+// to be; nor is room left in a file that nothing is written to any more.
+func TestSegmentSize(t *testing.T) {
+	const size = 1 << 20
+	dir := t.TempDir()
+	d := open(t, dir, eventlog.Options{SegmentSize: size})
+	payload := make([]byte, 4<<10)
+	for v := eventlog.Version(0); d.Stats().Segments < 4; v += 8 {
+		a := eventlog.Append{ID: eventlog.AppendID(v + 1), Run: eventlogtest.RunNo(1), Expect: v}
+		for range 8 {
+			a.Records = append(a.Records, eventlog.Record{Time: 1, Kind: 1, Payload: payload})
+		}
+		if _, err := d.Append(t.Context(), a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	names, err := filepath.Glob(filepath.Join(dir, "log", "*.db"))
+	if err != nil || len(names) < 4 {
+		t.Fatal(names, err)
+	}
+	for _, name := range names[:3] {
+		fi, err := os.Stat(name)
+		if err != nil || fi.Size() < size*7/8 || fi.Size() > size*3/2 {
+			t.Errorf("%s: %d bytes, %v", filepath.Base(name), fi.Size(), err)
+		}
 	}
 }

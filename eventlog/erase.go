@@ -120,7 +120,11 @@ func (d *DB) located(spans []Span) (map[*segment][]Seq, error) {
 	}
 	work := make(map[*segment][]Seq)
 	for _, span := range spans {
+		p := probesOf(span.Run)
 		for _, s := range segs {
+			if s.without(p) {
+				continue
+			}
 			e, n, err := s.entry(span.Run, true)
 			if err != nil {
 				return nil, err

@@ -181,30 +181,30 @@ func parseRecord(b []byte, r *record) error {
 	}
 	d := decoder{b: b[crcLen:]}
 	d.marker(mpFixArray | 8)
-	copy(r.run[:], d.fixedBin(len(r.run)))
+	d.fixed(r.run[:])
 	r.version = Version(d.uint())
 	r.time = int64(d.uint())
 	kind := d.uint()
 	r.kind = Kind(kind)
 	r.actor = d.str()
 	r.append = AppendID(d.uint())
-	copy(r.salt[:], d.fixedBin(len(r.salt)))
+	d.fixed(r.salt[:])
 	r.payload, r.blob, r.hash = nil, blobRef{}, [32]byte{}
 	switch d.peek() {
 	case mpFixArray | 3:
 		r.form = payloadBlob
 		d.take(1)
 		r.blob.size = d.uint()
-		copy(r.blob.sum[:], d.fixedBin(hashLen))
-		copy(r.hash[:], d.fixedBin(hashLen))
+		d.fixed(r.blob.sum[:])
+		d.fixed(r.hash[:])
 	case mpFixArray | 1:
 		r.form = payloadErased
 		d.take(1)
-		copy(r.hash[:], d.fixedBin(hashLen))
+		d.fixed(r.hash[:])
 	case mpFixArray | 2:
 		r.form = payloadErased
 		d.take(1)
-		copy(r.hash[:], d.fixedBin(hashLen))
+		d.fixed(r.hash[:])
 		if r.payload = d.bin(); len(r.payload) == 0 {
 			d.bad = true
 		}
@@ -220,15 +220,18 @@ func parseRecord(b []byte, r *record) error {
 }
 
 // decoder reads the canonical encoding from the front of b; after the first
-// failure it is bad and returns zero values.
+// failure it is bad, has nothing left and returns zero values. Every event that is
+// read goes through it, and at a start all of a segment's.
 type decoder struct {
 	b   []byte
 	bad bool
 }
 
+func (d *decoder) fail() { d.b, d.bad = nil, true }
+
 func (d *decoder) take(n int) []byte {
-	if d.bad || n > len(d.b) {
-		d.bad = true
+	if n > len(d.b) {
+		d.fail()
 		return nil
 	}
 	p := d.b[:n:n]
@@ -237,16 +240,18 @@ func (d *decoder) take(n int) []byte {
 }
 
 func (d *decoder) peek() byte {
-	if d.bad || len(d.b) == 0 {
+	if len(d.b) == 0 {
 		return 0
 	}
 	return d.b[0]
 }
 
 func (d *decoder) marker(m byte) {
-	if p := d.take(1); p != nil && p[0] != m {
-		d.bad = true
+	if d.peek() != m {
+		d.fail()
+		return
 	}
+	d.b = d.b[1:]
 }
 
 // big reads an n-byte big-endian number that must be at least low: a smaller
@@ -257,38 +262,48 @@ func (d *decoder) big(n int, low uint64) uint64 {
 		v = v<<8 | uint64(c)
 	}
 	if v < low {
-		d.bad = true
+		d.fail()
 	}
 	return v
 }
 
 func (d *decoder) uint() uint64 {
-	p := d.take(1)
-	if p == nil {
+	if len(d.b) == 0 {
+		d.fail()
 		return 0
 	}
-	switch p[0] {
-	case mpUint8:
+	m := d.b[0]
+	d.b = d.b[1:]
+	switch {
+	case m < 1<<7:
+		return uint64(m)
+	case m == mpUint64:
+		if len(d.b) < 8 {
+			break
+		}
+		v := binary.BigEndian.Uint64(d.b)
+		if d.b = d.b[8:]; v >= 1<<32 {
+			return v
+		}
+	case m == mpUint8:
 		return d.big(1, 1<<7)
-	case mpUint16:
+	case m == mpUint16:
 		return d.big(2, 1<<8)
-	case mpUint32:
+	case m == mpUint32:
 		return d.big(4, 1<<16)
-	case mpUint64:
-		return d.big(8, 1<<32)
 	}
-	if p[0] >= 1<<7 {
-		d.bad = true
-	}
-	return uint64(p[0])
+	d.fail()
+	return 0
 }
 
 func (d *decoder) bin() []byte {
-	p := d.take(1)
-	if p == nil {
+	if len(d.b) == 0 {
+		d.fail()
 		return nil
 	}
-	switch p[0] {
+	m := d.b[0]
+	d.b = d.b[1:]
+	switch m {
 	case mpBin8:
 		return d.take(int(d.big(1, 0)))
 	case mpBin16:
@@ -296,32 +311,37 @@ func (d *decoder) bin() []byte {
 	case mpBin32:
 		return d.take(int(d.big(4, 1<<16)))
 	}
-	d.bad = true
+	d.fail()
 	return nil
 }
 
-func (d *decoder) fixedBin(n int) []byte {
-	p := d.bin()
-	if len(p) != n {
-		d.bad = true
+// fixed fills p, which has less than 256 bytes, from a bin of its length.
+func (d *decoder) fixed(p []byte) {
+	if n := 2 + len(p); len(d.b) >= n && d.b[0] == mpBin8 && int(d.b[1]) == len(p) {
+		copy(p, d.b[2:n])
+		d.b = d.b[n:]
+		return
 	}
-	return p
+	d.fail()
 }
 
 func (d *decoder) str() string {
-	p := d.take(1)
-	if p == nil {
+	if len(d.b) == 0 {
+		d.fail()
 		return ""
 	}
+	m := d.b[0]
+	d.b = d.b[1:]
+	var p []byte
 	switch {
-	case p[0]&0xe0 == mpFixStr:
-		p = d.take(int(p[0] & 0x1f))
-	case p[0] == mpStr8:
+	case m&0xe0 == mpFixStr:
+		p = d.take(int(m & 0x1f))
+	case m == mpStr8:
 		p = d.take(int(d.big(1, 1<<5)))
-	case p[0] == mpStr16:
+	case m == mpStr16:
 		p = d.take(int(d.big(2, 1<<8)))
 	default:
-		d.bad = true
+		d.fail()
 	}
 	if d.bad || len(p) == 0 {
 		return ""

@@ -123,7 +123,7 @@ func (d *DB) addSegment() error {
 	}
 	// Dying here leaves an open segment without events.
 	if err == nil {
-		err = s.open(false, d.mapSize())
+		err = d.openGrowing(s)
 	}
 	if err != nil {
 		return err
@@ -269,8 +269,9 @@ func (d *DB) seal(before []*segment, s *segment) error {
 		return err
 	}
 	s.mu.Lock()
-	s.isSealed, s.digested, s.filter, s.runs = true, true, filter, nil
+	s.isSealed, s.digested, s.runs, s.latest = true, true, nil, nil
 	s.mu.Unlock()
+	s.filter.Store(&filter)
 	s.pool.Store(&d.pool)
 	d.pool.add(s)
 	return nil

@@ -39,14 +39,16 @@ type segment struct {
 	file   *store       // nil until it is needed, and after close
 	closed bool
 
+	filter  atomic.Pointer[bloom]    // of the runs; nil unless sealed
 	pool    atomic.Pointer[filePool] // closes the file when others are read; nil unless sealed
 	touched atomic.Uint64            // when it was last read, by the pool's clock
 
 	mu       sync.RWMutex
 	runs     map[RunID]*runEntry // durable events by run; nil once sealed
-	filter   bloom               // set once sealed
-	last     Seq                 // durable; first-1 while the segment is empty
-	minTime  int64               // of its events, as maxTime
+	latest   *runEntry           // of the run whose event was noted last, latestOf; an append's events are neighbours
+	latestOf RunID
+	last     Seq   // durable; first-1 while the segment is empty
+	minTime  int64 // of its events, as maxTime
 	maxTime  int64
 	used     int64 // bytes of the file in use, roughly
 	chunks   int
@@ -114,6 +116,12 @@ func (s *segment) close() error {
 	return err
 }
 
+// without reports whether the segment certainly has no event of the run with probes p.
+func (s *segment) without(p probes) bool {
+	f := s.filter.Load()
+	return f != nil && !f.has(p)
+}
+
 // entry returns what the segment knows of run, and the number of its events.
 // The offsets are left out of a sealed segment's entry unless they are asked for.
 func (s *segment) entry(run RunID, offsets bool) (e runEntry, n int, err error) {
@@ -125,11 +133,7 @@ func (s *segment) entry(run RunID, offsets bool) (e runEntry, n int, err error) 
 		s.mu.RUnlock()
 		return e, n, nil
 	}
-	filter := s.filter
 	s.mu.RUnlock()
-	if !filter.has(run) {
-		return e, 0, nil
-	}
 	pool := s.pool.Load()
 	if e, ok := pool.longOf(s, run); ok {
 		return e, len(e.offs), nil
@@ -172,16 +176,20 @@ func (s *segment) corrupt(seq Seq, run RunID, what string, err error) error {
 // note adds an event to the index of an unsealed segment. The caller holds mu,
 // or is alone.
 func (s *segment) note(run RunID, v Version, t int64, seq Seq) error {
-	e := s.runs[run]
+	e := s.latest
+	if e == nil || s.latestOf != run {
+		e = s.runs[run]
+	}
 	switch {
 	case e == nil:
-		e = &runEntry{first: v}
+		e = &runEntry{first: v, offs: make([]uint32, 0, 8)}
 		s.runs[run] = e
 	case v != e.last()+1:
 		return fmt.Errorf("version %d follows version %d", v, e.last())
 	case t < e.time:
 		return fmt.Errorf("time %d follows time %d", t, e.time)
 	}
+	s.latest, s.latestOf = e, run
 	e.time = t
 	e.offs = append(e.offs, uint32(seq-s.first))
 	if s.last < s.first || t < s.minTime {
@@ -196,7 +204,7 @@ func (s *segment) note(run RunID, v Version, t int64, seq Seq) error {
 // index, and carries e, the edge of the tree before the segment, to its end. With a
 // quarantine it goes on after damage, and notes it there.
 func (s *segment) scan(e *edge, q *quarantine) error {
-	s.runs, s.chunks = make(map[RunID]*runEntry), 0
+	s.runs, s.latest, s.chunks = make(map[RunID]*runEntry), nil, 0
 	s.last, s.minTime, s.maxTime = s.first-1, 0, 0
 	x := scanner{s: s, edge: e, q: q, at: s.first}
 	err := s.view(func(tx storeTx) error {
@@ -273,7 +281,11 @@ func segmentOf(segs []*segment, seq Seq) int {
 // find returns the newest of segs that has events of run, with its entry; n is
 // 0 if there is none.
 func find(segs []*segment, run RunID) (i int, e runEntry, n int, err error) {
+	p := probesOf(run)
 	for i = len(segs) - 1; i >= 0; i-- {
+		if segs[i].without(p) {
+			continue
+		}
 		if e, n, err = segs[i].entry(run, false); n > 0 || err != nil {
 			return i, e, n, err
 		}
