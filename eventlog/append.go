@@ -59,7 +59,9 @@ func newBatch(spare []*entry) *batch {
 //
 // Encoding, hashing and the writing of blobs happen here, in the caller's
 // goroutine and outside of any lock; what is left to the writer is to copy
-// bytes and to join hashes.
+// bytes and to join hashes. Who appends alone does that too: to wake the writer, and
+// to be woken by it, would be a good part of what a lone append takes. Where others
+// append as well, the moment until the writer is awake lets them join.
 func (d *DB) Append(ctx context.Context, a Append) (Seq, error) {
 	if err := a.Validate(); err != nil {
 		return 0, err
@@ -87,14 +89,18 @@ func (d *DB) Append(ctx context.Context, a Append) (Seq, error) {
 	e, err := d.encode(&a, blobs)
 	var b *batch
 	var offset int
+	var own bool
 	if err == nil {
-		b, offset, err = d.enqueue(ctx, &a, e)
+		b, offset, own, err = d.enqueue(ctx, &a, e)
 	}
 	if err != nil {
 		if blobs {
 			d.blobs.referring.RUnlock()
 		}
 		return 0, err
+	}
+	if own {
+		d.storeOwn(b)
 	}
 	select {
 	case <-b.done:
@@ -180,15 +186,16 @@ func stripUnknown(err error) error {
 
 // enqueue puts e into the open batch, if the run is where a expects it, and
 // returns the batch and the place of e's first event in it. From then on e is
-// the writer's.
-func (d *DB) enqueue(ctx context.Context, a *Append, e *entry) (*batch, int, error) {
+// the writer's; with own, the batch is taken and the caller has to store it.
+// A caller that may give up waiting is never asked to.
+func (d *DB) enqueue(ctx context.Context, a *Append, e *entry) (_ *batch, offset int, own bool, _ error) {
 	var cold runHead
 	var coldAt *[]*segment // the segments that cold was looked up in
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for {
 		if err := d.refusal(); err != nil {
-			return nil, 0, err
+			return nil, 0, false, err
 		}
 		b := d.batch
 		if b.events > 0 && (b.events+len(e.ends) > maxBatchEvents || b.bytes+len(e.bytes) > maxBatchBytes) {
@@ -197,7 +204,7 @@ func (d *DB) enqueue(ctx context.Context, a *Append, e *entry) (*batch, int, err
 			case <-b.taken:
 			case <-ctx.Done():
 				d.mu.Lock()
-				return nil, 0, ctx.Err()
+				return nil, 0, false, ctx.Err()
 			}
 			d.mu.Lock()
 			continue
@@ -212,7 +219,7 @@ func (d *DB) enqueue(ctx context.Context, a *Append, e *entry) (*batch, int, err
 				head, err := headIn(*segs, a.Run)
 				d.mu.Lock()
 				if err != nil {
-					return nil, 0, err
+					return nil, 0, false, err
 				}
 				cold, coldAt = head, segs
 				continue
@@ -220,15 +227,18 @@ func (d *DB) enqueue(ctx context.Context, a *Append, e *entry) (*batch, int, err
 			h = cold
 		}
 		if err := a.follows(h.version, h.time); err != nil {
-			return nil, 0, err
+			return nil, 0, false, err
 		}
-		offset := b.events
+		offset = b.events
 		b.entries = append(b.entries, e)
 		b.events += len(e.ends)
 		b.bytes += len(e.bytes)
 		d.pending[a.Run] = e.head()
+		if !d.busy && d.alone && ctx.Done() == nil && len(d.cuts) == 0 {
+			return d.take(), offset, true, nil
+		}
 		poke(d.wake)
-		return b, offset, nil
+		return b, offset, false, nil
 	}
 }
 

@@ -46,11 +46,13 @@ type DB struct {
 	pending map[RunID]runHead // heads of runs with enqueued appends
 	failed  error             // why the log accepts nothing more
 	closing bool
+	busy    bool // somebody stores a batch: the writer, or who has appended it
+	alone   bool // the last batch was one append, or there was none
 
-	wake       chan struct{} // there is a batch, or closing is set
+	wake       chan struct{} // there may be a batch, or closing is set
 	writerDone chan struct{}
 
-	// The writer's own.
+	// Of whoever is busy.
 	edge     edge  // of the tree, all commits included
 	lastTime int64 // the latest time of any event
 	packer   chunkWriter
@@ -93,7 +95,7 @@ func Open(dir string, opts Options) (_ *DB, err error) {
 	d := &DB{
 		dir: dir, opts: opts, log: opts.logger(),
 		pending: make(map[RunID]runHead), batch: newBatch(nil),
-		wake: make(chan struct{}, 1), writerDone: make(chan struct{}),
+		alone: true, wake: make(chan struct{}, 1), writerDone: make(chan struct{}),
 		keep: make(chan struct{}, 1), keeperDone: make(chan struct{}),
 	}
 	d.blobs.dir, d.blobs.opts = dir, &d.opts

@@ -62,9 +62,9 @@
 //
 //	producer   validate, write blobs, encode, hash leaves
 //	           under the lock: check the version, join the open batch
-//	writer     take the batch; join leaves to the tree; pack chunks;
-//	           bbolt commit: pages, sync, meta page, sync
-//	           index, durable head, OnCommit, wake the producers
+//	writer,    take the batch; join leaves to the tree; pack chunks;
+//	or a lone  bbolt commit: pages, sync, meta page, sync
+//	producer   index, durable head, OnCommit, wake the producers
 //
 // Files of the package by concept: log.go and validate.go are the contract;
 // db.go opens and closes; append.go, writer.go and rotate.go write; read.go

@@ -42,7 +42,7 @@ type Options struct {
 	// runs concerned: see [DB.Damage]. Without, that is an error.
 	Quarantine bool
 	// OnCommit is called after each durable commit with the new head, before
-	// its appends return. It is called on the writer and must not block, nor
+	// its appends return. It is called in the midst of writing and must not block, nor
 	// call Append or Close.
 	OnCommit func(head Seq)
 	// Logger receives what an operator should know; nil discards it.

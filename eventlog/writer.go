@@ -6,35 +6,73 @@ import (
 	"fmt"
 )
 
-// write is the writer: it commits the open batch whenever there is one, and
-// never waits for a batch to grow: while it commits, the next one collects.
+// write is the writer: it commits the open batch whenever there is one and nobody
+// else does, and never waits for a batch to grow: while it commits, the next one
+// collects.
 func (d *DB) write() {
 	defer close(d.writerDone)
 	for range d.wake {
 		for {
 			d.mu.Lock()
-			b, closing, cuts := d.batch, d.closing, d.cuts
-			d.cuts = nil
-			empty := b.events == 0
-			if !empty {
-				d.batch = newBatch(d.spare)
-				d.spare = nil
+			cuts, closing := d.cuts, d.closing
+			if d.busy { // who is busy rings when that is over
+				d.mu.Unlock()
+				break
 			}
-			d.mu.Unlock()
-			d.cutNow(cuts)
-			if empty {
+			if d.batch.events == 0 && len(cuts) == 0 {
+				d.mu.Unlock()
 				if closing {
 					return
 				}
 				break
 			}
-			close(b.taken)
-			if err := d.commit(b); err != nil {
-				d.fail(b, err)
-			} else {
-				d.acknowledge(b)
-			}
+			d.cuts = nil
+			b := d.take()
+			d.mu.Unlock()
+			d.cutNow(cuts)
+			d.store(b)
+			d.mu.Lock()
+			d.busy = false
+			d.mu.Unlock()
 		}
+	}
+}
+
+// take takes the open batch, to store it, and notes that somebody is busy. Called with mu
+// held, while nobody is.
+func (d *DB) take() *batch {
+	d.busy = true
+	b := d.batch
+	if b.events > 0 {
+		d.alone = len(b.entries) == 1
+		d.batch = newBatch(d.spare)
+		d.spare = nil
+	}
+	return b
+}
+
+// storeOwn stores a batch that an appender has taken, on the appender's goroutine.
+func (d *DB) storeOwn(b *batch) {
+	d.store(b)
+	d.mu.Lock()
+	d.busy = false
+	more := d.batch.events > 0 || len(d.cuts) > 0 || d.closing
+	d.mu.Unlock()
+	if more {
+		poke(d.wake)
+	}
+}
+
+// store commits a batch that was taken and settles it.
+func (d *DB) store(b *batch) {
+	if b.events == 0 {
+		return
+	}
+	close(b.taken)
+	if err := d.commit(b); err != nil {
+		d.fail(b, err)
+	} else {
+		d.acknowledge(b)
 	}
 }
 
