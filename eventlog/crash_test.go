@@ -35,15 +35,24 @@ func child(t *testing.T, name string, env []string, wrap ...string) (string, err
 	return string(out), err
 }
 
-// processes is of tests whose work is done by other processes. With the race detector
-// each takes a second to begin, and it has little to see in them: `make race` runs them
-// without it.
+// processes is of tests whose work is done by other processes: with the race detector
+// each takes a second to begin.
 func processes(t *testing.T) {
 	t.Helper()
-	if testing.Short() || raceEnabled {
-		t.Skip("starts processes, and is run without the race detector")
+	if testing.Short() {
+		t.Skip("starts processes")
 	}
+	unraced(t)
 	t.Parallel()
+}
+
+// unraced is of tests in which the race detector has nothing to see, and which it makes
+// slow. `make race` runs them without it, in a round of their own.
+func unraced(t *testing.T) {
+	t.Helper()
+	if raceEnabled {
+		t.Skip("is run without the race detector")
+	}
 }
 
 // TestCrashChild is the process that is killed: several producers append to
@@ -196,10 +205,7 @@ func missing(events []eventlog.Event, acks []ack) error {
 // The child is killed at random moments, and at every failpoint, again and
 // again on the same directory: nothing that it acknowledged is ever lost.
 func TestCrash(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts processes")
-	}
-	t.Parallel()
+	processes(t)
 	s := *seed
 	if s == 0 {
 		s = uint64(time.Now().UnixNano())

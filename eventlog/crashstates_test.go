@@ -140,13 +140,13 @@ func (n *node) durable(now int, lying bool) (done []edit, safe []bool) {
 }
 
 // crash makes the disk as it may be when the power is cut at a moment, in dir. How much
-// of what was not synced is there, eager says: 0 nothing, 1 all, else what rng says. It
-// returns what it chose, as a name.
-func (d *disk) crash(dir string, now int, eager float64, lying bool, rng *rand.Rand) (chosen string, err error) {
+// of what was not synced is there, eager says: 0 nothing, 1 all, else what rng says. The
+// files are put together in content, which may have those of the state before: their space
+// is used again. It returns what it chose, as a name.
+func (d *disk) crash(dir string, now int, eager float64, lying bool, rng *rand.Rand, content map[*node][]byte) (chosen string, err error) {
 	var choice bytes.Buffer
 	fmt.Fprint(&choice, now, ":")
 	names := map[*node]map[string]*node{}
-	content := map[*node][]byte{}
 	for i, n := range d.nodes {
 		done, safe := n.durable(now, lying)
 		if n.dir {
@@ -165,7 +165,7 @@ func (d *disk) crash(dir string, now int, eager float64, lying bool, rng *rand.R
 			}
 			continue
 		}
-		var b []byte
+		b := content[n][:0]
 		for j, e := range done {
 			from, to := int64(0), int64(len(e.data))
 			if !safe[j] && rng.Float64() >= eager {
@@ -191,11 +191,15 @@ func (d *disk) crash(dir string, now int, eager float64, lying bool, rng *rand.R
 	return choice.String(), build(dir, d.root, names, content)
 }
 
+// resize returns b with a length of n, what is new of it zero.
 func resize(b []byte, n int64) []byte {
-	if n <= int64(len(b)) {
+	had := len(b)
+	if n <= int64(had) {
 		return b[:n]
 	}
-	return append(b, make([]byte, n-int64(len(b)))...)
+	b = slices.Grow(b, int(n)-had)[:n]
+	clear(b[had:])
+	return b
 }
 
 // build makes a directory with what is in it.
@@ -229,15 +233,26 @@ func writeSparse(path string, b []byte) error {
 		return err
 	}
 	var zeros [4096]byte
+	from := 0 // where the pages begin that are not yet written
 	for at := 0; at < len(b); at += len(zeros) {
 		page := b[at:min(at+len(zeros), len(b))]
 		if !bytes.Equal(page, zeros[:len(page)]) {
-			if _, err := f.WriteAt(page, int64(at)); err != nil {
-				return err
-			}
+			continue
 		}
+		if err := writeAt(f, b[from:at], from); err != nil {
+			return err
+		}
+		from = at + len(page)
 	}
-	return nil
+	return writeAt(f, b[from:], from)
+}
+
+func writeAt(f *os.File, b []byte, at int) error {
+	if len(b) == 0 {
+		return nil
+	}
+	_, err := f.WriteAt(b, int64(at))
+	return err
 }
 
 // look opens what a crash left, and returns what is wrong with it.
@@ -291,16 +306,10 @@ func onMemory(t *testing.T) string {
 // log opens, is whole, and has what was acknowledged. On a disk that says it syncs and
 // does not, the same test finds losses.
 func TestCrashStates(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts processes")
-	}
+	processes(t)
 	seed := cmp.Or(*seed, rand.Uint64())
 	t.Logf("seed %d (-seed=%d -states=%d repeats it)", seed, seed, *states)
 	dir := filepath.Join(t.TempDir(), "data")
-	wanted := *states
-	if raceEnabled {
-		wanted = min(wanted, 200) // nothing here is about races
-	}
 	d := newDisk(t, dir, record(t, dir))
 	if d.root == nil || len(d.acks) < 36 {
 		t.Fatalf("%d acknowledgements were recorded", len(d.acks))
@@ -310,12 +319,13 @@ func TestCrashStates(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, uint64(worker)))
 		root := onMemory(t)
 		seen := map[string]bool{}
+		content := map[*node][]byte{}
 		for i := 0; len(seen) < n && i < 4*n; i++ {
 			// In turn everywhere, and everywhere with none, all and some of what may be missing.
 			now := d.points[(i*workers+worker)%len(d.points)]
 			eager := []float64{0, 1, 0.5, 0.9, rng.Float64()}[i%5]
 			at := filepath.Join(root, fmt.Sprint("state", i))
-			chosen, err := d.crash(at, now, eager, lying, rng)
+			chosen, err := d.crash(at, now, eager, lying, rng, content)
 			if err != nil {
 				return len(seen), err
 			}
@@ -336,7 +346,7 @@ func TestCrashStates(t *testing.T) {
 	all := 0
 	for w := range workers {
 		wg.Go(func() {
-			n, err := try(w, wanted/workers, false)
+			n, err := try(w, *states/workers, false)
 			mu.Lock()
 			defer mu.Unlock()
 			all += n
@@ -346,7 +356,7 @@ func TestCrashStates(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if all < wanted/2 {
+	if all < *states/2 {
 		t.Errorf("only %d different states", all)
 	}
 	t.Logf("%d different states of %d changes, %d acknowledgements", all, len(d.points), len(d.acks))

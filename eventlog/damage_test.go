@@ -148,6 +148,7 @@ func harm(t *testing.T, dir string, want []eventlog.Event) bool {
 // the catalog and the open segment that nobody reads. Of a sealed segment every bit
 // is found.
 func TestFlippedBits(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	dir := t.TempDir()
 	want := sample(t, dir, 30)
@@ -159,8 +160,6 @@ func TestFlippedBits(t *testing.T) {
 			stride = 1 // the long form
 		case strings.Contains(path, "blobs"):
 			stride = 16 << 10 // all of it under one hash
-		case raceEnabled:
-			stride *= 10
 		}
 		whole, err := os.ReadFile(path)
 		if err != nil {

@@ -1,12 +1,16 @@
 package eventlog_test
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -60,25 +64,38 @@ func TestEverySystemCall(t *testing.T) {
 		"unlinkat":  {"signal=KILL", "error=EIO"},
 		"openat":    {"signal=KILL", "error=EMFILE"},
 	}
-	var tried, hit, acked atomic.Int64
+	made := madeCalls(t, strace)
+	// Of those that are rare each call fails, and the others share what is left.
+	rarest := slices.SortedFunc(maps.Keys(ways), func(a, b string) int {
+		return cmp.Or(len(made[a])-len(made[b]), cmp.Compare(a, b))
+	})
+	left, share := 0, map[string]int{}
+	for _, how := range ways {
+		left += len(how)
+	}
+	for budget, at := *faults*left, 0; at < len(rarest); at++ {
+		call := rarest[at]
+		share[call] = min(len(made[call]), budget/left)
+		budget -= share[call] * len(ways[call])
+		left -= len(ways[call])
+	}
+	var tried, hit, killed, acked atomic.Int64
 	t.Run("call", func(t *testing.T) {
 		for call, how := range ways {
-			for _, way := range how {
+			for j, way := range how {
 				t.Run(call+":"+way, func(t *testing.T) {
 					t.Parallel()
-					for i := range *faults {
-						// Spread over the scenario: near its beginning, and further on.
-						n := 1 + i
-						switch call {
-						case "pwrite64", "fdatasync": // of which there are many
-							n += i * i * 3 % 120
-						case "openat":
-							n += 12 // before that the program itself is loaded
-						}
+					for i := range share[call] {
+						// Spread over the scenario, each way at other calls.
+						all := made[call]
+						n := all[(i*len(how)+j)*len(all)/(share[call]*len(how))]
 						met, acks := fails(t, strace, fmt.Sprintf("%s:%s:when=%d", call, way, n))
 						tried.Add(1)
 						if met {
 							hit.Add(1)
+							if way == "signal=KILL" {
+								killed.Add(1)
+							}
 						}
 						acked.Add(int64(acks))
 					}
@@ -86,17 +103,42 @@ func TestEverySystemCall(t *testing.T) {
 			}
 		}
 	})
-	if hit.Load()*6 < tried.Load() || acked.Load() < tried.Load() {
-		t.Errorf("%d faults, %d of which were met, %d acknowledgements: too few to mean anything", tried.Load(), hit.Load(), acked.Load())
+	if hit.Load()*2 < tried.Load() || killed.Load()*10 < tried.Load() || acked.Load() < tried.Load() {
+		t.Errorf("%d faults, %d of which were met, %d killed, %d acknowledgements: too few to mean anything", tried.Load(), hit.Load(), killed.Load(), acked.Load())
 	}
-	t.Logf("%d faults, %d met, %d acknowledgements", tried.Load(), hit.Load(), acked.Load())
+	t.Logf("%d faults, %d met, %d of them killed, %d acknowledgements", tried.Load(), hit.Load(), killed.Load(), acked.Load())
+}
+
+// madeCalls returns which calls of each kind concern the log when the scenario is left
+// alone, by what strace counts: the calls of one kind of one thread.
+func madeCalls(t *testing.T, strace string) map[string][]int {
+	dir := filepath.Join(onMemory(t), "data")
+	text, trace, err := scenario(t, strace, dir, "pwrite64,fdatasync,fsync,ftruncate,renameat,unlinkat,openat", "")
+	if err != nil || !strings.Contains(text, "closed <nil>") {
+		t.Fatalf("the scenario fails without a fault: %v\n%s", err, text)
+	}
+	counts, made := map[string]int{}, map[string][]int{}
+	for _, m := range regexp.MustCompile(`(?m)^(\d+) +(\w+)\((.*)$`).FindAllStringSubmatch(trace, -1) {
+		thread, call := m[1]+m[2], m[2]
+		counts[thread]++
+		if n := counts[thread]; (call != "openat" || strings.Contains(m[3], dir)) && !slices.Contains(made[call], n) {
+			made[call] = append(made[call], n)
+		}
+	}
+	for _, calls := range made {
+		slices.Sort(calls)
+	}
+	return made
 }
 
 // fails runs a scenario with a fault, and verifies what it leaves. It returns whether the
 // fault was met, and how many appends were acknowledged.
 func fails(t *testing.T, strace, inject string) (met bool, acked int) {
-	dir := filepath.Join(t.TempDir(), "data")
-	text, err := scenario(t, strace, dir, inject)
+	root := onMemory(t)
+	defer os.RemoveAll(root)
+	dir := filepath.Join(root, "data")
+	call, _, _ := strings.Cut(inject, ":")
+	text, trace, err := scenario(t, strace, dir, call, inject)
 	acks := acksIn(text)
 	if strings.Contains(text, "closed") && !strings.Contains(text, "closed <nil>") {
 		t.Errorf("%s: %s", inject, text)
@@ -107,7 +149,7 @@ func fails(t *testing.T, strace, inject string) (met bool, acked int) {
 	if t.Failed() {
 		t.Fatalf("%s:\n%s", inject, text)
 	}
-	return err != nil || strings.Contains(text, "error") || strings.Contains(text, "open "), len(acks)
+	return err != nil || strings.Contains(trace, "(INJECTED)") || strings.Contains(trace, "(DELAYED)"), len(acks)
 }
 
 // A process whose writes are swallowed acknowledges what is not there: a check of
@@ -119,7 +161,7 @@ func TestSwallowedWrites(t *testing.T) {
 		t.Skip("strace is not installed")
 	}
 	dir := filepath.Join(t.TempDir(), "data")
-	text, _ := scenario(t, strace, dir, "pwrite64:retval=4096:when=20+1")
+	text, _, _ := scenario(t, strace, dir, "pwrite64", "pwrite64:retval=4096:when=20+1")
 	acks := acksIn(text)
 	d, err := openLog(dir, eventlog.Options{SegmentSize: tiny})
 	if err != nil {
@@ -131,16 +173,23 @@ func TestSwallowedWrites(t *testing.T) {
 	}
 }
 
-// scenario runs TestScenarioChild with a fault and returns what it said.
-func scenario(t *testing.T, strace, dir, inject string) (string, error) {
+// scenario runs TestScenarioChild with calls traced and a fault, if any, and returns what
+// it said and the trace.
+func scenario(t *testing.T, strace, dir, calls, inject string) (text, trace string, err error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	call, _, _ := strings.Cut(inject, ":")
-	cmd := exec.CommandContext(t.Context(), strace, "-D", "-f", "-qq", "-o", "/dev/null", "--seccomp-bpf", "-e", "trace="+call, "-e", "inject="+inject,
-		os.Args[0], "-test.run=^TestScenarioChild$", "-test.timeout=60s")
+	log := dir + ".trace"
+	args := []string{"-D", "-f", "-qq", "-o", log, "-e", "trace=" + calls}
+	if inject != "" {
+		args = append(args, "-e", "inject="+inject)
+	}
+	if !strings.Contains(inject, "signal=") { // which nobody would get where the filter stops them
+		args = append(args, "--seccomp-bpf")
+	}
+	cmd := exec.CommandContext(t.Context(), strace, append(args, os.Args[0], "-test.run=^TestScenarioChild$", "-test.timeout=60s")...)
 	cmd.Env = append(os.Environ(), "EVENTLOG_SCENARIO_DIR="+dir)
 	cmd.ExtraFiles = []*os.File{w}
 	cmd.WaitDelay = 5 * time.Second
@@ -148,6 +197,8 @@ func scenario(t *testing.T, strace, dir, inject string) (string, error) {
 		t.Fatal(err)
 	}
 	w.Close()
-	text, _ := io.ReadAll(r)
-	return string(text), cmd.Wait()
+	said, _ := io.ReadAll(r)
+	err = cmd.Wait()
+	b, _ := os.ReadFile(log)
+	return string(said), string(b), err
 }

@@ -223,7 +223,7 @@ func killing(t *testing.T, seed uint64, lives int) {
 		}
 		if !d.ended() {
 			select {
-			case <-time.After(time.Duration(20+s.rng.IntN(400)) * time.Millisecond):
+			case <-time.After(time.Duration(20+s.rng.IntN(200)) * time.Millisecond):
 			case <-d.done: // its failpoint came first
 			}
 		}
@@ -232,7 +232,7 @@ func killing(t *testing.T, seed uint64, lives int) {
 		if s.book.count() == before {
 			quiet++
 		}
-		if round%5 == 0 {
+		if round%10 == 0 {
 			if err := check(t, s.dir); err != nil {
 				t.Fatalf("round %d: %v", round, err)
 			}

@@ -16,8 +16,12 @@ import (
 	"time"
 )
 
-// build compiles the wfd binary once.
+// build returns the binary that WFD_TEST_BINARY names, as make race has it, or compiles
+// one, once.
 var build = sync.OnceValues(func() (string, error) {
+	if bin := os.Getenv("WFD_TEST_BINARY"); bin != "" {
+		return bin, nil
+	}
 	dir, err := os.MkdirTemp("", "wfd-crash")
 	if err != nil {
 		return "", err
@@ -32,7 +36,7 @@ var build = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if bin, err := build(); err == nil {
+	if bin, err := build(); err == nil && bin != os.Getenv("WFD_TEST_BINARY") {
 		os.RemoveAll(filepath.Dir(bin))
 	}
 	os.Exit(code)

@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"bytes"
 	"errors"
 	"flag"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,13 +24,25 @@ var (
 // exitStorage is what a daemon ends with whose log has failed.
 const exitStorage = 6
 
-// strace returns a command line in which a system call of the daemon fails.
-func strace(t *testing.T, call, fault string) []string {
+// strace returns a command line in which a system call of the daemon fails, and the file
+// that tells of it.
+func strace(t *testing.T, call, fault string) (wrap []string, trace string) {
 	path, err := exec.LookPath("strace")
 	if err != nil {
 		t.Skip("strace is not installed")
 	}
-	return []string{path, "-D", "-f", "-qq", "-o", "/dev/null", "--seccomp-bpf", "-e", "trace=" + call, "-e", "inject=" + call + ":" + fault}
+	trace = filepath.Join(t.TempDir(), "trace")
+	wrap = []string{path, "-D", "-f", "-qq", "-o", trace, "-e", "trace=" + call, "-e", "inject=" + call + ":" + fault}
+	if !strings.HasPrefix(fault, "signal=") { // which nobody would get where the filter stops them
+		wrap = append(wrap, "--seccomp-bpf")
+	}
+	return wrap, trace
+}
+
+// injected reports whether a trace tells of a fault.
+func injected(trace string) bool {
+	b, _ := os.ReadFile(trace)
+	return bytes.Contains(b, []byte("(INJECTED)")) || bytes.Contains(b, []byte("(DELAYED)"))
 }
 
 // At every call N of every kind that changes a disk the daemon is killed, or the call
@@ -48,7 +62,7 @@ func TestFaultsUnderTheDaemon(t *testing.T) {
 	s.sick = true
 	s.register(s.up())
 	s.down()
-	tried, ended, failed := 0, 0, 0
+	tried, met, killed, ended, failed := 0, 0, 0, 0, 0
 	for i := range *faults {
 		for j, w := range ways {
 			// Near the beginning of the thread's calls, and further on.
@@ -57,7 +71,8 @@ func TestFaultsUnderTheDaemon(t *testing.T) {
 				n += 20 // before that the program itself is loaded
 			}
 			name := fmt.Sprintf("%s:%s:when=%d", w.call, w.fault, n)
-			d := launch(t, s.dir, s.replies, nil, strace(t, w.call, fmt.Sprintf("%s:when=%d", w.fault, n)))
+			wrap, trace := strace(t, w.call, fmt.Sprintf("%s:when=%d", w.fault, n))
+			d := launch(t, s.dir, s.replies, nil, wrap)
 			s.daemon = d
 			tried++
 			if d.up() {
@@ -81,9 +96,15 @@ func TestFaultsUnderTheDaemon(t *testing.T) {
 				ended++
 				if code := d.cmd.ProcessState.ExitCode(); code == exitStorage {
 					failed++
-				} else if code != -1 && (code != 1 || w.call != "openat") { // which may be of any file
+				} else if code == -1 && w.fault == "signal=KILL" {
+					met++
+					killed++
+				} else if code != 1 || w.call != "openat" { // which may be of any file
 					t.Fatalf("%s: the daemon ended with %d:\n%s", name, code, d.log)
 				}
+			}
+			if injected(trace) {
+				met++
 			}
 			s.down()
 			if err := check(t, s.dir); err != nil {
@@ -92,10 +113,10 @@ func TestFaultsUnderTheDaemon(t *testing.T) {
 		}
 	}
 	s.end()
-	if ended*4 < tried || failed == 0 || s.book.count() < tried {
-		t.Errorf("%d faults, %d ended the daemon, %d of them said that storage failed, %d acknowledgements: too few to mean anything", tried, ended, failed, s.book.count())
+	if met*2 < tried || ended*4 < tried || killed == 0 || failed == 0 || s.book.count() < tried {
+		t.Errorf("%d faults, %d met, %d ended the daemon, %d killed it, after %d it said that storage failed, %d acknowledgements: too few to mean anything", tried, met, ended, killed, failed, s.book.count())
 	}
-	t.Logf("%d faults, %d ended the daemon, %d acknowledgements", tried, ended, s.book.count())
+	t.Logf("%d faults, %d met, %d ended the daemon, %d of them killed it, %d acknowledgements", tried, met, ended, killed, s.book.count())
 }
 
 // end brings every run to its end and audits.
@@ -166,7 +187,7 @@ func (s *site) cutOff(disk *eventlogtest.Disk, d *daemon, round int, backup bool
 // On a disk that lies about its syncs the same cuts lose what was acknowledged, or the
 // daemon says that its log is not whole: else this finds nothing out.
 func TestPowerCutUnderTheDaemonOfALyingDisk(t *testing.T) {
-	lie := strace(t, "fdatasync,fsync", "retval=0")
+	lie, _ := strace(t, "fdatasync,fsync", "retval=0")
 	disk := eventlogtest.NewDisk(t, 256)
 	for i := range 10 {
 		s := newSite(t, uint64(i))
