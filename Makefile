@@ -92,8 +92,8 @@ race: build ## all tests, with the race detector where it has something to see, 
 	WFD_TEST_BINARY=$(CURDIR)/bin/wfd $(GO) test -race -timeout 15m $$($(GO) list ./... | grep -vE '/wfd/($(BUT))$$')
 	WFD_TEST_BINARY=$(CURDIR)/bin/wfd $(GO) test -timeout 15m ./cmd/wfd $(addprefix ./,$(PURE))
 	WFD_TEST_BINARY=$(CURDIR)/bin/wfd $(GO) test -timeout 10m ./cmd/wfd/internal/workertest
-	$(GO) test -timeout 15m -parallel 4 -run '$(LOGFAULTS)|$(LOGALONE)' ./eventlog -states 20000 -faults 24 -cuts 45
-	WFD_TEST_BINARY=$(CURDIR)/bin/wfd $(GO) test -timeout 15m -parallel 4 -run '$(KEEPSWORD)' ./cmd/wfd/internal/crash -kills 200 -faults 2 -cuts 6
+	$(GO) test -timeout 30m -parallel 4 -run '$(LOGFAULTS)|$(LOGALONE)' ./eventlog -states 20000 -faults 24 -cuts 45
+	WFD_TEST_BINARY=$(CURDIR)/bin/wfd $(GO) test -timeout 30m -parallel 4 -run '$(KEEPSWORD)' ./cmd/wfd/internal/crash -kills 200 -faults 2 -cuts 6
 	bin/wfd sim --seed 1 --ticks 1000000
 
 race-scripts: build ## the command line's tests with the race detector

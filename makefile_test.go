@@ -18,7 +18,7 @@ func variable(t *testing.T, name string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := regexp.MustCompile(`(?m)^`+name+` *= *(.+)$`).FindSubmatch(text)
+	m := regexp.MustCompile(`(?m)^` + name + ` *= *(.+)$`).FindSubmatch(text)
 	if m == nil {
 		t.Fatalf("the Makefile has no %s", name)
 	}
