@@ -17,6 +17,7 @@ type page struct {
 	blobs  map[int]blobRef // by index in events
 	limit  int
 	bytes  int
+	actors []string // of the events, up to maxActors: most have one of a few
 }
 
 // maxPageEvents bounds what is set aside for the events of a page before they are read.
@@ -41,11 +42,7 @@ func (p *page) add(seq Seq, r *record) bool {
 		Seq: seq, Run: r.run, Version: r.version, Time: r.time, Kind: r.kind,
 		Payload: r.payload, Append: r.append, Salt: r.salt,
 	}
-	if i := len(p.events); i > 0 && p.events[i-1].Actor == r.actor {
-		e.Actor = p.events[i-1].Actor
-	} else {
-		e.Actor = strings.Clone(r.actor)
-	}
+	e.Actor = p.actor(r.actor)
 	switch r.form {
 	case payloadBlob:
 		if p.blobs == nil {
@@ -58,6 +55,22 @@ func (p *page) add(seq Seq, r *record) bool {
 	p.events = append(p.events, e)
 	p.bytes += int(n)
 	return true
+}
+
+const maxActors = 8
+
+// actor returns a copy of an actor's name, one for all events that have it.
+func (p *page) actor(name string) string {
+	for _, a := range p.actors {
+		if a == name {
+			return a
+		}
+	}
+	name = strings.Clone(name)
+	if len(p.actors) < maxActors {
+		p.actors = append(p.actors, name)
+	}
+	return name
 }
 
 // finish fetches the blobs and returns the page. What was read before damage

@@ -121,6 +121,7 @@ func (v *Views) batch() error {
 func (v *Views) gather(after eventlog.Seq) ([]eventlog.Event, error) {
 	var events []eventlog.Event
 	bytes := 0
+	head := v.log.Head() // what comes meanwhile is for the next batch
 	for len(events) < batchEvents && bytes < batchBytes {
 		page, err := v.log.ReadFrom(after, pageEvents)
 		if hole, ok := holeAt(err, after+1); ok {
@@ -136,11 +137,11 @@ func (v *Views) gather(after eventlog.Seq) ([]eventlog.Event, error) {
 			bytes += len(e.Payload)
 		}
 		if events == nil {
-			events = page // mostly it is all there is
+			events = page // mostly it is all there is up to head
 		} else {
 			events = append(events, page...)
 		}
-		if len(page) == 0 || after >= v.log.Head() {
+		if len(page) == 0 || after >= head {
 			break
 		}
 	}

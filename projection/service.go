@@ -9,7 +9,7 @@ import (
 
 const (
 	// backlog is how many events are folded without waiting for the interval.
-	backlog = 4096
+	backlog = batchEvents
 	// settle is how long nothing happens until the file is synced, so that a
 	// crash of a machine at rest costs no rebuild.
 	settle = 10 * time.Second

@@ -37,12 +37,15 @@ func Vars(w *workflow.Workflow, s *run.State, v *run.Visit) (expr.Vars, error) {
 type Given struct {
 	Input    any // what was delivered to the visit
 	Prompt   string
-	Settings map[string]any // by the names that they have in the definition
+	Settings map[string]any // by the names that they have in the definition; nil: there are none
 }
 
 // Evaluate evaluates what a node gives to its task.
 func Evaluate(n *workflow.Node, vars expr.Vars) (Given, error) {
-	g := Given{Settings: make(map[string]any, len(n.Settings))}
+	var g Given
+	if len(n.Settings) > 0 {
+		g.Settings = make(map[string]any, len(n.Settings))
+	}
 	g.Input, _ = vars.Var("result")
 	if n.Prompt != nil {
 		p, err := n.Prompt.Eval(vars)
