@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/wfd-dev/wfd/eventlog/crypt"
@@ -76,12 +78,8 @@ func (p *page) actor(name string) string {
 // finish fetches the blobs and returns the page. What was read before damage
 // was met is returned without the error: the next page begins at the damage.
 func (p *page) finish(b *blobs, err error) ([]Event, error) {
-	for i := range p.events {
-		ref, ok := p.blobs[i]
-		if !ok {
-			continue
-		}
-		e := &p.events[i]
+	for _, i := range slices.Sorted(maps.Keys(p.blobs)) {
+		e, ref := &p.events[i], p.blobs[i]
 		payload, berr := b.load(&ref)
 		if berr != nil {
 			var c *CorruptError
