@@ -30,7 +30,9 @@ func (d *DB) write() {
 			b := d.take()
 			d.mu.Unlock()
 			d.cutNow(cuts)
-			d.store(b)
+			if b != nil {
+				d.store(b)
+			}
 			d.mu.Lock()
 			d.busy = false
 			d.mu.Unlock()
@@ -38,16 +40,17 @@ func (d *DB) write() {
 	}
 }
 
-// take takes the open batch, to store it, and notes that somebody is busy. Called with mu
-// held, while nobody is.
+// take takes the open batch, to store it, and notes that somebody is busy. It is nil if
+// there is nothing in it: it stays open then. Called with mu held, while nobody is busy.
 func (d *DB) take() *batch {
 	d.busy = true
 	b := d.batch
-	if b.events > 0 {
-		d.alone = len(b.entries) == 1
-		d.batch = newBatch(d.spare)
-		d.spare = nil
+	if b.events == 0 {
+		return nil
 	}
+	d.alone = len(b.entries) == 1
+	d.batch = newBatch(d.spare)
+	d.spare = nil
 	return b
 }
 
@@ -65,9 +68,6 @@ func (d *DB) storeOwn(b *batch) {
 
 // store commits a batch that was taken and settles it.
 func (d *DB) store(b *batch) {
-	if b.events == 0 {
-		return
-	}
 	close(b.taken)
 	if err := d.commit(b); err != nil {
 		d.fail(b, err)
