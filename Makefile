@@ -29,9 +29,13 @@ KEEPSWORD = TestKill|TestNoticesLoss|UnderTheDaemon
 # What the binary says that it is, and for which systems a release is.
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
+# What is compiled without the race detector is compiled once, for the binary, its tests
+# and what looks at it: with a cold cache that is minutes.
+PLAIN     = CGO_ENABLED=0 $(GO)
+export GOFLAGS ?= -trimpath
 # The same source gives the same bytes wherever it is built: no paths, no state of a
 # checkout, no build ID of the linker.
-BUILD     = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -buildid= -X main.stamped=$(VERSION)"
+BUILD     = $(PLAIN) build -trimpath -buildvcs=false -ldflags "-s -w -buildid= -X main.stamped=$(VERSION)"
 
 .PHONY: help build demo test lint race race-scripts bench soak crash mutants fuzz ui man release reproducible vuln
 
@@ -73,8 +77,8 @@ test: lint race demo ## everything that must pass: gofmt, vet, staticcheck, all 
 lint: ## gofmt, vet and staticcheck
 	@files=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go' | while read -r f; do [ -e "$$f" ] && echo "$$f"; done)); \
 	if [ -n "$$files" ]; then echo "gofmt these files:"; echo "$$files"; exit 1; fi
-	$(GO) vet ./...
-	$(GO) tool staticcheck ./...
+	$(PLAIN) vet ./...
+	$(PLAIN) tool staticcheck ./...
 
 ui: ## bundle the page anew (needs npm for the packages, and no Node to build wfd)
 	cd cmd/wfd/internal/ui && npm ci --no-audit --no-fund && npx tsc
@@ -90,10 +94,10 @@ BUT     = $(subst $(none) $(none),|,$(strip $(UNRACED)))
 
 race: build ## all tests, with the race detector where it has something to see, then a round of kills, faults and power cuts
 	WFD_TEST_BINARY=$(CURDIR)/bin/wfd $(GO) test -race -timeout 15m $$($(GO) list ./... | grep -vE '/wfd/($(BUT))$$')
-	WFD_TEST_BINARY=$(CURDIR)/bin/wfd $(GO) test -timeout 15m ./cmd/wfd $(addprefix ./,$(PURE))
-	WFD_TEST_BINARY=$(CURDIR)/bin/wfd $(GO) test -timeout 10m ./cmd/wfd/internal/workertest
-	$(GO) test -timeout 30m -parallel 4 -run '$(LOGFAULTS)|$(LOGALONE)' ./eventlog -states 20000 -faults 24 -cuts 45
-	WFD_TEST_BINARY=$(CURDIR)/bin/wfd $(GO) test -timeout 30m -parallel 4 -run '$(KEEPSWORD)' ./cmd/wfd/internal/crash -kills 200 -faults 2 -cuts 6
+	WFD_TEST_BINARY=$(CURDIR)/bin/wfd $(PLAIN) test -timeout 15m ./cmd/wfd $(addprefix ./,$(PURE))
+	WFD_TEST_BINARY=$(CURDIR)/bin/wfd $(PLAIN) test -timeout 10m ./cmd/wfd/internal/workertest
+	$(PLAIN) test -timeout 30m -parallel 4 -run '$(LOGFAULTS)|$(LOGALONE)' ./eventlog -states 20000 -faults 24 -cuts 45
+	WFD_TEST_BINARY=$(CURDIR)/bin/wfd $(PLAIN) test -timeout 30m -parallel 4 -run '$(KEEPSWORD)' ./cmd/wfd/internal/crash -kills 200 -faults 2 -cuts 6
 	bin/wfd sim --seed 1 --ticks 1000000
 
 race-scripts: build ## the command line's tests with the race detector

@@ -335,9 +335,16 @@ func TestExecSandbox(t *testing.T) {
 	if refused(t, a, event.ClassToolFailed, "exit code 4"); a.Sandbox != "full" {
 		t.Errorf("a failure in the sandbox %q", a.Sandbox)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-	defer cancel()
-	refused(t, new(Exec).Run(ctx, with(sh(`trap 'echo cleaned up >&2; exit 0' TERM; while :; do sleep 0.01; done`), "sandbox", full)), event.ClassTimeout, "cleaned up")
+	trapped := with(sh(`trap 'echo cleaned up >&2; exit 0' TERM; while :; do sleep 0.01; done`), "sandbox", full)
+	for timeout := 500 * time.Millisecond; ; timeout *= 4 {
+		ctx, cancel := context.WithTimeout(t.Context(), timeout)
+		a = new(Exec).Run(ctx, trapped)
+		cancel()
+		if timeout > 30*time.Second || a.Failure == nil || strings.Contains(a.Failure.Message, "cleaned up") {
+			break // else it had not yet begun, on a slow machine
+		}
+	}
+	refused(t, a, event.ClassTimeout, "cleaned up")
 
 	hidden := &Exec{Policy: sandbox.Policy{Hidden: []string{own}}}
 	a = hidden.Run(t.Context(), with(with(command("true"), "sandbox", full), "dir", own))
