@@ -106,6 +106,7 @@ type Engine struct {
 	clock     *alarms[eventlog.RunID]
 	sched     *scheduler
 	ledger    *ledger
+	damaged   bool // the log has lost events of some runs, which it has shut off
 	crew      *crew
 	watchers  watchers
 	tokens    tokens
@@ -174,7 +175,12 @@ func New(log eventlog.Log, views *projection.Views, opt Options) *Engine {
 	e.crew = newCrew()
 	e.runs = newRuns(e)
 	e.clock = newAlarms(opt.Now, e.wake)
-	e.clock.reach = horizon
+	e.clock.reach, e.clock.look = horizon, lookAtClock
+	if d, ok := log.(interface {
+		Damage() []*eventlog.CorruptError
+	}); ok {
+		e.damaged = len(d.Damage()) > 0
+	}
 	e.sched = newScheduler(e)
 	e.ledger = newLedger(e)
 	if opt.Agents != nil {

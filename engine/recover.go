@@ -132,13 +132,20 @@ func (e *Engine) look(ctx context.Context, id eventlog.RunID, view func(*run.Sta
 	return e.runs.do(ctx, id, &request{view: view})
 }
 
-// keepAlarms fetches alarms before they come within reach.
+// keepAlarms fetches alarms before they come within reach: those of a clock that was set
+// forward at once.
 func (e *Engine) keepAlarms(ctx context.Context) {
-	t := time.NewTicker(horizon / 2)
+	t := time.NewTicker(lookAtClock)
 	defer t.Stop()
+	fetched := e.now()
 	for {
 		select {
 		case <-t.C:
+			now := e.now()
+			if now >= fetched && now < fetched+event.Time(horizon/2) {
+				continue
+			}
+			fetched = now
 			if err := e.fetchAlarms(ctx); err != nil && ctx.Err() == nil {
 				e.slog.Error("cannot read the timers that come next", "error", err)
 			}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"iter"
 
 	"github.com/wfd-dev/wfd/eventlog"
@@ -14,6 +15,18 @@ func (e *Engine) inStatus(ctx context.Context, s run.Status) iter.Seq2[projectio
 	return everyRow(func(cursor string) ([]projection.Row, string, error) {
 		return e.views.ByStatus(ctx, s, cursor, recoverPage)
 	})
+}
+
+// Lost says of a row that the log has shut its run off, since events of it may be lost.
+// What is left of them does not say so where nobody knows whose events are gone.
+func (e *Engine) Lost(r *projection.Row) {
+	if !e.damaged || r.Damaged > 0 {
+		return
+	}
+	var c *eventlog.CorruptError
+	if _, err := e.log.Version(r.ID); errors.As(err, &c) {
+		r.Damaged = c.Seq
+	}
 }
 
 // childrenOf yields the child runs of a run. An error comes last, without a run.

@@ -118,7 +118,7 @@ func (a *app) settle(ctx context.Context, s *session, id string, timeout time.Du
 
 // summary shows how a run ended, or where it stands.
 func summary(t *text, r *client.Run) {
-	spent := time.Since(r.Created)
+	spent := max(0, time.Since(r.Created)) // the clock may have been set back
 	if !r.Ended.IsZero() {
 		spent = r.Ended.Sub(r.Created)
 	}

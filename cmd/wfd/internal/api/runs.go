@@ -154,6 +154,7 @@ func (a *API) rows(ctx context.Context, rows []projection.Row, next string, err 
 	var busy sync.WaitGroup
 	places := make(chan struct{}, askWide)
 	for i := range rows {
+		a.o.Engine.Lost(&rows[i])
 		list[i].Row = rows[i]
 		if s := rows[i].Status; s != run.Running && s != run.Waiting {
 			list[i].Why = a.o.Engine.WhyOf(ctx, &rows[i])
