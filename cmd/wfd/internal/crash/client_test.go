@@ -65,7 +65,7 @@ func (c *client) call(method, path, key, contentType string, body []byte, out an
 	c.mu.Lock()
 	addr := c.addr
 	c.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+addr+path, bytes.NewReader(body))
 	if err != nil {
@@ -147,7 +147,7 @@ func (c *client) work(ctx context.Context, name string, rng *rand.Rand, b *book,
 					mine = append(mine, r.ID)
 					break
 				}
-				if status >= 400 && status < 500 {
+				if status >= 400 && status < 500 && status != http.StatusTooManyRequests { // which it is asked again
 					broken(err)
 					return
 				}

@@ -221,6 +221,11 @@ func killing(t *testing.T, seed uint64, lives int) {
 		if round%2 == 1 { // on a slow machine nothing may be acknowledged so soon
 			s.awaits(before+10, d)
 		}
+		if round%10 == 5 { // nor may retention come to an end, which has the more to do the later it does
+			for was := s.tidied.Load(); s.tidied.Load() == was && !d.ended(); {
+				time.Sleep(5 * time.Millisecond)
+			}
+		}
 		if !d.ended() {
 			select {
 			case <-time.After(time.Duration(20+s.rng.IntN(200)) * time.Millisecond):
