@@ -142,8 +142,8 @@ func (n *node) durable(now int, lying bool) (done []edit, safe []bool) {
 // crash makes the disk as it may be when the power is cut at a moment, in dir. How much
 // of what was not synced is there, eager says: 0 nothing, 1 all, else what rng says. The
 // files are put together in content, which may have those of the state before: their space
-// is used again. It returns what it chose, as a name.
-func (d *disk) crash(dir string, now int, eager float64, lying bool, rng *rand.Rand, content map[*node][]byte) (chosen string, err error) {
+// is used again. It returns what it chose, as a name; a state that was seen is not made again.
+func (d *disk) crash(dir string, now int, eager float64, lying bool, rng *rand.Rand, content map[*node][]byte, seen map[string]bool) (chosen string, err error) {
 	var choice bytes.Buffer
 	fmt.Fprint(&choice, now, ":")
 	names := map[*node]map[string]*node{}
@@ -187,6 +187,9 @@ func (d *disk) crash(dir string, now int, eager float64, lying bool, rng *rand.R
 			copy(b[e.at+from:], e.data[from:to])
 		}
 		content[n] = b
+	}
+	if seen[choice.String()] {
+		return choice.String(), nil
 	}
 	return choice.String(), build(dir, d.root, names, content)
 }
@@ -320,12 +323,12 @@ func TestCrashStates(t *testing.T) {
 		root := onMemory(t)
 		seen := map[string]bool{}
 		content := map[*node][]byte{}
-		for i := 0; len(seen) < n && i < 4*n; i++ {
+		for i := 0; len(seen) < n && i < 20*n; i++ {
 			// In turn everywhere, and everywhere with none, all and some of what may be missing.
 			now := d.points[(i*workers+worker)%len(d.points)]
 			eager := []float64{0, 1, 0.5, 0.9, rng.Float64()}[i%5]
 			at := filepath.Join(root, fmt.Sprint("state", i))
-			chosen, err := d.crash(at, now, eager, lying, rng, content)
+			chosen, err := d.crash(at, now, eager, lying, rng, content, seen)
 			if err != nil {
 				return len(seen), err
 			}

@@ -217,7 +217,7 @@ func killing(t *testing.T, seed uint64, lives int) {
 	quiet := 0
 	for round := range lives {
 		before := s.book.count()
-		stop := s.clients(4, round)
+		stop := s.clients(2, round)
 		if round%2 == 1 { // on a slow machine nothing may be acknowledged so soon
 			s.awaits(before+10, d)
 		}
