@@ -96,7 +96,7 @@ race: build ## all tests, with the race detector where it has something to see, 
 	WFD_TEST_BINARY=$(CURDIR)/bin/wfd $(GO) test -race -timeout 15m $$($(GO) list ./... | grep -vE '/wfd/($(BUT))$$')
 	WFD_TEST_BINARY=$(CURDIR)/bin/wfd $(PLAIN) test -timeout 15m ./cmd/wfd $(addprefix ./,$(PURE))
 	WFD_TEST_BINARY=$(CURDIR)/bin/wfd $(PLAIN) test -timeout 10m ./cmd/wfd/internal/workertest
-	$(PLAIN) test -timeout 30m -parallel 4 -run '$(LOGFAULTS)|$(LOGALONE)' ./eventlog -states 20000 -faults 24 -cuts 45
+	$(PLAIN) test -timeout 30m -parallel 4 -run '$(LOGFAULTS)|$(LOGALONE)' ./eventlog -states 20000 -faults 27 -cuts 45
 	WFD_TEST_BINARY=$(CURDIR)/bin/wfd $(PLAIN) test -timeout 30m -parallel 4 -run '$(KEEPSWORD)' ./cmd/wfd/internal/crash -kills 200 -faults 2 -cuts 6
 	bin/wfd sim --seed 1 --ticks 1000000
 
