@@ -17,10 +17,9 @@ import (
 const headroom = 24 << 20
 
 const (
-	// resting is how much is allocated in a second at most while nothing much is done.
+	// resting is how much is allocated in a second at most while nothing much is done: what
+	// has gathered is given back then.
 	resting = 1 << 20
-	// restFor is for how many seconds that has to be so until what gathered is given back.
-	restFor = 3
 	// worthwhile is how much has to have gathered for it, and half of what is alive.
 	worthwhile = 4 << 20
 )
@@ -42,6 +41,7 @@ func tendRuntime(ctx context.Context) {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}
+	collected := collections(ctx)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	var r rest
@@ -49,19 +49,42 @@ func tendRuntime(ctx context.Context) {
 	for percent := 0; ; {
 		metrics.Read(heap)
 		live, allocs := heap[0].Value.Uint64(), heap[1].Value.Uint64()
-		if p := gcPercent(live); p != percent {
+		if p := gcPercent(live); p < percent*9/10 || p > percent*11/10 { // the world stops for it
 			percent = p
 			debug.SetGCPercent(p)
 		}
-		if r.tick(allocs, live) {
-			debug.FreeOSMemory()
-		}
 		select {
+		case <-collected:
 		case <-tick.C:
+			if r.tick(allocs, live) {
+				debug.FreeOSMemory()
+			}
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// collections returns a channel that has an element after a collection. What is alive may
+// be ten times as much a second later: a pace that was set for the former, with a
+// percentage, would let ten times the headroom gather.
+func collections(ctx context.Context) <-chan struct{} {
+	collected := make(chan struct{}, 1)
+	type mark struct{ _ *byte } // garbage at once: its finalizer runs after each collection
+	var set func()
+	set = func() {
+		runtime.SetFinalizer(&mark{}, func(*mark) {
+			select {
+			case collected <- struct{}{}:
+			default:
+			}
+			if ctx.Err() == nil {
+				set()
+			}
+		})
+	}
+	set()
+	return collected
 }
 
 // gcPercent is the GOGC that leaves headroom beside what is alive, within bounds.
@@ -73,19 +96,14 @@ func gcPercent(live uint64) int {
 type rest struct {
 	allocs uint64 // in all, a second ago
 	given  uint64 // in all, when memory was given back last
-	quiet  int    // seconds
 }
 
 // tick is told once a second what was allocated in all and what is alive, and says whether
 // what has gathered is to be given back.
 func (r *rest) tick(allocs, live uint64) bool {
-	if allocs-r.allocs > resting {
-		r.quiet = 0
-	} else {
-		r.quiet++
-	}
+	quiet := allocs-r.allocs <= resting
 	r.allocs = allocs
-	if r.quiet < restFor || allocs-r.given < max(worthwhile, live/2) {
+	if !quiet || allocs-r.given < max(worthwhile, live/2) {
 		return false
 	}
 	r.given = allocs
