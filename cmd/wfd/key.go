@@ -14,6 +14,7 @@ import (
 	"github.com/wfd-dev/wfd/client"
 	"github.com/wfd-dev/wfd/engine"
 	"github.com/wfd-dev/wfd/eventlog/crypt"
+	"github.com/wfd-dev/wfd/eventlog/durable"
 )
 
 // dataKeys reads the file of --key-file; without one there are none.
@@ -69,7 +70,8 @@ is none, readable by its owner alone. Without, the line for it is printed.`,
 }
 
 // prependKey writes a key file anew with lines before what is in it. If we crash, it is
-// as it was.
+// as it was. Once it returns the key is there for good: what is encrypted with it next
+// must not outlive it.
 func prependKey(path, lines string) (err error) {
 	b, err := os.ReadFile(path)
 	if err == nil {
@@ -90,7 +92,10 @@ func prependKey(path, lines string) (err error) {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return durable.SyncDir(filepath.Dir(path))
 }
 
 func (a *app) keyLs() *cobra.Command {
