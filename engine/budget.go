@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wfd-dev/wfd/engine/ledger"
 	"github.com/wfd-dev/wfd/engine/machine"
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/eventlog"
@@ -66,7 +67,7 @@ func (e *Engine) SetBudget(ctx context.Context, id event.BudgetID, micros *event
 	defer l.setting.Unlock()
 	l.mu.Lock()
 	err := l.load()
-	lim := l.limitsOf(id)
+	lim := l.budgets.Limits(id)
 	l.mu.Unlock()
 	if err != nil {
 		return Budget{}, err
@@ -85,8 +86,7 @@ func (e *Engine) SetBudget(ctx context.Context, id event.BudgetID, micros *event
 		return Budget{}, err
 	}
 	l.mu.Lock()
-	l.limits[id] = lim
-	l.wake()
+	l.wake(l.budgets.Set(id, lim))
 	b := l.budget(id, e.now())
 	l.mu.Unlock()
 	e.spawn(func() { e.resumeOver(id, lim) })
@@ -94,15 +94,15 @@ func (e *Engine) SetBudget(ctx context.Context, id event.BudgetID, micros *event
 }
 
 // budget returns a budget as it stands. Called with mu held.
-func (l *ledger) budget(id event.BudgetID, now event.Time) Budget {
+func (l *ledgerKeeper) budget(id event.BudgetID, now event.Time) Budget {
 	if id.Scope == event.ScopeOfDay && id.Name == "" {
 		id.Name = projection.Day(now)
 	}
-	a := l.accounts[id]
+	a := l.budgets.Accounts[id]
 	if a == nil {
-		a = &account{}
+		a = &ledger.Account{}
 	}
-	return budgetOf(id, l.limitsOf(id), a.spent, a.held)
+	return budgetOf(id, l.budgets.Limits(id), a.Spent, a.Held)
 }
 
 // Budgets returns the budgets beyond one run that have limits, and what is spent of
@@ -115,7 +115,7 @@ func (e *Engine) Budgets(ctx context.Context, only *event.Namespace) ([]Budget, 
 		return nil, err
 	}
 	ids := map[event.BudgetID]bool{}
-	for id := range l.limits {
+	for _, id := range l.budgets.Budgets() {
 		ids[id] = true
 	}
 	if e.opt.Agents != nil {
@@ -203,11 +203,7 @@ func (e *Engine) limitsNow(ctx context.Context, id event.BudgetID) (event.Limits
 	if id.Scope == event.ScopeOfRun {
 		of, err := eventlog.ParseRunID(id.Name)
 		if err == nil {
-			err = e.look(ctx, of, func(s *run.State, _ *workflow.Workflow) {
-				if s.Limits != nil {
-					lim = *s.Limits
-				}
-			})
+			err = e.look(ctx, of, func(s *run.State, _ *workflow.Workflow) { lim = s.OwnLimits() })
 		}
 		return lim, err
 	}
@@ -216,7 +212,7 @@ func (e *Engine) limitsNow(ctx context.Context, id event.BudgetID) (event.Limits
 	defer l.mu.Unlock()
 	err := l.load()
 	if err == nil {
-		lim = l.limitsOf(id)
+		lim = l.budgets.Limits(id)
 	}
 	return lim, err
 }

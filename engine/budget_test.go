@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/wfd-dev/wfd/engine/agent"
+	"github.com/wfd-dev/wfd/engine/ledger"
 	"github.com/wfd-dev/wfd/engine/machine"
-	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/projection"
 	"github.com/wfd-dev/wfd/projection/event"
@@ -122,8 +122,8 @@ func TestRunsShareABudget(t *testing.T) {
 func within(t *testing.T, log eventlog.Log, limit int64) {
 	t.Helper()
 	var taken event.Spend
-	held := map[callKey]event.Spend{}
-	paid := map[callKey]bool{}
+	held := map[ledger.Call]event.Spend{}
+	paid := map[ledger.Call]bool{}
 	for after := eventlog.Seq(0); ; {
 		page, err := log.ReadFrom(after, 1000)
 		if err != nil {
@@ -140,10 +140,10 @@ func within(t *testing.T, log eventlog.Log, limit int64) {
 			}
 			switch p := p.(type) {
 			case *event.CostReserved:
-				held[callKey{e.Run, p.CallID}] = p.Spend()
+				held[ledger.Call{Run: e.Run, CallID: p.CallID}] = p.Spend()
 				taken = taken.Add(p.Spend())
 			case *event.CostSettled:
-				k := callKey{e.Run, p.CallID}
+				k := ledger.Call{Run: e.Run, CallID: p.CallID}
 				if p.Usage != nil && paid[k] {
 					t.Fatalf("event %d charges a second time", e.Seq)
 				}
@@ -203,9 +203,9 @@ func TestGrantIsGivenBack(t *testing.T) {
 	}
 	full.set(false)
 	e.ledger.mu.Lock()
-	held, account := len(e.ledger.holds), e.ledger.accounts[event.BudgetID{Scope: event.ScopeOfWorkflow, Name: "one"}]
+	held, account := len(e.ledger.budgets.Holds), e.ledger.budgets.Accounts[event.BudgetID{Scope: event.ScopeOfWorkflow, Name: "one"}]
 	e.ledger.mu.Unlock()
-	if held != 0 || account == nil || !account.held.IsZero() {
+	if held != 0 || account == nil || !account.Held.IsZero() {
 		t.Fatalf("%d calls are held, the account is %+v", held, account)
 	}
 }
@@ -553,7 +553,7 @@ func TestRaisedWhileItPauses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for stream, budget := range map[eventlog.RunID]event.BudgetID{event.Budgets: id, parent.ID: ofRun(parent.ID)} {
+		for stream, budget := range map[eventlog.RunID]event.BudgetID{event.Budgets: id, parent.ID: event.OfRun(parent.ID)} {
 			raised := &event.BudgetRaised{Budget: budget, Limits: event.Limits{Tokens: more, OnExceed: event.OnExceedPause}}
 			if _, err := appendFact(t.Context(), log, stream, raised, "ann", r.Created); err != nil {
 				t.Fatal(err)
@@ -567,36 +567,4 @@ func TestRaisedWhileItPauses(t *testing.T) {
 		await(t, e, r.ID, status(run.Completed))
 		await(t, e, parent.ID, status(run.Completed))
 	})
-}
-
-// What is set aside for the calls of an attempt that nobody will tell of is freed call by
-// call, in any order, and all of it is free then.
-func TestTurnsAreFreedInAnyOrder(t *testing.T) {
-	e, stop := open(t, t.TempDir(), "default: {text: ok}")
-	defer stop()
-	register(t, e, wide("one", 1, ""))
-	wf, _ := workflow.Load("one.yaml", []byte(wide("one", 1, "")))
-	s := run.New(eventlog.RunID{1})
-	s.Workflow = "one"
-	l, day := e.ledger, event.At(time.Date(2026, 1, 31, 0, 0, 0, 0, time.UTC))
-	for turn := range 4 {
-		need := event.NewNeed(30, 10, nil)
-		need.CallID = event.CallID{Node: "b0", Visit: 1, Attempt: 1, Turn: turn}
-		if g, _, err := l.grant(s, wf, &need, day); err != nil || g.Over != nil || g.Wait != nil {
-			t.Fatalf("%+v %v", g, err)
-		}
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, turn := range []int{1, 0} {
-		l.settled(s, &event.CostSettled{CallID: event.CallID{Node: "b0", Visit: 1, Attempt: 1, Turn: turn}, Since: day, Lost: true}, 1)
-	}
-	if len(l.holds) > 0 || len(l.turns) > 0 {
-		t.Errorf("%d calls are held yet: %v", len(l.holds), l.turns)
-	}
-	for id, a := range l.accounts {
-		if !a.held.IsZero() {
-			t.Errorf("%s has %+v set aside", id, a.held)
-		}
-	}
 }

@@ -58,7 +58,7 @@ func (e *Engine) dispatch(l *loaded, events []machine.Event, fresh bool, m *mete
 		case *event.BudgetRaised:
 			e.sched.paused(s, s.Status == run.Paused)
 			e.tendChildren(s)
-			if p.Budget == s.OwnBudget() && (hasChildren(l.wf) || e.delegates()) {
+			if p.Budget == s.OwnBudget() && (l.wf.HasChildren() || e.delegates()) {
 				e.spawn(func() { e.resumeOver(p.Budget, p.Limits) })
 			}
 		case *event.RunCompleted, *event.RunFailed, *event.RunCancelled:

@@ -105,7 +105,7 @@ type Engine struct {
 	runs      *runs
 	clock     *alarms[eventlog.RunID]
 	sched     *scheduler
-	ledger    *ledger
+	ledger    *ledgerKeeper
 	damaged   bool // the log has lost events of some runs, which it has shut off
 	crew      *crew
 	watchers  watchers

@@ -3,6 +3,7 @@ package engine
 import (
 	"github.com/wfd-dev/wfd/engine/agent"
 	"github.com/wfd-dev/wfd/engine/agent/roster"
+	"github.com/wfd-dev/wfd/engine/ledger"
 	"github.com/wfd-dev/wfd/engine/machine"
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/projection/event"
@@ -14,8 +15,8 @@ import (
 type meter struct {
 	e      *Engine
 	l      *loaded
-	at     event.Time   // of the decision
-	grants []*allotment // of the batch
+	at     event.Time     // of the decision
+	grants []*ledger.Hold // of the batch
 	// tasks are what was measured: those attempts that begin with the batch are not
 	// made a second time.
 	tasks map[attempt]*agent.Task

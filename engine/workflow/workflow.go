@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -45,6 +46,13 @@ func (w *Workflow) Key(name string) *StateKey {
 		}
 	}
 	return nil
+}
+
+// HasChildren reports whether runs of w may have child runs that its nodes start.
+func (w *Workflow) HasChildren() bool {
+	return slices.ContainsFunc(w.Nodes, func(n *Node) bool {
+		return n.Kind == Sub || n.Kind == Foreach && n.Do == nil || n.Do != nil && n.Do.Kind == Sub
+	})
 }
 
 // Blocks reports whether a live node from keeps node to from starting: whether

@@ -126,6 +126,9 @@ func OfWorkflow(n Namespace, name string) BudgetID {
 	return BudgetID{Scope: ScopeOfWorkflow + "@" + string(n), Name: name}
 }
 
+// OfRun names the budget of a run.
+func OfRun(id eventlog.RunID) BudgetID { return BudgetID{Scope: ScopeOfRun, Name: id.String()} }
+
 // Namespace returns where the workflow is that a budget is of; ok is false if it is
 // not of a workflow.
 func (b BudgetID) Namespace() (n Namespace, ok bool) {

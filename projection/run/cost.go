@@ -55,8 +55,14 @@ func (s *State) Reserved() event.Spend {
 func (s *State) Taken() event.Spend { return s.Spent.Add(s.Reserved()) }
 
 // OwnBudget names the run's own budget.
-func (s *State) OwnBudget() event.BudgetID {
-	return event.BudgetID{Scope: event.ScopeOfRun, Name: s.Run.String()}
+func (s *State) OwnBudget() event.BudgetID { return event.OfRun(s.Run) }
+
+// OwnLimits returns what bounds the run itself.
+func (s *State) OwnLimits() event.Limits {
+	if s.Limits == nil {
+		return event.Limits{}
+	}
+	return *s.Limits
 }
 
 // Hold returns what is set aside for a call, nil if nothing is.

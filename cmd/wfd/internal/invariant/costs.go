@@ -114,7 +114,7 @@ func (c *Costs) AddPayload(e eventlog.Event, p event.Payload) {
 	case *event.CostSettled:
 		c.settled(e, p)
 	case *event.BudgetRaised:
-		if id := p.Budget; e.Run == event.Budgets || id == ofRun(e.Run) {
+		if id := p.Budget; e.Run == event.Budgets || id == event.OfRun(e.Run) {
 			c.before[id] = c.Limits[id]
 			c.Limits[id] = event.Limits{Micros: p.Limits.Micros, Tokens: p.Limits.Tokens}
 		}
@@ -126,12 +126,8 @@ func (c *Costs) Quiet() {
 	c.beyond, c.before = map[event.BudgetID]event.Spend{}, map[event.BudgetID]event.Limits{}
 }
 
-func ofRun(id eventlog.RunID) event.BudgetID {
-	return event.BudgetID{Scope: event.ScopeOfRun, Name: id.String()}
-}
-
 func (c *Costs) created(e eventlog.Event, r RunCosts, l *event.Limits) {
-	r.own = ofRun(e.Run)
+	r.own = event.OfRun(e.Run)
 	c.Runs[e.Run] = r
 	if l != nil && !l.None() {
 		c.Limits[r.own] = event.Limits{Micros: l.Micros, Tokens: l.Tokens}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/invariant"
+	"github.com/wfd-dev/wfd/engine/ledger"
 	"github.com/wfd-dev/wfd/engine/machine"
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/eventlog"
@@ -20,7 +21,7 @@ type meter struct {
 	e      *engine
 	l      *loaded
 	at     event.Time
-	grants []*allotment
+	grants []*ledger.Hold
 }
 
 // unit is the price of the simulated models: a micro-dollar a token.
@@ -95,22 +96,22 @@ func (e *engine) settleGivenUp(s *run.State, node string, visit int) {
 }
 
 // held returns what is set aside for calls, in order.
-func held(c *invariant.Costs) (list []callKey) {
+func held(c *invariant.Costs) (list []ledger.Call) {
 	for _, id := range c.Order() {
 		for _, h := range c.Held[id] {
-			list = append(list, keyOf(id, h))
+			list = append(list, callOf(id, h))
 		}
 	}
 	return list
 }
 
 // releaseDead frees what a former process had set aside for calls that were given up.
-func (e *engine) releaseDead(holds []callKey) {
+func (e *engine) releaseDead(holds []ledger.Call) {
 	if e.w.plant == KeepDead {
 		return
 	}
 	for _, k := range holds {
-		e.post(k.run, machine.Settle{Call: k.CallID})
+		e.post(k.Run, machine.Settle{Call: k.CallID})
 	}
 }
 
@@ -135,8 +136,7 @@ func (e *engine) setBudget(id event.BudgetID, lim event.Limits, answered func(er
 		l.setting = false
 		if err == nil {
 			e.w.feed(e.log.events[first-1], p)
-			l.limits[id] = lim
-			l.wake()
+			l.wake(l.budgets.Set(id, lim))
 			e.step(func() { e.resumeOver(id, lim) })
 		}
 		answered(err)
@@ -175,7 +175,7 @@ func (e *engine) resumeIfRaised(id eventlog.RunID) {
 func (e *engine) limitsNow(id event.BudgetID, then func(event.Limits)) {
 	if id.Scope != event.ScopeOfRun {
 		e.ledger.load()
-		then(e.ledger.limitsOf(id))
+		then(e.ledger.budgets.Limits(id))
 		return
 	}
 	of, err := eventlog.ParseRunID(id.Name)

@@ -2,14 +2,14 @@
 // virtual disk, with faults that come from a seed: the same seed gives the same
 // events, byte for byte, on any machine.
 //
-// What decides is the real thing: package machine decides, package run folds,
-// rows are folded by package projection, and every run that has ended is decided
+// What decides is the real thing: package machine decides, package ledger grants, package
+// run folds, rows are folded by package projection, and every run that has ended is decided
 // again by package replay. What surrounds them is a model of what packages engine
 // and eventlog do with goroutines, system calls and clocks: owners of runs, one
 // writer that commits what has collected, a scheduler with doorbells, alarms, the
-// tending of child runs, the ledger of budgets that runs share, and recovery. The models are small enough to be read
-// beside what they stand for; they follow it in order, in what is kept in memory
-// and in what is found again in the log.
+// tending of child runs, who keeps the ledger of budgets that runs share, and recovery.
+// The models are small enough to be read beside what they stand for; they follow it in
+// order, in what is kept in memory and in what is found again in the log.
 //
 // A world is one data directory, its clients and its processes, one after the
 // other. In each tick one of the things that could happen next does, chosen by the

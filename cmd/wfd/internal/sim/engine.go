@@ -28,7 +28,7 @@ type engine struct {
 	handing  map[attempt]int // results on their way to the log
 	sweeping bool            // a doorbell has rung
 
-	ledger *ledger
+	ledger *ledgerKeeper
 	alarms alarms
 	tended map[eventlog.RunID]*bool
 
@@ -339,7 +339,7 @@ func (e *engine) dispatch(l *loaded, events []machine.Event, fresh bool) {
 			}
 		case *event.BudgetRaised:
 			e.tendChildren(s)
-			if p.Budget == s.OwnBudget() && hasChildren(l.wf) {
+			if p.Budget == s.OwnBudget() && l.wf.HasChildren() {
 				e.step(func() { e.resumeOver(p.Budget, p.Limits) })
 			}
 		case *event.RunCompleted, *event.RunFailed, *event.RunCancelled:

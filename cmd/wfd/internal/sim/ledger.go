@@ -1,389 +1,189 @@
 package sim
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/invariant"
+	"github.com/wfd-dev/wfd/engine/ledger"
 	"github.com/wfd-dev/wfd/engine/machine"
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/eventlog"
-	"github.com/wfd-dev/wfd/projection"
 	"github.com/wfd-dev/wfd/projection/event"
 	"github.com/wfd-dev/wfd/projection/run"
 )
 
-// ledger is a model of the ledger of package engine: what is granted of budgets that
-// several runs spend from, beyond what the log says so far.
-type ledger struct {
-	e        *engine
-	loaded   bool
-	setting  bool // the limits of a budget are on their way to the log
-	accounts map[event.BudgetID]*account
-	limits   map[event.BudgetID]event.Limits
-	holds    map[callKey]*allotment
-	waits    map[callKey]*waitingCall
-	number   int // of waiters, for their order
+// ledgerKeeper keeps the ledger of a process, as that of package engine does: what is
+// there read from the views is read from the costs of the log, which are theirs. Bugs are
+// planted here, around a ledger that is the real one.
+type ledgerKeeper struct {
+	e       *engine
+	loaded  bool
+	setting bool // the limits of a budget are on their way to the log
+	budgets *ledger.Ledger
 }
 
-type account struct {
-	spent, held event.Spend
-	at          eventlog.Seq // events up to here are in it
-	// Of a run's tree.
-	limits event.Limits
-	parent eventlog.RunID
-}
-
-type callKey struct {
-	run eventlog.RunID
-	event.CallID
-}
-
-// allotment is what is set aside for a call, and where.
-type allotment struct {
-	key   callKey
-	ids   []event.BudgetID
-	spend event.Spend
-}
-
-type waitingCall struct {
-	number int
-	ids    []event.BudgetID
-	need   event.Spend
-	woken  bool
-}
-
-func newLedger(e *engine) *ledger {
-	return &ledger{
-		e: e, accounts: map[event.BudgetID]*account{}, limits: map[event.BudgetID]event.Limits{},
-		holds: map[callKey]*allotment{}, waits: map[callKey]*waitingCall{},
-	}
+func newLedger(e *engine) *ledgerKeeper {
+	k := &ledgerKeeper{e: e}
+	k.budgets = ledger.New(k)
+	return k
 }
 
 // load reads the views, once.
-func (l *ledger) load() {
-	if l.loaded {
+func (k *ledgerKeeper) load() {
+	if k.loaded {
 		return
 	}
-	l.loaded = true
-	c := &l.e.w.costs
+	k.loaded = true
+	c := &k.e.w.costs
+	spent, limits := map[event.BudgetID]event.Spend{}, map[event.BudgetID]event.Limits{}
+	var holds []*ledger.Hold
 	for id, a := range c.Accounts {
 		if id.Scope != event.ScopeOfRun {
-			l.accounts[id] = &account{spent: a.Spent, held: a.Held, at: eventlog.Seq(l.e.w.seen)}
+			spent[id] = a.Spent
 		}
 	}
 	for id, lim := range c.Limits {
 		if id.Scope != event.ScopeOfRun {
-			l.limits[id] = lim
+			limits[id] = lim
 		}
 	}
 	for a, held := range c.Held {
-		for _, h := range held {
-			g := &allotment{key: keyOf(a, h), spend: h.Spend}
-			for _, id := range h.Of {
+		for _, r := range held {
+			h := &ledger.Hold{Call: callOf(a, r), Spend: r.Spend}
+			for _, id := range r.Of {
 				if id.Scope != event.ScopeOfRun {
-					g.ids = append(g.ids, id)
+					h.Of = append(h.Of, id)
 				}
 			}
-			l.holds[g.key] = g
+			holds = append(holds, h)
 		}
 	}
+	k.budgets.Load(eventlog.Seq(k.e.w.seen), spent, limits, holds)
 }
 
-func keyOf(a invariant.Attempt, h invariant.Reserved) callKey {
-	return callKey{a.Run, event.CallID{Node: a.Node, Visit: a.Visit, Attempt: a.Attempt, Turn: h.Turn}}
+func callOf(a invariant.Attempt, r invariant.Reserved) ledger.Call {
+	return ledger.Call{Run: a.Run, CallID: event.CallID{Node: a.Node, Visit: a.Visit, Attempt: a.Attempt, Turn: r.Turn}}
 }
 
-func (l *ledger) account(id event.BudgetID) *account {
-	a := l.accounts[id]
-	if a == nil {
-		a = &account{}
-		l.accounts[id] = a
+// Tree implements [ledger.Source].
+func (k *ledgerKeeper) Tree(id eventlog.RunID, s *run.State) (ledger.Tree, error) {
+	c, own := &k.e.w.costs, event.OfRun(id)
+	t := ledger.Tree{Spent: c.Accounts[own].Spent, At: eventlog.Seq(k.e.w.seen), Limits: c.Limits[own], Parent: c.Runs[id].Parent}
+	if id == s.Run && s.Parent != nil { // it may have begun just now
+		t.Parent = s.Parent.Run
 	}
-	return a
-}
-
-func ofRun(id eventlog.RunID) event.BudgetID {
-	return event.BudgetID{Scope: event.ScopeOfRun, Name: id.String()}
-}
-
-// scopes are the budgets that a call spends from whatever its run.
-func scopes(workflowName, agent, day string) []event.BudgetID {
-	ids := []event.BudgetID{{Scope: event.ScopeOfDay, Name: day}, event.OfWorkflow("", workflowName)}
-	if agent != "" {
-		ids = append(ids, event.BudgetID{Scope: event.ScopeOfAgent, Name: agent})
-	}
-	return ids
-}
-
-// tree returns the budgets of the runs that s is under, and its own if others are under
-// it, and has their accounts.
-func (l *ledger) tree(s *run.State, w *workflow.Workflow) (ids []event.BudgetID) {
-	if s.Parent == nil && !hasChildren(w) {
-		return nil
-	}
-	for id := s.Run; !id.IsZero(); {
-		own := ofRun(id)
-		a := l.accounts[own]
-		if a == nil {
-			a = l.open(id)
-			l.accounts[own] = a
-		}
-		if id == s.Run { // it is being decided, and may have begun just now
-			if s.Limits != nil {
-				a.limits = *s.Limits
-			}
-			if s.Parent != nil {
-				a.parent = s.Parent.Run
-			}
-		}
-		ids = append(ids, own)
-		id = a.parent
-	}
-	return ids
-}
-
-// open reads what a run and those under it have spent.
-func (l *ledger) open(id eventlog.RunID) *account {
-	c, own := &l.e.w.costs, ofRun(id)
-	a := &account{spent: c.Accounts[own].Spent, at: eventlog.Seq(l.e.w.seen), limits: c.Limits[own], parent: c.Runs[id].Parent}
 	for of, held := range c.Held {
-		for _, h := range held {
-			if g := l.holds[keyOf(of, h)]; g != nil && slices.Contains(h.Of, own) {
-				g.ids = append(g.ids, own)
-				a.held = a.held.Add(g.spend)
+		for _, r := range held {
+			if slices.Contains(r.Of, own) {
+				t.Calls = append(t.Calls, callOf(of, r))
 			}
 		}
 	}
-	return a
+	return t, nil
 }
 
-func hasChildren(w *workflow.Workflow) bool {
-	return slices.ContainsFunc(w.Nodes, func(n *workflow.Node) bool {
-		return n.Kind == workflow.Sub || n.Kind == workflow.Foreach && n.Do == nil
-	})
-}
+// Standing implements [ledger.Source].
+func (k *ledgerKeeper) Standing(event.BudgetID) event.Limits { return event.Limits{} }
 
-func (l *ledger) limitsOf(id event.BudgetID) event.Limits {
-	if id.Scope == event.ScopeOfRun {
-		return l.accounts[id].limits
-	}
-	if id.Scope == event.ScopeOfDay {
-		id.Name = ""
-	}
-	return l.limits[id]
-}
+// Delegates implements [ledger.Source].
+func (k *ledgerKeeper) Delegates() bool { return false }
 
 // grant sets aside what a call may use in every budget beyond its run.
-func (l *ledger) grant(s *run.State, w *workflow.Workflow, n *event.Need, at event.Time) (machine.Grant, *allotment) {
-	l.load()
-	under := l.tree(s, w)
-	g := &allotment{key: callKey{s.Run, n.CallID}, spend: n.Spend(), ids: append(scopes(s.Workflow, n.Agent, projection.Day(at)), under...)}
-	var short *run.Short
-	for _, id := range g.ids {
-		a, lim := l.account(id), l.limitsOf(id)
-		taken := a.spent.Add(a.held)
-		if l.e.w.plant == Overspend {
-			taken = a.spent
+func (k *ledgerKeeper) grant(s *run.State, w *workflow.Workflow, n *event.Need, at event.Time) (machine.Grant, *ledger.Hold) {
+	k.load()
+	waited := k.budgets.Waiting()
+	if k.e.w.plant == Overspend {
+		defer k.forget()()
+	}
+	said, h, err := k.budgets.Grant(s, w, n, at)
+	if err != nil {
+		k.e.w.broken(err)
+	}
+	if k.budgets.Waiting() > waited {
+		k.e.w.count.Waited++
+	}
+	return said, h
+}
+
+// forget has the ledger forget what is set aside, until what it returns is called.
+func (k *ledgerKeeper) forget() (remember func()) {
+	held := map[*ledger.Account]event.Spend{}
+	for _, a := range k.budgets.Accounts {
+		held[a], a.Held = a.Held, event.Spend{}
+	}
+	return func() {
+		for a, h := range held {
+			a.Held = a.Held.Add(h)
 		}
-		if !lim.Allow(taken.Add(g.spend)) {
-			if a.held.IsZero() {
-				delete(l.waits, g.key)
-				return machine.Grant{Over: &event.BudgetExceeded{Budget: id, Limits: lim, Spent: taken}}, nil
-			}
-			if short == nil {
-				short = &run.Short{Budget: id, Limits: lim, Taken: taken, Need: g.spend}
-			}
-		}
 	}
-	if short != nil {
-		w := l.waits[g.key]
-		if w == nil {
-			l.number++
-			w = &waitingCall{number: l.number}
-			l.waits[g.key] = w
-			l.e.w.count.Waited++
-		}
-		w.ids, w.need, w.woken = g.ids, g.spend, false
-		return machine.Grant{Wait: short}, nil
-	}
-	delete(l.waits, g.key)
-	if g.spend.IsZero() {
-		return machine.Grant{}, nil
-	}
-	l.holds[g.key] = g
-	for _, id := range g.ids {
-		a := l.accounts[id]
-		a.held = a.held.Add(g.spend)
-	}
-	return machine.Grant{}, g
 }
 
 // giveBack takes back grants whose append failed.
-func (l *ledger) giveBack(grants []*allotment) {
-	if len(grants) == 0 || l.e.w.plant == KeepFailed {
-		return
-	}
-	for _, g := range grants {
-		if l.holds[g.key] == g {
-			l.release(g)
-		}
-	}
-	l.wake()
-}
-
-func (l *ledger) release(g *allotment) {
-	delete(l.holds, g.key)
-	for _, id := range g.ids {
-		if a := l.accounts[id]; a != nil {
-			a.held = a.held.Sub(g.spend)
-		}
+func (k *ledgerKeeper) giveBack(grants []*ledger.Hold) {
+	if len(grants) > 0 && k.e.w.plant != KeepFailed {
+		k.wake(k.budgets.GiveBack(grants))
 	}
 }
 
 // committed takes in what a run's events that are on disk by now say of cost.
-func (l *ledger) committed(s *run.State, events []machine.Event, last eventlog.Seq) {
-	mine := false
-	for i := range events {
-		switch p := events[i].Payload.(type) {
-		case *event.CostSettled:
-			if mine = true; l.loaded {
-				l.settled(s, p, last-eventlog.Seq(len(events)-1-i))
-			}
-		case *event.BudgetRaised:
-			mine = true
-			if a := l.accounts[p.Budget]; a != nil && p.Budget == s.OwnBudget() {
-				a.limits = p.Limits
-			}
-		case *event.RunCompleted, *event.RunFailed, *event.RunCancelled:
-			mine = true
-			maps.DeleteFunc(l.waits, func(k callKey, _ *waitingCall) bool { return k.run == s.Run })
-		}
-	}
-	if !mine || !l.loaded {
+func (k *ledgerKeeper) committed(s *run.State, events []machine.Event, last eventlog.Seq) {
+	if !k.loaded || !ledger.Concerned(events) {
 		return
 	}
-	l.wake()
-	if own := ofRun(s.Run); s.Status.Terminal() && l.accounts[own] != nil && l.accounts[own].held.IsZero() {
-		delete(l.accounts, own)
+	if k.e.w.plant == FreeTwice {
+		defer k.freeTwice(maps.Clone(k.budgets.Holds))
 	}
+	k.wake(k.budgets.Committed(s, events, last))
 }
 
-// settled frees what was set aside for a call, and charges what it used.
-func (l *ledger) settled(s *run.State, p *event.CostSettled, seq eventlog.Seq) {
-	ids := append(scopes(s.Workflow, p.Agent, projection.Day(p.Since)), l.under(s)...)
-	for k := (callKey{s.Run, p.CallID}); k.Turn == p.Turn || p.Turn == 0 && k.Turn < maxTurns; k.Turn++ {
-		g := l.holds[k]
-		if g == nil {
+// freeTwice frees for a second time what is set aside no more.
+func (k *ledgerKeeper) freeTwice(before map[ledger.Call]*ledger.Hold) {
+	for c, h := range before {
+		if k.budgets.Holds[c] == h {
 			continue
 		}
-		if k.Turn == p.Turn {
-			ids = g.ids
-		}
-		l.release(g)
-		if l.e.w.plant == FreeTwice {
-			l.release(g)
-		}
-	}
-	for _, id := range ids {
-		if a := l.account(id); seq > a.at {
-			a.spent = a.spent.Add(p.Charged())
+		for _, id := range h.Of {
+			if a := k.budgets.Accounts[id]; a != nil {
+				a.Held = a.Held.Sub(h.Spend)
+			}
 		}
 	}
 }
 
-// under returns the accounts of a run and of those that it is under, as far as they are
-// open.
-func (l *ledger) under(s *run.State) (ids []event.BudgetID) {
-	if l.accounts[ofRun(s.Run)] != nil {
-		ids = append(ids, ofRun(s.Run))
+// wake wakes runs, whose calls may be made by now.
+func (k *ledgerKeeper) wake(runs []eventlog.RunID) {
+	for _, id := range runs {
+		k.e.step(func() { k.e.insist(id, "system", machine.Wake{}, func() { k.wake(k.budgets.Woke(id)) }) })
 	}
-	if s.Parent == nil {
-		return ids
-	}
-	for id := s.Parent.Run; !id.IsZero(); {
-		a := l.accounts[ofRun(id)]
-		if a == nil {
-			return ids
-		}
-		ids = append(ids, ofRun(id))
-		id = a.parent
-	}
-	return ids
-}
-
-// wake wakes the runs whose calls may be made by now, the longest waiting first.
-func (l *ledger) wake() {
-	if len(l.waits) == 0 {
-		return
-	}
-	promised := map[event.BudgetID]event.Spend{}
-	var woken []eventlog.RunID
-	for _, k := range slices.SortedFunc(maps.Keys(l.waits), func(a, b callKey) int { return cmp.Compare(l.waits[a].number, l.waits[b].number) }) {
-		w := l.waits[k]
-		if w.woken || !l.mayGo(w, promised) {
-			continue
-		}
-		for _, id := range w.ids {
-			promised[id] = promised[id].Add(w.need)
-		}
-		w.woken = true
-		if !slices.Contains(woken, k.run) {
-			woken = append(woken, k.run)
-		}
-	}
-	for _, id := range woken {
-		l.e.step(func() { l.e.insist(id, "system", machine.Wake{}, func() { l.woke(id) }) })
-	}
-}
-
-// woke notes that a run was woken. Calls of it that did not ask again no longer wait.
-func (l *ledger) woke(id eventlog.RunID) {
-	maps.DeleteFunc(l.waits, func(k callKey, w *waitingCall) bool { return k.run == id && w.woken })
-	l.wake()
-}
-
-func (l *ledger) mayGo(w *waitingCall, promised map[event.BudgetID]event.Spend) bool {
-	for _, id := range w.ids {
-		a := l.accounts[id]
-		if a == nil {
-			continue // its run has ended
-		}
-		taken := a.spent.Add(a.held).Add(promised[id])
-		if !l.limitsOf(id).Allow(taken.Add(w.need)) {
-			return a.held.IsZero() && promised[id].IsZero()
-		}
-	}
-	return true
 }
 
 // check holds the ledger against what the log says: it is that, and what was granted for
 // appends that wait for their commit.
-func (l *ledger) check() {
-	if !l.loaded {
+func (k *ledgerKeeper) check() {
+	if !k.loaded {
 		return
 	}
 	granted := map[event.BudgetID]event.Spend{}
-	for _, p := range l.e.log.batch {
-		for _, g := range p.grants {
-			for _, id := range g.ids {
-				granted[id] = granted[id].Add(g.spend)
+	for _, p := range k.e.log.batch {
+		for _, h := range p.grants {
+			for _, id := range h.Of {
+				granted[id] = granted[id].Add(h.Spend)
 			}
 		}
 	}
 	var wrong []string
-	for id, a := range l.accounts {
-		c := l.e.w.costs.Accounts[id]
-		if held := c.Held.Add(granted[id]); a.spent != c.Spent || a.held != held {
-			wrong = append(wrong, fmt.Sprintf("of %s %+v is spent and %+v set aside; the log says %+v and %+v", id, a.spent, a.held, c.Spent, held))
+	for id, a := range k.budgets.Accounts {
+		c := k.e.w.costs.Accounts[id]
+		if held := c.Held.Add(granted[id]); a.Spent != c.Spent || a.Held != held {
+			wrong = append(wrong, fmt.Sprintf("of %s %+v is spent and %+v set aside; the log says %+v and %+v", id, a.Spent, a.Held, c.Spent, held))
 		}
 	}
 	if len(wrong) > 0 {
 		slices.Sort(wrong)
-		l.e.w.broken(fmt.Errorf("the ledger is not the fold of the log: %s", strings.Join(wrong, "; ")))
+		k.e.w.broken(fmt.Errorf("the ledger is not the fold of the log: %s", strings.Join(wrong, "; ")))
 	}
-	l.e.w.count.Ledgers++
+	k.e.w.count.Ledgers++
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 
+	"github.com/wfd-dev/wfd/engine/ledger"
 	"github.com/wfd-dev/wfd/eventlog"
 )
 
@@ -28,7 +29,7 @@ type frame struct{ start, end, events int }
 // pending is an append that waits for its commit.
 type pending struct {
 	eventlog.Append
-	grants []*allotment // that were made for it
+	grants []*ledger.Hold // that were made for it
 	done   func(eventlog.Seq, error)
 }
 
