@@ -42,6 +42,7 @@ type store struct {
 	path string
 	name string // path within the data directory, for errors
 	full int64  // the size that it is to grow to; 0: it is not known
+	tx   uint64 // the last transaction that update committed
 }
 
 // createStore makes a bbolt file with the given buckets at path, and syncs it.
@@ -174,6 +175,26 @@ func (s *store) update(fn func(storeTx) error) (err error) {
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.name, err)
 	}
+	s.tx = uint64(id)
+	return nil
+}
+
+// updateOnce is update with one sync, when all is written, instead of bbolt's two, which
+// keep the meta page from being on the disk before the pages that it refers to. A power
+// cut may leave it there without them: whoever opens the file next has to know, see
+// lastcommit.go. What was committed before it is not touched.
+func (s *store) updateOnce(fn func(storeTx) error) error {
+	defer func() { s.db.NoSync = false }()
+	err := s.update(func(tx storeTx) error {
+		s.db.NoSync = true
+		return fn(tx)
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.db.Sync(); err != nil {
+		return fmt.Errorf("%s: %w", s.name, err)
+	}
 	return nil
 }
 
@@ -218,6 +239,10 @@ func (s *store) unchanged(id int) bool {
 
 // storeTx is a transaction.
 type storeTx struct{ t *bolt.Tx }
+
+// id returns the number of the transaction; of one that reads, that of the last one that
+// wrote.
+func (x storeTx) id() uint64 { return uint64(x.t.ID()) }
 
 // size returns how many bytes of the file are in use.
 func (x storeTx) size() int64 { return x.t.Size() }

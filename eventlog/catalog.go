@@ -34,6 +34,7 @@ const (
 var (
 	keyFormat = []byte("format")
 	keyStart  = []byte("start")
+	keyCommit = []byte("commit")
 	keySeal   = []byte("seal")
 	keyRing   = []byte("ring")
 )

@@ -89,8 +89,12 @@ func Check(dir string, o CheckOptions) (*CheckReport, error) {
 	if !ok {
 		return &c.report, nil
 	}
-	for _, e := range list {
+	for i, e := range list {
 		s := newSegment(dir, ring, e.first, e.info.start)
+		if i == len(list)-1 && !e.info.sealed {
+			_, err := s.settle(dir, true)
+			c.problem(err)
+		}
 		if c.pages(s.path, s.name) {
 			c.segment(s, e, 0)
 		} else {

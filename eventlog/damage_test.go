@@ -37,10 +37,11 @@ func sample(t *testing.T, dir string, appends int) []eventlog.Event {
 	return events
 }
 
-// files lists the files of a data directory but LOCK.
+// files lists the files of a data directory but LOCK and log/synced, which hold nothing of
+// the log.
 func files(t *testing.T, dir string) (names []string) {
 	err := filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
-		if err == nil && !e.IsDir() && e.Name() != "LOCK" && filepath.Ext(path) != ".tmp" {
+		if err == nil && !e.IsDir() && e.Name() != "LOCK" && e.Name() != "synced" && filepath.Ext(path) != ".tmp" {
 			names = append(names, path)
 		}
 		return err

@@ -53,8 +53,9 @@ type DB struct {
 	writerDone chan struct{}
 
 	// Of whoever is busy.
-	edge     edge  // of the tree, all commits included
-	lastTime int64 // the latest time of any event
+	synced   *os.File // log/synced
+	edge     edge     // of the tree, all commits included
+	lastTime int64    // the latest time of any event
 	packer   chunkWriter
 	packed   written // the last batch: its memory is the next one's
 	spare    []*entry
@@ -192,6 +193,11 @@ func (d *DB) load() (err error) {
 			return err
 		}
 	}
+	if !d.opts.ReadOnly {
+		if err := d.openSynced(d.open()); err != nil {
+			return err
+		}
+	}
 	d.publish()
 	d.lock.unclean = false
 	for _, c := range d.quarantine.found {
@@ -202,21 +208,27 @@ func (d *DB) load() (err error) {
 
 // openUnsealed opens a segment that is not sealed, and scans it.
 func (d *DB) openUnsealed(s *segment, last bool) error {
-	if !d.opts.Quarantine {
+	read := func(q *quarantine) error {
+		if last {
+			tookBack, err := s.settle(d.dir, d.opts.ReadOnly)
+			if err != nil {
+				return err
+			}
+			if tookBack {
+				d.log.Warn("the last commit was cut short when the machine went down, and nobody was told of it: it is taken back", "file", s.name)
+			}
+		}
 		if err := d.openGrowing(s); err != nil {
 			return err
 		}
-		return s.scan(&d.edge, nil)
+		return s.scan(&d.edge, q)
+	}
+	if !d.opts.Quarantine {
+		return read(nil)
 	}
 	d.quarantine.before = (*d.segs.Load())[:len(*d.segs.Load())-1]
 	edge, found := d.edge, d.quarantine.clone()
-	read := func() error {
-		if err := d.openGrowing(s); err != nil {
-			return err
-		}
-		return s.scan(&d.edge, &d.quarantine)
-	}
-	err := read()
+	err := read(&d.quarantine)
 	var damage *CorruptError
 	if errors.As(err, &damage) && last && !d.opts.ReadOnly && !errors.Is(err, crypt.ErrNoDataKey) {
 		d.edge, d.quarantine = edge, found
@@ -225,7 +237,7 @@ func (d *DB) openUnsealed(s *segment, last bool) error {
 			err = d.salvage(s, damage)
 		}
 		if err == nil {
-			err = read()
+			err = read(&d.quarantine)
 		}
 	}
 	if err == nil {
@@ -428,6 +440,9 @@ func (d *DB) release() error {
 	}
 	if d.catalog != nil {
 		errs = append(errs, d.catalog.close())
+	}
+	if d.synced != nil {
+		errs = append(errs, d.synced.Sync(), d.synced.Close())
 	}
 	d.lock.unclean = d.lock.unclean || d.Err() != nil // what the kernel holds may not be on the disk
 	return errors.Join(append(errs, d.lock.close(d.opts.ReadOnly))...)

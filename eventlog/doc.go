@@ -47,6 +47,7 @@
 //	LOCK                     flock; the holder's process ID and address
 //	catalog.db               format version, table of segments, filters of runs
 //	log/<first seq>.db       segments: one bbolt file each
+//	log/synced               which commit is known to be on the disk
 //	log/next.tmp             the next segment, prepared past half of the open one
 //	blobs/ab/cd/<sha256>     payloads over BlobOver
 //	archives/<sha256>.wfda   payloads of events that keep no more than a rest of them
@@ -56,7 +57,8 @@
 // in memory for the open segment and written once, in the background, when the
 // next one has begun: an index kept in the commit would write a page for every
 // run that an old timer wakes. docs/format.md has every byte;
-// docs/adr/0001-segmented-block-log.md the reasons and measurements.
+// docs/adr/0001-segmented-block-log.md the reasons and measurements,
+// docs/adr/0037-a-commit-is-synced-once.md why one sync is enough.
 //
 // The way of an append:
 //

@@ -50,6 +50,10 @@ func (d *DB) salvage(s *segment, cause *CorruptError) error {
 	if err := durable.SyncDir(filepath.Dir(s.path)); err != nil {
 		return err
 	}
+	// What is said of the damaged file does not hold for the new one.
+	if err := os.Remove(syncedPath(d.dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	if err := os.Rename(tmp, s.path); err != nil {
 		return err
 	}

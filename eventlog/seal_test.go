@@ -316,6 +316,10 @@ func TestSealedDamage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	note, err := os.ReadFile(filepath.Join(dir, "log", "synced"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for i := range 6 {
 		// The header of event i+1's chunk has its seq, and what is sealed comes behind.
 		b := bytes.Clone(whole)
@@ -337,6 +341,9 @@ func TestSealedDamage(t *testing.T) {
 			t.Fatal("the event is not found")
 		}
 		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "log", "synced"), note, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := eventlog.Open(dir, eventlog.Options{Keys: testKeys}); err == nil || !strings.Contains(err.Error(), crypt.ErrSeal.Error()) || errors.As(err, new(*crypt.KeyError)) {

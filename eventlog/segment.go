@@ -3,6 +3,7 @@ package eventlog
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"sort"
@@ -19,6 +20,8 @@ import (
 //	b  seq of the chunk's last event u64be → chunk
 //	h  level u8, index u64be → node of the Merkle tree, levels 8 and 16
 //	x  run → entry of the run, once the segment is sealed
+//
+// In m, "commit" is the number of the last commit of events, u64be.
 const (
 	bucketChunks = "b"
 	bucketNodes  = "h"
@@ -38,6 +41,8 @@ type segment struct {
 	fileMu sync.RWMutex // held shared while file is in use
 	file   *store       // nil until it is needed, and after close
 	closed bool
+	copied bool // path is that of a copy, which nobody else knows
+	signed bool // the last commit says which one it is; the writer's alone
 
 	filter  atomic.Pointer[bloom]    // of the runs; nil unless sealed
 	pool    atomic.Pointer[filePool] // closes the file when others are read; nil unless sealed
@@ -104,15 +109,18 @@ func (s *segment) open(readOnly bool, mapSize int) (err error) {
 	return err
 }
 
-func (s *segment) close() error {
+func (s *segment) close() (err error) {
 	s.fileMu.Lock()
 	defer s.fileMu.Unlock()
 	s.closed = true
-	if s.file == nil {
-		return nil
+	if s.file != nil {
+		err = s.file.close()
+		s.file = nil
 	}
-	err := s.file.close()
-	s.file = nil
+	if s.copied {
+		s.copied = false
+		err = errors.Join(err, os.Remove(s.path))
+	}
 	return err
 }
 
@@ -203,10 +211,13 @@ func (s *segment) note(run RunID, v Version, t int64, seq Seq) error {
 // scan reads a segment that is not sealed: it verifies every chunk, builds the
 // index, and carries e, the edge of the tree before the segment, to its end. With a
 // quarantine it goes on after damage, and notes it there.
-func (s *segment) scan(e *edge, q *quarantine) error {
+func (s *segment) scan(e *edge, q *quarantine) error { return s.scanBy(scanner{edge: e, q: q}) }
+
+func (s *segment) scanBy(x scanner) error {
 	s.runs, s.latest, s.chunks = make(map[RunID]*runEntry), nil, 0
 	s.last, s.minTime, s.maxTime = s.first-1, 0, 0
-	x := scanner{s: s, edge: e, q: q, at: s.first}
+	x.s, x.at = s, s.first
+	e, q := x.edge, x.q
 	err := s.view(func(tx storeTx) error {
 		if err := checkFormat(s.name, tx.get(bucketMeta, keyFormat)); err != nil {
 			return err
@@ -217,6 +228,11 @@ func (s *segment) scan(e *edge, q *quarantine) error {
 			return errors.New("no bucket of chunks")
 		}
 		x.tx = tx
+		if s.signed {
+			if err := checkSignature(tx); err != nil {
+				return err
+			}
+		}
 		for k, v := c.First(); k != nil; k, v = c.Next() {
 			if err := x.chunk(k, v); err != nil {
 				return err
@@ -243,6 +259,9 @@ func (s *segment) scan(e *edge, q *quarantine) error {
 		}
 		if ck := x.last; ck.flags&flagHead == 0 || ck.head.size != uint64(s.last) || e.size != ck.head.size || e.root() != ck.head.root {
 			return fmt.Errorf("tree head of the last commit does not match the events")
+		}
+		if x.all != nil {
+			return x.all.end(tx)
 		}
 		return nil
 	})

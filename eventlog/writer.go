@@ -101,7 +101,11 @@ func (d *DB) commit(b *batch) (err error) {
 		}
 		return commitError(err)
 	}
-	err = s.file.update(func(tx storeTx) error {
+	update := s.file.updateOnce
+	if !s.signed {
+		update = s.file.update // there is no commit that could be gone back to
+	}
+	err = update(func(tx storeTx) error {
 		if b.base == s.first {
 			info := segmentInfo{start: s.start}
 			if err := tx.put(bucketMeta, keyStart, info.bytes()); err != nil {
@@ -109,8 +113,13 @@ func (d *DB) commit(b *batch) (err error) {
 			}
 		}
 		w.used = tx.size()
-		return cmp.Or(tx.putAll(bucketChunks, w.chunks), tx.putAll(bucketNodes, w.nodes), tx.setLast(bucketChunks, Seq(d.edge.size)))
+		return cmp.Or(tx.putAll(bucketChunks, w.chunks), tx.putAll(bucketNodes, w.nodes),
+			tx.setLast(bucketChunks, Seq(d.edge.size)), sign(tx))
 	})
+	if err == nil {
+		s.signed = true
+		err = d.noteSynced(s)
+	}
 	// Dying here, after the commit, leaves events that nobody was told of:
 	// their producers ask again and find them by their append ID.
 	if err == nil {

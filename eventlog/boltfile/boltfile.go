@@ -114,14 +114,43 @@ func readMeta(r io.ReaderAt, at int64, pageSize int) (m Meta, ok bool, err error
 		return m, false, fmt.Errorf("meta page at %d: %w", at, err)
 	}
 	b := p[HeaderSize:]
-	h := fnv.New64a()
-	h.Write(b[:56])
 	size := int(le.Uint32(b[8:]))
-	if le.Uint32(b) != magic || le.Uint32(b[4:]) != version || le.Uint64(b[56:]) != h.Sum64() ||
+	if le.Uint32(b) != magic || le.Uint32(b[4:]) != version || le.Uint64(b[56:]) != sum(b) ||
 		size < minPageSize || size > maxPageSize || size&(size-1) != 0 || pageSize != 0 && size != pageSize {
 		return m, false, nil
 	}
 	return Meta{PageSize: size, Root: le.Uint64(b[16:]), Freelist: le.Uint64(b[32:]), Pages: le.Uint64(b[40:]), Tx: le.Uint64(b[48:])}, true, nil
+}
+
+// sum is the checksum of a meta page whose fields b begins with.
+func sum(b []byte) uint64 {
+	h := fnv.New64a()
+	h.Write(b[:56])
+	return h.Sum64()
+}
+
+// TakeBack undoes the transaction of m, the last one of a file in which both meta pages
+// are valid. The one before it is the last one then: its pages are all there, since bbolt
+// writes to none that it refers to. Its meta page is not touched; the other says the same
+// from then on, of one transaction earlier.
+func (m Meta) TakeBack(f interface {
+	io.ReaderAt
+	io.WriterAt
+}) error {
+	if !m.Both {
+		return ErrMeta
+	}
+	place := func(tx uint64) int64 { return int64(tx%2) * int64(m.PageSize) }
+	p := make([]byte, m.PageSize)
+	if _, err := f.ReadAt(p, place(m.Tx-1)); err != nil {
+		return err
+	}
+	le.PutUint64(p, m.Tx%2)
+	b := p[HeaderSize:]
+	le.PutUint64(b[48:], m.Tx-2)
+	le.PutUint64(b[56:], sum(b))
+	_, err := f.WriteAt(p, place(m.Tx))
+	return err
 }
 
 // Depth is how much of a file Check reads.

@@ -199,3 +199,74 @@ func FuzzCheck(f *testing.F) {
 		}
 	})
 }
+
+// The last transaction of a file is undone, as often as wanted: what was committed before
+// it is what bbolt finds, and goes on from.
+func TestTakeBack(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	put := func(n int) {
+		t.Helper()
+		db, err := bolt.Open(path, 0o600, &bolt.Options{NoFreelistSync: true, NoSync: true})
+		if err == nil {
+			err = errors.Join(db.Update(func(tx *bolt.Tx) error {
+				b, err := tx.CreateBucketIfNotExists([]byte("b"))
+				if err != nil {
+					return err
+				}
+				return b.Put([]byte("k"), bytes.Repeat([]byte{byte(n)}, 100*n))
+			}), db.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	holds := func() (n int) {
+		t.Helper()
+		db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		db.View(func(tx *bolt.Tx) error {
+			n = len(tx.Bucket([]byte("b")).Get([]byte("k"))) / 100
+			return nil
+		})
+		return n
+	}
+	for n := 1; n < 8; n++ {
+		put(n)
+		if n < 3 {
+			continue
+		}
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := boltfile.ReadMeta(f, 0)
+		if err == nil {
+			err = m.TakeBack(f)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		st, _ := f.Stat()
+		again, err := boltfile.ReadMeta(f, 0)
+		if err != nil || again.Tx != m.Tx-1 || !again.Both {
+			t.Errorf("after transaction %d was undone: %+v, %v", m.Tx, again, err)
+		}
+		if err := again.Check(f, st.Size(), boltfile.Leaves); err != nil {
+			t.Errorf("after transaction %d was undone: %v", m.Tx, err)
+		}
+		f.Close()
+		if got := holds(); got != n-1 {
+			t.Errorf("after transaction %d was undone the file has %d", n, got)
+		}
+		put(n)
+		if got := holds(); got != n {
+			t.Errorf("transaction %d, again: the file has %d", n, got)
+		}
+	}
+	if err := (boltfile.Meta{}).TakeBack(nil); !errors.Is(err, boltfile.ErrMeta) {
+		t.Errorf("without another meta page: %v", err)
+	}
+}
