@@ -21,7 +21,7 @@ SOAK_DIR     ?=
 
 # The tests in which processes are killed, system calls fail and the power is cut: under
 # the log alone, and under the daemon.
-LOGFAULTS = TestCrash$$|TestPowerCut|TestEverySystemCall|TestSwallowedWrites|TestCrashStates|TestFailedSync|TestTwoSyncs|TestReadsTheDisk
+LOGFAULTS = TestCrash$$|TestPowerCut|TestEverySystemCall|TestSwallowedWrites|TestCrashStates|TestFailedSync|TestFailedNote|TestOneSync|TestCommitCutShort|TestReadsTheDisk
 # Tests of the log besides in which the race detector has nothing to see.
 LOGALONE  = TestSealed|TestResealIsInterrupted|TestOlderDataKeys|TestEncrypted|TestFlippedBits
 KEEPSWORD = TestKill|TestNoticesLoss|UnderTheDaemon

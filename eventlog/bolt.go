@@ -42,7 +42,6 @@ type store struct {
 	path string
 	name string // path within the data directory, for errors
 	full int64  // the size that it is to grow to; 0: it is not known
-	tx   uint64 // the last transaction that update committed
 }
 
 // createStore makes a bbolt file with the given buckets at path, and syncs it.
@@ -175,7 +174,6 @@ func (s *store) update(fn func(storeTx) error) (err error) {
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.name, err)
 	}
-	s.tx = uint64(id)
 	return nil
 }
 

@@ -65,11 +65,11 @@ func readSynced(dir string) (n syncedNote, err error) {
 	return syncedNote{Seq(binary.BigEndian.Uint64(b[crcLen:])), binary.BigEndian.Uint64(b[crcLen+8:])}, nil
 }
 
-// noteSynced notes that the last commit to s is on the disk. If that fails, nobody knows
+// noteSynced notes that a commit to s is on the disk. If that fails, nobody knows
 // whether it is: a file system that goes down in the middle of a sync (ext4 is one, when it
 // is told to) may let it return as if all was well, and fails the next write.
-func (d *DB) noteSynced(s *segment) error {
-	n := syncedNote{s.first, s.file.tx}
+func (d *DB) noteSynced(s *segment, commit uint64) error {
+	n := syncedNote{s.first, commit}
 	_, err := d.synced.WriteAt(n.bytes(), 0)
 	if err == nil || outOfSpace(err) {
 		return nil // without the note the next start has to prove the commit
@@ -85,14 +85,7 @@ func (d *DB) openSynced(s *segment) (err error) {
 	if !s.signed {
 		return d.synced.Truncate(0)
 	}
-	err = s.view(func(tx storeTx) error {
-		s.file.tx = tx.id()
-		return nil
-	})
-	if err == nil {
-		err = d.noteSynced(s)
-	}
-	return err
+	return s.view(func(tx storeTx) error { return d.noteSynced(s, tx.id()) })
 }
 
 // settle makes sure that the last commit of the open segment, which is not open yet, is

@@ -105,7 +105,9 @@ func (d *DB) commit(b *batch) (err error) {
 	if !s.signed {
 		update = s.file.update // there is no commit that could be gone back to
 	}
+	var commit uint64
 	err = update(func(tx storeTx) error {
+		commit = tx.id()
 		if b.base == s.first {
 			info := segmentInfo{start: s.start}
 			if err := tx.put(bucketMeta, keyStart, info.bytes()); err != nil {
@@ -118,7 +120,7 @@ func (d *DB) commit(b *batch) (err error) {
 	})
 	if err == nil {
 		s.signed = true
-		err = d.noteSynced(s)
+		err = d.noteSynced(s, commit)
 	}
 	// Dying here, after the commit, leaves events that nobody was told of:
 	// their producers ask again and find them by their append ID.
