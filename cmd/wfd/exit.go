@@ -12,6 +12,7 @@ import (
 
 	"github.com/wfd-dev/wfd/client"
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/host"
+	"github.com/wfd-dev/wfd/cmd/wfd/internal/limits"
 	"github.com/wfd-dev/wfd/engine/workflow"
 	"github.com/wfd-dev/wfd/eventlog"
 )
@@ -25,6 +26,7 @@ const (
 	exitConflict    = 4 // the present state does not allow it; the directory is held
 	exitUnreachable = 5
 	exitStorage     = 6   // the log has failed, is damaged, or cannot be written
+	exitLimits      = 7   // as first.ExitCode: the system lets the process have too little: files, threads, address space, memory
 	exitTimeout     = 124 // as timeout(1) has it
 	exitSignal      = 130 // interrupted
 )
@@ -58,6 +60,8 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitOK
+	case limits.Of(err) != nil: // whatever was being opened just then
+		return exitLimits
 	case errors.As(err, &c):
 		return c.code
 	case errors.As(err, &p):
@@ -136,5 +140,7 @@ func (a *app) say(err error) {
 	fmt.Fprintf(a.stderr, "wfd: %s\n", clean(err.Error()))
 	if p != nil && p.Hint != "" {
 		fmt.Fprintf(a.stderr, "hint: %s\n", clean(p.Hint))
+	} else if s := limits.Of(err); s != nil && s.What == "" { // the error says what
+		fmt.Fprintf(a.stderr, "%s\nhint: %s\n", s.Need, s.Fix)
 	}
 }

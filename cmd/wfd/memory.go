@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
+
+	"github.com/wfd-dev/wfd/cmd/wfd/internal/limits"
 )
 
 // headroom is how much garbage the daemon lets gather before it collects. What is
@@ -37,6 +39,9 @@ const spareProcs = 2
 func tendRuntime(ctx context.Context) {
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + spareProcs)
+	}
+	if n, limited := limits.Memory(); limited && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(int64(n / 4 * 3)) // the rest is for what the runtime does not count
 	}
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
 		return

@@ -5,15 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/host"
+	"github.com/wfd-dev/wfd/cmd/wfd/internal/limits"
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/oidc"
 	"github.com/wfd-dev/wfd/cmd/wfd/internal/otlp"
+	"github.com/wfd-dev/wfd/engine"
 	"github.com/wfd-dev/wfd/engine/agent/sandbox"
+	"github.com/wfd-dev/wfd/engine/workflow"
 )
 
 func (a *app) serve() *cobra.Command {
@@ -60,7 +64,7 @@ func (d *doorFlags) register(cmd *cobra.Command) {
 
 // open makes the settings of a door those of a host that listens at addr.
 func (a *app) open(addr string, o *host.Options) (net.Listener, error) {
-	d := host.Door{Addr: addr, Names: a.door.hosts, Auth: a.door.auth || a.token != ""}
+	d := host.Door{Logger: o.Logger, Addr: addr, Names: a.door.hosts, Auth: a.door.auth || a.token != ""}
 	if a.certs.Cert != "" || a.certs.Key != "" || a.certs.CA != "" {
 		d.TLS = &a.certs
 	}
@@ -93,6 +97,9 @@ func (a *app) daemon(ctx context.Context, change func(*host.Options), ready func
 	if err != nil {
 		return err
 	}
+	if err := limits.Daemon(); err != nil {
+		return err
+	}
 	dir, err := a.dataDir()
 	if err != nil {
 		return err
@@ -116,6 +123,7 @@ func (a *app) daemon(ctx context.Context, change func(*host.Options), ready func
 	if change != nil {
 		change(&o)
 	}
+	fitPrograms(&o)
 	addr := a.addr
 	if addr == "" {
 		addr = defaultAddr
@@ -167,4 +175,24 @@ func (a *app) daemon(ctx context.Context, change func(*host.Options), ready func
 	cancel()
 	<-done
 	return err
+}
+
+// fitPrograms has no more programs run at once than leave the daemon the threads it needs,
+// and makes those first: see limits.ReserveThreads.
+func fitPrograms(o *host.Options) {
+	const queue = string(workflow.Exec)
+	n, of := limits.Programs()
+	if of == "" {
+		return
+	}
+	n = min(n, engine.DefaultQueues[queue])
+	if o.Queues[queue] == 0 {
+		o.Queues = maps.Clone(o.Queues)
+		if o.Queues == nil {
+			o.Queues = map[string]int{}
+		}
+		o.Queues[queue] = n
+	}
+	limits.ReserveThreads(n)
+	o.Logger.Warn("few threads and processes may be made: fewer programs run at once", "limit", of, "programs", o.Queues[queue])
 }

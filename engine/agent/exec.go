@@ -166,6 +166,12 @@ func cannotStart(name string, err error) Answer {
 		return final(event.ClassToolFailed, "cannot start %s: %v (is it executable?)", name, err)
 	case errors.Is(err, syscall.E2BIG), errors.Is(err, syscall.ENOEXEC), errors.Is(err, exec.ErrDot):
 		return final(event.ClassToolFailed, "cannot start %s: %v", name, err)
+	case errors.Is(err, syscall.EAGAIN):
+		return Fail(event.ClassUnavailable, "cannot start %s: no more processes and threads may be made (pids.max, ulimit -u): %v", name, err)
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return Fail(event.ClassUnavailable, "cannot start %s: no more files may be opened (ulimit -n): %v", name, err)
+	case errors.Is(err, syscall.ENOMEM):
+		return Fail(event.ClassUnavailable, "cannot start %s: there is no memory for it: %v", name, err)
 	}
 	return Fail(event.ClassUnavailable, "cannot start %s: %v", name, err)
 }

@@ -122,6 +122,9 @@ func problem(slug, detail, hint string) *Problem {
 	return &Problem{Type: typeURI(slug), Title: info.Title, Status: info.Status, Detail: detail, Hint: hint}
 }
 
+// Busy is the problem of somebody who comes when there is too much at once.
+func Busy(detail, hint string) *Problem { return problem("busy", detail, hint) }
+
 const repeatHint = "repeat the request with the same Idempotency-Key once the daemon is back: it is done once, whatever happened"
 
 // AsProblem returns err as a problem.

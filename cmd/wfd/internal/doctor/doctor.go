@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/wfd-dev/wfd/cmd/wfd/internal/limits"
 	"github.com/wfd-dev/wfd/engine/agent/sandbox"
 	"github.com/wfd-dev/wfd/eventlog"
 )
@@ -55,7 +56,7 @@ const (
 	lowSpace  = 1 << 30  // a day of a busy daemon
 	noSpace   = 64 << 20 // a segment and its successor
 	fewNodes  = 1000     // files that can still be made
-	fewFiles  = 4096     // 2,048 connections, segments, programs and their pipes
+	fewFiles  = limits.FewFiles
 	noFiles   = 256
 	slowSync  = 50 * time.Millisecond
 	tooQuick  = 20 * time.Microsecond // no disk is as quick
@@ -273,7 +274,7 @@ func files() Check {
 		c.Status = Warn
 	}
 	if c.Status != OK {
-		c.Remedy = fmt.Sprintf("ulimit -n %d, or LimitNOFILE=%d in the unit", fewFiles, fewFiles)
+		c.Remedy = limits.FilesFix()
 	}
 	return c
 }

@@ -297,6 +297,9 @@ var exitCodes = map[string]text{
 	"6": {
 		"Storage: the disk is full, the log has failed, data is damaged or cannot be written.",
 		"wfd doctor looks at the disk, wfd check at the data. Then free space, or restore a backup."},
+	"7": {
+		"The system lets the process have too little: open files, threads and processes, address space, or memory.",
+		"Standard error names the limit and how it is raised: ulimit, the unit of the service, or the container. wfd doctor looks at files."},
 	"124": {
 		"--timeout has passed. The run goes on if a daemon has it.",
 		"wfd show RUN says what it waits for; wfd watch RUN goes on watching."},

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"slices"
@@ -22,6 +23,8 @@ type Door struct {
 	// Auth says that nobody is let in who does not say who he is.
 	Auth bool
 	TLS  *Certificates // nil: no TLS
+
+	Logger *slog.Logger // nil: nothing is told
 }
 
 // Certificates are the files of one side of TLS. Cert and Key are read again when they
@@ -126,7 +129,7 @@ func Listen(d Door) (net.Listener, func() []string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	l = &limited{Listener: l, places: make(chan struct{}, maxConns)}
+	l = newLimited(l, places(), config == nil, d.Logger)
 	if config != nil {
 		l = tls.NewListener(l, config)
 	}

@@ -7,14 +7,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"sync"
 	"time"
 )
 
 const (
-	// maxConns bounds the connections, each of which costs a goroutine and
-	// buffers; the streams are among them.
-	maxConns = 2048
 	// headerTime cuts off clients that drip their headers.
 	headerTime = 5 * time.Second
 	// idleTime is how long a connection is kept for the next request.
@@ -98,30 +94,4 @@ func (h *Host) Serve(ctx context.Context, l net.Listener) error {
 	}
 	h.slog.Info("stopped")
 	return why
-}
-
-// limited is a listener with a bound on connections; the next ones wait.
-type limited struct {
-	net.Listener
-	places chan struct{}
-}
-
-func (l *limited) Accept() (net.Conn, error) {
-	l.places <- struct{}{}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		<-l.places
-		return nil, err
-	}
-	return &counted{Conn: c, leave: sync.OnceFunc(func() { <-l.places })}, nil
-}
-
-type counted struct {
-	net.Conn
-	leave func()
-}
-
-func (c *counted) Close() error {
-	defer c.leave()
-	return c.Conn.Close()
 }
