@@ -24,6 +24,11 @@ func Encode(p Payload) []byte {
 	c.mode, c.added = encoding, false
 	c.header(c.n)
 	p.code(c)
+	return c.done()
+}
+
+// done returns a copy of what was written, and gives the coder back.
+func (c *coder) done() []byte {
 	b := bytes.Clone(c.buf)
 	if cap(c.buf) <= maxPooled {
 		coders.Put(c)
@@ -31,8 +36,8 @@ func Encode(p Payload) []byte {
 	return b
 }
 
-// coders are those of Encode, with what they have written into; maxPooled keeps one
-// large payload from being held for ever.
+// coders are those of Encode and ValueOf, with what they have written into; maxPooled
+// keeps one large payload from being held for ever.
 var coders = sync.Pool{New: func() any { return new(coder) }}
 
 const maxPooled = 64 << 10
@@ -215,16 +220,25 @@ func (c *coder) getInt() int64 {
 	return 0
 }
 
-// putBytes writes b as a string (0xa0, 0xd9…) or as binary (0xc4…).
-func (c *coder) putBytes(b []byte, str bool) {
-	n := len(b)
-	t := byte(0xc4)
-	if str {
-		t = 0xd9
-	}
-	switch {
-	case str && n < 32:
+// putBytes writes b as binary (0xc4…).
+func (c *coder) putBytes(b []byte) {
+	c.putSize(0xc4, len(b))
+	c.buf = append(c.buf, b...)
+}
+
+// putString writes s as a string (0xa0, 0xd9…).
+func (c *coder) putString(s string) {
+	if n := len(s); n < 32 {
 		c.buf = append(c.buf, 0xa0|byte(n))
+	} else {
+		c.putSize(0xd9, n)
+	}
+	c.buf = append(c.buf, s...)
+}
+
+// putSize writes the type t with a length of 8 bits, or the one after it with 16, or 32.
+func (c *coder) putSize(t byte, n int) {
+	switch {
 	case n < 1<<8:
 		c.buf = append(c.buf, t, byte(n))
 	case n < 1<<16:
@@ -232,7 +246,14 @@ func (c *coder) putBytes(b []byte, str bool) {
 	default:
 		c.buf = binary.BigEndian.AppendUint32(append(c.buf, t+2), uint32(n))
 	}
-	c.buf = append(c.buf, b...)
+}
+
+func (c *coder) putBool(v bool) {
+	b := byte(0xc2)
+	if v {
+		b = 0xc3
+	}
+	c.buf = append(c.buf, b)
 }
 
 func (c *coder) getBytes() []byte {
@@ -256,7 +277,7 @@ func (c *coder) str(v *string) {
 		return
 	}
 	if c.mode == encoding {
-		c.putBytes([]byte(*v), true)
+		c.putString(*v)
 	} else {
 		*v = string(c.getBytes())
 	}
@@ -315,11 +336,7 @@ func (c *coder) bool(v *bool) {
 		return
 	}
 	if c.mode == encoding {
-		b := byte(0xc2)
-		if *v {
-			b = 0xc3
-		}
-		c.buf = append(c.buf, b)
+		c.putBool(*v)
 		return
 	}
 	switch t := c.take(1)[0]; t {
@@ -345,7 +362,7 @@ func (c *coder) value(v *Value) {
 		return
 	}
 	if c.mode == encoding {
-		c.putBytes(*v, false)
+		c.putBytes(*v)
 	} else if b := c.getBytes(); len(b) > 0 {
 		*v = b
 	}
@@ -356,7 +373,7 @@ func (c *coder) run(v *eventlog.RunID) {
 		return
 	}
 	if c.mode == encoding {
-		c.putBytes(v[:], false)
+		c.putBytes(v[:])
 		return
 	}
 	b := c.getBytes()

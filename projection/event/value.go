@@ -6,11 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"strconv"
 	"strings"
-
-	"github.com/vmihailenco/msgpack/v5"
 )
 
 // Value is a value that users supply, as the msgpack of null, a boolean, an
@@ -29,20 +26,13 @@ var errDepth = fmt.Errorf("nested deeper than %d", MaxDepth)
 // ValueOf returns the Value of v: nil, bool, any integer or float, string,
 // []any or map[string]any of these, or a json.Number.
 func ValueOf(v any) (Value, error) {
-	v, err := normalise(v, 0)
-	if err != nil {
-		return nil, err
+	c := coders.Get().(*coder)
+	*c = coder{mode: encoding, buf: c.buf[:0]}
+	c.putAny(v, 0)
+	if c.err != nil {
+		return nil, c.err
 	}
-	var buf bytes.Buffer
-	enc := msgpack.GetEncoder()
-	defer msgpack.PutEncoder(enc)
-	enc.Reset(&buf)
-	enc.SetSortMapKeys(true)
-	enc.UseCompactInts(true)
-	if err := enc.Encode(v); err != nil {
-		return nil, err
-	}
-	return buf.Bytes(), nil
+	return c.done(), nil
 }
 
 // MustValue is ValueOf for values known to be of the right form.
@@ -57,7 +47,7 @@ func MustValue(v any) Value {
 // StringValue returns the Value of a string.
 func StringValue(s string) Value {
 	c := coder{mode: encoding, buf: make([]byte, 0, len(s)+5)}
-	c.putBytes([]byte(s), true)
+	c.putString(s)
 	return c.buf
 }
 
@@ -153,82 +143,6 @@ func number(n json.Number) (any, error) {
 		return nil, fmt.Errorf("number %s is out of range", n)
 	}
 	return f, nil
-}
-
-// normalise reduces v to nil, bool, int64, float64, string, []any and
-// map[string]any.
-func normalise(v any, depth int) (any, error) {
-	switch v := v.(type) {
-	case nil, bool, string, int64:
-		return v, nil
-	case int:
-		return int64(v), nil
-	case int32:
-		return int64(v), nil
-	case uint64:
-		if v > math.MaxInt64 {
-			return float64(v), nil
-		}
-		return int64(v), nil
-	case uint:
-		return normalise(uint64(v), depth)
-	case uint32:
-		return int64(v), nil
-	case float32:
-		return normalise(float64(v), depth)
-	case float64:
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return nil, fmt.Errorf("%v is not a value", v)
-		}
-		return v, nil
-	case json.Number:
-		return number(v)
-	case []any:
-		if depth == MaxDepth {
-			return nil, errDepth
-		}
-		list := make([]any, len(v))
-		for i, e := range v {
-			n, err := normalise(e, depth+1)
-			if err != nil {
-				return nil, err
-			}
-			list[i] = n
-		}
-		return list, nil
-	case map[string]any:
-		if depth == MaxDepth {
-			return nil, errDepth
-		}
-		m := make(map[string]any, len(v))
-		for k, e := range v {
-			n, err := normalise(e, depth+1)
-			if err != nil {
-				return nil, err
-			}
-			m[k] = n
-		}
-		return m, nil
-	case []string:
-		if depth == MaxDepth {
-			return nil, errDepth
-		}
-		list := make([]any, len(v))
-		for i, e := range v {
-			list[i] = e
-		}
-		return list, nil
-	case map[string]string:
-		if depth == MaxDepth {
-			return nil, errDepth
-		}
-		m := make(map[string]any, len(v))
-		for k, e := range v {
-			m[k] = e
-		}
-		return m, nil
-	}
-	return nil, fmt.Errorf("%T is not a value", v)
 }
 
 // MarshalJSON writes v as JSON; none is null.

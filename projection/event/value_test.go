@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"math"
 	"reflect"
 	"strings"
@@ -13,8 +14,44 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestValueRoundTrip: a value comes back as it was, the reference decoder reads
-// the same, and its bytes do not depend on the order of a map.
+// asLibrary is how the library writes a value: what is in histories.
+func asLibrary(t interface{ Fatal(...any) }, x any) Value {
+	var b bytes.Buffer
+	enc := msgpack.NewEncoder(&b)
+	enc.SetSortMapKeys(true)
+	enc.UseCompactInts(true)
+	if err := enc.Encode(x); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// TestValueAsLibrary: the bytes are the library's where a length or a number takes
+// another form.
+func TestValueAsLibrary(t *testing.T) {
+	all := []any{
+		math.Copysign(0, -1), math.MaxFloat64, math.SmallestNonzeroFloat64, map[string]any{"b": "", "": nil, "aa": false, "a": true},
+	}
+	for _, n := range []int64{0, 1 << 5, 1 << 7, 1 << 8, 1 << 15, 1 << 16, 1 << 31, 1 << 32, math.MaxInt64} {
+		all = append(all, n-1, n, -n, -n-1)
+	}
+	for _, n := range []int{0, 1, 15, 16, 31, 32, 255, 256, 65535, 65536} {
+		list, fields := make([]any, n), map[string]any{}
+		for i := range n {
+			fields[strings.Repeat("k", i%40)+fmt.Sprint(i)] = int64(-i)
+		}
+		all = append(all, strings.Repeat("ü", n), strings.Repeat("x", n), list, fields, []any{list, fields})
+	}
+	for _, x := range all {
+		v, err := ValueOf(x)
+		if want := asLibrary(t, x); err != nil || !bytes.Equal(v, want) {
+			t.Errorf("a %T is %.40x…, %v; the library writes %.40x…", x, v, err, want)
+		}
+	}
+}
+
+// TestValueRoundTrip: a value comes back as it was, its bytes are the library's, whose
+// decoder reads the same, and they do not depend on the order of a map.
 func TestValueRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		x := drawValue(t, 4)
@@ -28,6 +65,9 @@ func TestValueRoundTrip(t *testing.T) {
 		}
 		if !reflect.DeepEqual(got, x) {
 			t.Fatalf("%#v came back as %#v", x, got)
+		}
+		if lib := asLibrary(t, x); !bytes.Equal(v, lib) {
+			t.Fatalf("%#v is %x, the library writes %x", x, v, lib)
 		}
 		dec := msgpack.NewDecoder(bytes.NewReader(v))
 		dec.UseLooseInterfaceDecoding(true)
