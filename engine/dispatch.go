@@ -124,12 +124,11 @@ func (e *Engine) describe(t *agent.Task, s *run.State, w *workflow.Workflow, v *
 // evaluate evaluates the settings of a visit's task. It returns the answer of a task
 // whose settings cannot be evaluated, nil of any other.
 func (e *Engine) evaluate(t *agent.Task, s *run.State, w *workflow.Workflow, v *run.Visit) *agent.Answer {
-	vars, err := machine.Vars(w, s, v)
-	secrets := &withSecrets{Vars: vars, store: e.opt.Secrets}
-	var given machine.Given
-	if err == nil {
-		given, err = machine.Evaluate(t.Def, secrets)
-	}
+	var secrets *withSecrets // nil: no setting sees any variable
+	given, err := machine.Evaluate(w, s, v, func(vars expr.Vars) expr.Vars {
+		secrets = &withSecrets{Vars: vars, store: e.opt.Secrets}
+		return secrets
+	})
 	t.Input, t.Prompt, t.Settings = given.Input, given.Prompt, given.Settings
 	if err == nil {
 		return nil
@@ -156,7 +155,7 @@ func (w *withSecrets) Var(name string) (any, bool) {
 // failure is the answer of a task whose settings cannot be evaluated.
 func (w *withSecrets) failure(err error) agent.Answer {
 	var missing *expr.MissingError
-	if errors.As(err, &missing) {
+	if w != nil && errors.As(err, &missing) {
 		if name, ok := strings.CutPrefix(missing.Name, "secrets."); ok && w.refused[name] != nil {
 			return agent.Fail(event.ClassAuth, "%v", w.refused[name])
 		}

@@ -200,9 +200,10 @@ func (e *Engine) handOutOne(ctx context.Context, j *job) *Task {
 		}
 		v := s.Live[t.Node]
 		if answer = e.evaluate(&t, s, w, v); answer == nil {
+			in, _ := t.Input.Any() // as in a template, what cannot be read is not there
 			task = &Task{
 				ID: j.id(), Run: t.Run, Workflow: t.Workflow, Node: t.Node, Visit: t.Visit, Attempt: t.Attempt,
-				Queue: j.queue, Handler: j.handler, Input: t.Input, Key: t.Key(), Checkpoint: v.Checkpoint,
+				Queue: j.queue, Handler: j.handler, Input: in, Key: t.Key(), Checkpoint: v.Checkpoint,
 				Traceparent: e.traceparent(s, v),
 			}
 		}

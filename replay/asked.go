@@ -43,15 +43,14 @@ func AskedOf(log eventlog.Log, defs Definitions, id eventlog.RunID, node string,
 	if v == nil || v.Visit != a.Visit {
 		return Asked{}, fmt.Errorf("run %s: visit %d of node %s is not live at version %d, where it began", id, a.Visit, node, a.At)
 	}
-	vars, err := machine.Vars(w, s, v)
-	if err != nil {
-		return Asked{}, err
+	given, err := machine.Evaluate(w, s, v, func(vars expr.Vars) expr.Vars { return namedSecrets{vars} })
+	if err == nil {
+		a.Input, err = given.Input.Any()
 	}
-	given, err := machine.Evaluate(machine.NodeOf(w, v), namedSecrets{vars})
 	if err != nil {
 		return Asked{}, fmt.Errorf("run %s, visit %d of node %s: %w", id, a.Visit, node, err)
 	}
-	a.Prompt, a.Input, a.Settings = given.Prompt, given.Input, given.Settings
+	a.Prompt, a.Settings = given.Prompt, given.Settings
 	return a, nil
 }
 

@@ -27,8 +27,8 @@ type Task struct {
 	Def      *workflow.Node // literal settings; shared, not to be changed
 	Agent    *roster.Agent  // who does it; nil: nobody, or nobody was chosen
 	Prompt   string         // "" if the node has none
-	Settings map[string]any // the node's settings, evaluated, by their name in the definition
-	Input    any            // what was delivered to the node
+	Settings map[string]any // the node's settings, evaluated, by their name in the definition; not to be changed
+	Input    event.Value    // what was delivered to the node; none: nothing
 	Timeout  time.Duration
 	Asks     *workflow.Asks // what the definition needs to know from the answer; nil: nothing
 	Turn     *Turn          // of a chat: what the attempt is; nil otherwise

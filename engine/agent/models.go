@@ -156,11 +156,14 @@ func prompt(t *Task) string {
 	if t.Prompt != "" {
 		parts = append(parts, t.Prompt)
 	}
-	if in := inputText(t.Input); in != "" && own(told(t)) && t.Part == nil {
-		if len(parts) > 0 {
-			in = "Input: " + in
+	if own(told(t)) && t.Part == nil {
+		x, _ := t.Input.Any() // as in a template, what cannot be read is not there
+		if in := inputText(x); in != "" {
+			if len(parts) > 0 {
+				in = "Input: " + in
+			}
+			parts = append(parts, in)
 		}
-		parts = append(parts, in)
 	}
 	if len(parts) == 0 {
 		parts = append(parts, "Execute task")

@@ -74,7 +74,9 @@ func TestPrompts(t *testing.T) {
 		if strings.Contains(c.node, "${") {
 			task.Prompt = "On x"
 		}
-		task.Input = c.input
+		if c.input != nil {
+			task.Input = event.MustValue(c.input)
+		}
 		a := modelsOf(says("ok", &seen)).Run(t.Context(), task)
 		if a.Failure != nil || len(seen) != 1 || len(seen[0].Messages) != 1 {
 			t.Fatalf("%d: %+v", i, a)

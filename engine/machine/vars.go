@@ -26,27 +26,37 @@ type vars struct {
 	given   map[string]any // of an item: input and result, decoded once for all items
 }
 
-// Vars returns the variables that the settings of visit v see: result is what
-// was delivered to it. The state must not change while they are in use.
-func Vars(w *workflow.Workflow, s *run.State, v *run.Visit) (expr.Vars, error) {
-	d := decider{w: w, s: s}
-	return d.before(v)
-}
-
 // Given is what the task of a visit is given: what its node says, evaluated.
 type Given struct {
-	Input    any // what was delivered to the visit
-	Prompt   string
-	Settings map[string]any // by the names that they have in the definition; nil: there are none
+	Input  event.Value // what was delivered to the visit; none: nothing
+	Prompt string
+	// Settings are by the names that they have in the definition; nil: there are none. They
+	// may be those of other tasks too.
+	Settings map[string]any
 }
 
-// Evaluate evaluates what a node gives to its task.
-func Evaluate(n *workflow.Node, vars expr.Vars) (Given, error) {
-	var g Given
+// Evaluate evaluates what a visit gives to its task. Its settings see the variables of
+// the visit, with result as what was delivered to it, and what with adds to them.
+func Evaluate(w *workflow.Workflow, s *run.State, v *run.Visit, with func(expr.Vars) expr.Vars) (Given, error) {
+	n := NodeOf(w, v)
+	if v.Item == 0 && n.Fixed != nil {
+		in, err := v.Input(false, s.Input)
+		return Given{Input: in, Prompt: n.Fixed.Prompt, Settings: n.Fixed.Settings}, err
+	}
+	d := decider{w: w, s: s}
+	x, err := d.before(v)
+	if err != nil {
+		return Given{}, err
+	}
+	g := Given{Input: x.result}
+	if n.Fixed != nil {
+		g.Prompt, g.Settings = n.Fixed.Prompt, n.Fixed.Settings
+		return g, nil
+	}
 	if len(n.Settings) > 0 {
 		g.Settings = make(map[string]any, len(n.Settings))
 	}
-	g.Input, _ = vars.Var("result")
+	vars := with(x)
 	if n.Prompt != nil {
 		p, err := n.Prompt.Eval(vars)
 		if err != nil {
@@ -80,14 +90,14 @@ func (d *decider) before(v *run.Visit) (*vars, error) {
 			if err != nil {
 				return nil, err
 			}
-			of.Given = map[string]any{}
+			of.Given = &run.Given{Result: result, Decoded: map[string]any{}}
 			for name, v := range map[string]event.Value{"input": d.s.Input, "result": result} {
 				if a, ok := plain(v); ok {
-					of.Given[name] = a
+					of.Given.Decoded[name] = a
 				}
 			}
 		}
-		x.given = of.Given
+		x.result, x.given = of.Given.Result, of.Given.Decoded
 		return x, nil
 	}
 	var err error

@@ -182,7 +182,31 @@ func (c *compiler) nodeSettings(n *Node, path string, each *Node) {
 			n.Settings[name] = t
 		}
 	}
+	n.Fixed = fixed(n)
 	c.literals(n, path)
+}
+
+// fixed returns what a node gives to every task alike, nil if that depends on the run.
+func fixed(n *Node) *Fixed {
+	f := &Fixed{}
+	if n.Prompt != nil {
+		p, ok := n.Prompt.Literal()
+		if !ok {
+			return nil
+		}
+		f.Prompt = expr.Text(p)
+	}
+	if len(n.Settings) > 0 {
+		f.Settings = make(map[string]any, len(n.Settings))
+	}
+	for name, t := range n.Settings {
+		v, ok := t.Literal()
+		if !ok {
+			return nil
+		}
+		f.Settings[name] = v
+	}
+	return f
 }
 
 // until checks a time that is known already.

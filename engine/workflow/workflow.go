@@ -106,6 +106,12 @@ func (k Kind) IsAction() bool {
 	return false
 }
 
+// Fixed is a prompt and settings that do not depend on the run.
+type Fixed struct {
+	Prompt   string
+	Settings map[string]any
+}
+
 // Node is one node of a Workflow. Of the fields after OnFailure only those of
 // its kind are set.
 type Node struct {
@@ -138,6 +144,9 @@ type Node struct {
 	// agent: agent, role, max_tokens, …), those without ${…} as literal templates.
 	// Which are plain words and numbers, Def.Text and Def.Int return.
 	Settings map[string]*expr.Template
+	// Fixed is what every task of the node is given, if neither Prompt nor Settings has a
+	// ${…}; nil otherwise.
+	Fixed *Fixed
 
 	Form     *Schema        // human
 	Child    *expr.Template // workflow and foreach over a workflow: the child's input

@@ -192,13 +192,19 @@ type Visit struct {
 	Items []any `msgpack:"-"`
 	// Given is its memo of the input and result that all items of a foreach see: to
 	// decode them once an item would take as long as there are items, squared.
-	Given map[string]any `msgpack:"-"`
+	Given *Given `msgpack:"-"`
 	// Short is the machine's memo of what its next attempt waits for.
 	Short *Short `msgpack:"-"`
 	// Item is set on the visit of one item: its number, from 1; 0 otherwise.
 	Item int
 	Of   string // Item: the foreach node
 	Role string // Item of a plan: the role that does it
+}
+
+// Given is what the items of a foreach see alike.
+type Given struct {
+	Result  event.Value    // what was delivered to the foreach
+	Decoded map[string]any // the variables input and result
 }
 
 // Each is the progress of a foreach, or of a plan, whose tasks are its items.
