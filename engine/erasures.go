@@ -28,6 +28,8 @@ type erasures struct {
 	log eventlog.Eraser // nil: the log cannot erase
 	mu  sync.Mutex      // one at a time orders and carries out
 
+	compacting sync.Mutex // held by who compacts, before mu; others do not wait for it
+
 	holding sync.RWMutex
 	held    map[eventlog.RunID]bool // runs that take no commands: their payloads are about to go
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -30,6 +31,9 @@ type Policy struct {
 	// DropAfter drops payloads from the archives, that long after they came there.
 	DropAfter time.Duration `json:"drop_after,omitempty"`
 }
+
+// ErrUnderWay: whoever asks for it comes second.
+var ErrUnderWay = errors.New("it is under way already")
 
 // HoldLabel keeps a run from retention, with any value.
 const HoldLabel = "hold"
@@ -113,9 +117,10 @@ func (c *compactor) retain(ctx context.Context) {
 			return
 		}
 		plan, err := c.e.retainNow(ctx, &r, true)
-		if err == nil && plan.Bytes >= r.MinBytes {
+		if err == nil && plan.Bytes >= r.MinBytes && c.e.erasures.compacting.TryLock() { // else somebody does it just now
 			began := time.Now()
 			plan, err = c.e.retainNow(ctx, &r, false)
+			c.e.erasures.compacting.Unlock()
 			if err == nil {
 				c.e.slog.Info("retention has moved payloads out of the log", "runs", plan.Runs, "archived", plan.Archived,
 					"dropped", plan.Dropped, "freed", plan.Freed, "took", time.Since(began).Round(time.Millisecond))
@@ -133,6 +138,12 @@ func (c *compactor) retain(ctx context.Context) {
 func (e *Engine) Compact(ctx context.Context, policy *Retention, dry bool) (Compaction, error) {
 	if policy == nil {
 		policy = &e.opt.Retention
+	}
+	if !dry {
+		if !e.erasures.compacting.TryLock() {
+			return Compaction{}, fmt.Errorf("a compaction: %w", ErrUnderWay)
+		}
+		defer e.erasures.compacting.Unlock()
 	}
 	done, err := e.retainNow(ctx, policy, dry)
 	if err != nil || dry {

@@ -371,6 +371,15 @@ func TestRetention(t *testing.T) {
 	if err != nil || plan.Runs != 8 || plan.Archived != 8 || plan.Freed != 0 || plan.Workflows["mother"].By["runs"] != 4 {
 		t.Fatalf("plan %+v, %v", plan, err)
 	}
+	// One at a time: who comes second is told, and does not wait.
+	k.erasures.compacting.Lock()
+	if _, err := k.Compact(ctx, nil, false); !errors.Is(err, ErrUnderWay) {
+		t.Errorf("%v while another compaction is under way", err)
+	}
+	if _, err := k.Compact(ctx, nil, true); err != nil {
+		t.Errorf("only to be told what would be done: %v", err)
+	}
+	k.erasures.compacting.Unlock()
 	got, err := k.Compact(ctx, nil, false)
 	if err != nil || got.Runs != plan.Runs || got.Bytes != plan.Bytes || got.Segments == 0 {
 		t.Fatalf("compacted %+v, %v; planned %+v", got, err, plan)

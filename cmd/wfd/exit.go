@@ -90,7 +90,7 @@ func problemCode(p *client.Problem) int {
 	switch {
 	case p.Slug() == "starting":
 		return exitUnreachable
-	case slices.Contains([]string{"outcome-unknown", "stopped", "disk-full", "corrupt"}, p.Slug()):
+	case slices.Contains([]string{"outcome-unknown", "stopped", "disk-full", "corrupt", "unwritable"}, p.Slug()):
 		return exitStorage
 	case p.Status == 404:
 		return exitNotFound

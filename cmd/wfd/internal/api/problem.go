@@ -111,6 +111,7 @@ var Types = map[string]TypeInfo{
 	"paused":             {503, "The hook is paused"},
 	"starting":           {503, "The daemon is starting"},
 	"provider-away":      {503, "Who makes the request cannot be told"},
+	"unwritable":         {503, "The storage does not let itself be read or written"},
 	"outcome-unknown":    {503, "The outcome is unknown"},
 	"stopped":            {503, "The engine has stopped"},
 	"disk-full":          {507, "The disk is full"},
@@ -191,6 +192,11 @@ func AsProblem(err error) *Problem {
 		p = problem("invalid", msg, "")
 	case errors.Is(err, machine.ErrNotFound), errors.Is(err, engine.ErrNotFound), errors.Is(err, projection.ErrNotFound), errors.Is(err, run.ErrNotFound):
 		p = problem("not-found", msg, "")
+	case errors.Is(err, engine.ErrUnderWay):
+		p = problem("refused", msg, "wait until it is done, and look whether anything is left to be done")
+	case errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EIO):
+		p = problem("unwritable", msg, "look at the disk, its mount and who owns the data directory (wfd doctor); what was acknowledged is stored")
+		p.retryAfter = "60"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		p = problem("timeout", msg, repeatHint)
 	default:

@@ -2,10 +2,12 @@ package api
 
 import (
 	"context"
+	"errors"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/wfd-dev/wfd/engine"
+	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/eventlog/crypt"
 )
 
@@ -65,7 +67,7 @@ func (a *API) upkeep(h huma.API) {
 				policy = &r
 			}
 			done, err := a.o.Engine.Compact(ctx, policy, in.Body.DryRun)
-			return answered(done, err)
+			return answered(done, compactProblem(err))
 		})
 	register(h, operation{method: "GET", path: "/v1/usage", id: "usage", tag: tag,
 		summary: "What takes how much room on the disk"},
@@ -98,4 +100,17 @@ func (a *API) upkeep(h huma.API) {
 			x, err := a.o.Engine.StopEncryption(ctx, in.Body.Rewrite, in.Body.Reason, by(ctx, Keyed{}).Actor)
 			return answered(x, err)
 		})
+}
+
+// compactProblem says of a compaction that met damage that it was refused for it: what is
+// damaged is written anew by nobody, and everything else is as it was.
+func compactProblem(err error) error {
+	var corrupt *eventlog.CorruptError
+	if !errors.As(err, &corrupt) {
+		return err
+	}
+	p := AsProblem(err)
+	p.Type, p.Title, p.Status = typeURI("refused"), Types["refused"].Title, Types["refused"].Status
+	p.Hint = "wfd check names all damage; restore a backup, and compact then"
+	return p
 }

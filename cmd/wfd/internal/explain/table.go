@@ -78,6 +78,9 @@ var problems = map[string]text{
 	"provider-away": {
 		"The identity provider whose token this may be does not answer, so that nobody can tell whether it is good.",
 		"Repeat the request a little later; tokens of wfd token create are good meanwhile. Look whether the daemon reaches --jwt-issuer, or give it --jwt-keys."},
+	"unwritable": {
+		"The system refuses to read or write a file of the data directory: it is mounted read-only, belongs to somebody else, or the disk fails.",
+		"wfd doctor looks at the disk and the directory. What was acknowledged is stored; repeat the request once it can be written again."},
 	"outcome-unknown": {
 		"The disk returned an error for a commit, so that nobody knows whether it is stored. The daemon ends; its next start decides.",
 		"Start the daemon again and repeat the request with the same Idempotency-Key. Look at the disk."},
