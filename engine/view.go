@@ -165,8 +165,12 @@ func (e *Engine) why(s *run.State, w *workflow.Workflow) (string, []event.Wait) 
 		}
 		return sentence("It failed"+at, s.Failure.Error()), nil
 	case run.Paused:
-		if s.Over != nil {
-			return sentence("It is paused", s.Reason) + " Raise the budget to go on: " + raising(s.Over.Budget) + ".", nil
+		if o := s.Over; o != nil {
+			why := sentence("It is paused", s.Reason) + " "
+			if !o.Told && o.Budget != s.OwnBudget() { // it was paused for something else before it came to the budget
+				return why + sentence("Meanwhile "+o.BudgetExceeded.Why(), "") + " Raise that budget, and then resume it to go on: " + raising(o.Budget) + ", wfd resume " + s.Run.String() + ".", nil
+			}
+			return why + "Raise the budget to go on: " + raising(o.Budget) + ".", nil
 		}
 		return sentence("It is paused", s.Reason) + " Resume it to go on.", nil
 	}
