@@ -123,7 +123,7 @@ func (x *estimator) node(wf *workflow.Workflow, n *workflow.Node, name string, t
 	case do.Kind == workflow.Worker:
 		need := workerNeed(do)
 		if !need.Spend().IsZero() {
-			x.calls(name, need, product(times, int64(do.Retry.Max)))
+			x.calls(name, &need, product(times, int64(do.Retry.Max)))
 		}
 	case machine.CallsModel(do):
 		x.model(wf, do, name, times)

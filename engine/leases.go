@@ -86,7 +86,7 @@ func (s *scheduler) letGo(j *job) {
 // what is set aside for it is free.
 func (s *scheduler) abandon(j *job) {
 	s.letGo(j)
-	if !workerNeed(j.task.Def).Spend().IsZero() {
+	if need := workerNeed(j.task.Def); !need.Spend().IsZero() {
 		t := j.task
 		s.e.post(t.Run, machine.Meta{Actor: system}, machine.Settle{Call: event.CallID{Node: t.Node, Visit: t.Visit, Attempt: t.Attempt}})
 	}

@@ -20,13 +20,15 @@ type meter struct {
 	// tasks are what was measured: those attempts that begin with the batch are not
 	// made a second time.
 	tasks map[attempt]*agent.Task
+	need  event.Need // of a worker, as it was last told
 }
 
 // Need implements machine.Meter. An attempt whose settings cannot be evaluated fails
 // without a call, and needs nothing.
 func (m *meter) Need(n *workflow.Node, v *run.Visit, id event.CallID) *event.Need {
 	if n.Kind == workflow.Worker {
-		return workerNeed(n)
+		m.need = workerNeed(n)
+		return &m.need
 	}
 	t := bare(m.l.state, m.l.wf, v)
 	t.Attempt = id.Attempt
@@ -48,8 +50,8 @@ func (m *meter) Need(n *workflow.Node, v *run.Visit, id event.CallID) *event.Nee
 
 // workerNeed returns what the definition says that an attempt of a worker's may use;
 // nothing where it does not say.
-func workerNeed(n *workflow.Node) *event.Need {
-	need := &event.Need{Output: int64(n.Def.Int("max_tokens"))}
+func workerNeed(n *workflow.Node) event.Need {
+	need := event.Need{Output: int64(n.Def.Int("max_tokens"))}
 	if usd := n.Def.Fields["max_usd"]; usd != nil {
 		micros, _ := workflow.Micros(usd) // the definition was checked
 		need.Micros = event.Micros(micros)

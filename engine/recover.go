@@ -38,10 +38,8 @@ func (e *Engine) running() bool { return e.started.Load() }
 
 // lost decides that the attempts a former process had under way are lost, in a run
 // that has not moved since.
-func (e *Engine) lost(l *loaded, d *decided) ([]machine.Event, error) {
-	meta := machine.Meta{At: e.now(), Actor: system, Choose: d.choose, Meter: d.meter}
-	d.meter.at = meta.At
-	return machine.Decide(l.wf, l.state, meta, machine.Recover{
+func (e *Engine) lost(l *loaded, d *decided) error {
+	return d.decide(l, machine.Meta{At: e.now(), Actor: system}, machine.Recover{
 		Reason: "the engine was restarted",
 		Keep: func(v *run.Visit) bool {
 			return e.sched.has(l.id, v.Node, v.Visit, v.Attempt) || e.remote(l.wf, machine.NodeOf(l.wf, v))

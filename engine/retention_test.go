@@ -2,7 +2,6 @@ package engine
 
 import (
 	"bytes"
-	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -615,7 +614,7 @@ func TestLiveAndArchived(t *testing.T) {
 				t.Fatal(err)
 			}
 			k.runs.mu.Lock() // as if it were read anew
-			k.runs.byID, k.runs.idle = map[eventlog.RunID]*loaded{}, list.New()
+			k.runs.byID, k.runs.idle = map[eventlog.RunID]*loaded{}, idle{}
 			k.runs.mu.Unlock()
 			_, err = k.Do(ctx, r.ID, machine.Answer{Node: "ask", Value: event.MustValue("z")}, By{Actor: "ann"})
 			if archive != (err == nil) {

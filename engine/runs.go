@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"container/list"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -25,7 +24,7 @@ const (
 	maxBatch = 4096
 	// maxBatchBytes likewise.
 	maxBatchBytes = 16 << 20
-	// maxSpare is how large the slices are that a run keeps for its next append.
+	// maxSpare is how large the slice is that a run keeps for its next requests.
 	maxSpare = 16
 	// loadPage is how many events are read at once.
 	loadPage = 1024
@@ -40,7 +39,7 @@ type runs struct {
 
 	mu     sync.Mutex
 	byID   map[eventlog.RunID]*loaded
-	idle   *list.List // of *loaded that nobody owns, the longest idle first
+	idle   idle
 	closed bool
 	owners sync.WaitGroup
 }
@@ -49,17 +48,15 @@ type runs struct {
 type loaded struct {
 	r     *runs
 	id    eventlog.RunID
-	queue []*request    // guarded by runs.mu
-	owned bool          // guarded by runs.mu: a goroutine drains queue
-	place *list.Element // guarded by runs.mu: in runs.idle, while not owned
+	queue []*request // guarded by runs.mu
+	owned bool       // guarded by runs.mu: a goroutine drains queue
+	place place      // guarded by runs.mu: in runs.idle, while not owned
 
 	// Only the owner touches what follows.
 	state *run.State // nil: not loaded, or dropped
 	wf    *workflow.Workflow
 	begun []*job     // attempts that may begin, and that nobody does yet
 	spare []*request // empty, for queue
-	// records is what an append is made of, between appends empty.
-	records []eventlog.Record
 }
 
 func (l *loaded) do() duty { return l.r.own(l) }
@@ -108,7 +105,7 @@ func (q *request) leave() {
 }
 
 func newRuns(e *Engine) *runs {
-	return &runs{e: e, byID: map[eventlog.RunID]*loaded{}, idle: list.New()}
+	return &runs{e: e, byID: map[eventlog.RunID]*loaded{}}
 }
 
 // do gives a request to its run and waits for the answer. Giving up the wait does
@@ -158,10 +155,7 @@ func (r *runs) enqueue(id eventlog.RunID, q *request) (*loaded, error) {
 		return nil, nil
 	}
 	l.owned = true
-	if l.place != nil {
-		r.idle.Remove(l.place)
-		l.place = nil
-	}
+	r.idle.remove(l)
 	r.owners.Add(1)
 	return l, nil
 }
@@ -211,9 +205,10 @@ func (r *runs) rest(l *loaded) {
 		delete(r.byID, l.id)
 		return
 	}
-	l.place = r.idle.PushBack(l)
-	for r.idle.Len() > r.e.opt.MaxLoaded {
-		old := r.idle.Remove(r.idle.Front()).(*loaded)
+	r.idle.add(l)
+	for r.idle.n > r.e.opt.MaxLoaded {
+		old := r.idle.first
+		r.idle.remove(old)
 		delete(r.byID, old.id)
 	}
 }
@@ -242,31 +237,30 @@ func (r *runs) append(l *loaded, batch []*request) int {
 		return 1
 	}
 	from := l.state.Version
-	choose, done := r.e.choosing(l.wf.Name)
-	defer done()
-	d := decided{choose: choose, meter: &meter{e: r.e, l: l}}
+	d := decisions.Get().(*decided)
+	defer d.done()
+	d.choose, d.chosen = r.e.choosing(l.wf.Name)
+	d.meter.e, d.meter.l = r.e, l
 	fresh := r.fresh(l, batch)
 	if fresh {
-		lost, err := r.e.lost(l, &d)
-		if err != nil {
-			return r.broken(l, batch, &d, err)
+		if err := r.e.lost(l, d); err != nil {
+			return r.broken(l, batch, d, err)
 		}
-		d.add(lost)
 	}
-	answers := make([]error, 0, len(batch))
 	for _, q := range batch {
 		if d.enough() {
 			break
 		}
-		err := r.decide(l, q, &d)
-		if broke := (*undecided)(nil); errors.As(err, &broke) {
-			return r.broken(l, batch, &d, broke.err)
+		refused, err := r.decide(l, q, d)
+		if err != nil {
+			return r.broken(l, batch, d, err)
 		}
-		answers = append(answers, err)
+		d.answers = append(d.answers, refused)
 	}
-	taken := batch[:len(answers)]
-	if len(d.events) > 0 {
-		if err := r.commit(l, from, d.events); err != nil {
+	answers, taken := d.answers, batch[:len(d.answers)]
+	events := d.room.Events()
+	if len(events) > 0 {
+		if err := r.commit(l, from, d); err != nil {
 			l.state = nil
 			r.e.ledger.giveBack(d.meter.grants)
 			for _, q := range taken {
@@ -275,13 +269,13 @@ func (r *runs) append(l *loaded, batch []*request) int {
 			return len(taken)
 		}
 	}
-	r.e.ledger.committed(l.state, d.events, l.state.Seq)
+	r.e.ledger.committed(l.state, events, l.state.Seq)
 	for i, q := range taken { // their places are free for what follows from them
 		if q.job != nil {
 			q.answer(answers[i])
 		}
 	}
-	r.e.dispatch(l, d.events, fresh, d.meter)
+	r.e.dispatch(l, events, fresh, &d.meter)
 	if d.cut {
 		r.e.post(l.id, machine.Meta{Actor: system}, machine.Continue{})
 	}
@@ -297,49 +291,65 @@ func (r *runs) append(l *loaded, batch []*request) int {
 	return len(taken)
 }
 
-// decided is what a batch has decided so far.
+// decided is what a batch has decided so far. Its memory is that of a batch before.
 type decided struct {
-	choose func(*workflow.Node, *run.Visit) *event.AgentChosen
-	meter  *meter
-	events []machine.Event
-	bytes  int
-	cut    bool // a decision was so large that the rest of it is left to Continue
+	choose  func(*workflow.Node, *run.Visit) *event.AgentChosen
+	chosen  func() // ends choose
+	meter   meter
+	room    machine.Room
+	bytes   int
+	cut     bool              // a decision was so large that the rest of it is left to Continue
+	answers []error           // by request
+	records []eventlog.Record // what the append is made of
 }
 
-func (d *decided) add(events []machine.Event) {
+// decisions are those that are done with.
+var decisions = sync.Pool{New: func() any { return new(decided) }}
+
+// done ends a batch: nothing is left that looks at what it decided.
+func (d *decided) done() {
+	d.chosen()
+	d.room.Clear()
+	clear(d.answers)
+	clear(d.records)
+	d.choose, d.chosen, d.meter, d.bytes, d.cut = nil, nil, meter{}, 0, false
+	d.answers, d.records = d.answers[:0], d.records[:0]
+	if max(cap(d.answers), cap(d.records)) <= maxSpare {
+		decisions.Put(d)
+	}
+}
+
+// decide has the machine decide a command, on top of what was decided before.
+func (d *decided) decide(l *loaded, m machine.Meta, c machine.Command) error {
+	m.Choose, m.Meter, m.Room = d.choose, &d.meter, &d.room
+	d.meter.at = m.At
+	events, err := machine.Decide(l.wf, l.state, m, c)
+	if err != nil {
+		return err
+	}
 	for i := range events {
 		d.bytes += len(events[i].Record.Payload)
 	}
-	if d.events == nil {
-		d.events = events
-	} else {
-		d.events = append(d.events, events...)
-	}
 	d.cut = d.cut || machine.Cut(events)
+	return nil
 }
 
-func (d *decided) enough() bool { return len(d.events) >= maxBatch || d.bytes >= maxBatchBytes }
+func (d *decided) enough() bool { return len(d.room.Events()) >= maxBatch || d.bytes >= maxBatchBytes }
 
-// undecided is why a run's state cannot be decided on.
-type undecided struct{ err error }
-
-func (u *undecided) Error() string { return u.err.Error() }
-func (u *undecided) Unwrap() error { return u.err }
-
-// decide decides one request of a batch. Unless the error is undecided it is the
-// request's alone, and the state is as it was.
-func (r *runs) decide(l *loaded, q *request, d *decided) error {
+// decide decides one request of a batch. Where it is refused the state is as it was; an
+// error says that the state cannot be decided on.
+func (r *runs) decide(l *loaded, q *request, d *decided) (refused, err error) {
 	if l.state.Status == run.Pending {
 		if q.wf == nil {
-			return fmt.Errorf("%w: run %s", ErrNotFound, l.id)
+			return fmt.Errorf("%w: run %s", ErrNotFound, l.id), nil
 		}
 		l.wf = q.wf
 	}
 	if q.cmd == nil {
-		return nil
+		return nil, nil
 	}
 	if err := r.e.accepting(q.internal); err != nil {
-		return err
+		return err, nil
 	}
 	cmd := q.cmd
 	if !l.state.HasKey(q.meta.Key) { // what was done is answered as it was
@@ -348,20 +358,13 @@ func (r *runs) decide(l *loaded, q *request, d *decided) error {
 			cmd, err = r.e.screen(l, cmd, q.meta.Actor)
 		}
 		if err != nil {
-			return err
+			return err, nil
 		}
 	}
-	meta := q.meta
-	meta.Choose, meta.Meter = d.choose, d.meter
-	d.meter.at = meta.At
-	events, err := machine.Decide(l.wf, l.state, meta, cmd)
-	switch {
-	case err == nil:
-		d.add(events)
-	case !refusal(err):
-		err = &undecided{err}
+	if err = d.decide(l, q.meta, cmd); refusal(err) {
+		return err, nil
 	}
-	return err
+	return nil, err
 }
 
 // fresh reports whether the run has to be taken up first: it has not moved since
@@ -393,20 +396,17 @@ func (r *runs) broken(l *loaded, batch []*request, d *decided, err error) int {
 
 // refusal reports whether a decision was refused, with the state as it was.
 func refusal(err error) bool {
-	return errors.Is(err, machine.ErrRefused) || errors.Is(err, machine.ErrInvalid) || errors.Is(err, machine.ErrNotFound)
+	return err != nil && (errors.Is(err, machine.ErrRefused) || errors.Is(err, machine.ErrInvalid) || errors.Is(err, machine.ErrNotFound))
 }
 
 // commit appends what was decided. If we crash before it returns, none of it or
 // all of it is in the log, and the next start goes on from there.
-func (r *runs) commit(l *loaded, from eventlog.Version, events []machine.Event) error {
-	records := l.records[:0]
+func (r *runs) commit(l *loaded, from eventlog.Version, d *decided) error {
+	events := d.room.Events()
 	for i := range events {
-		records = append(records, events[i].Record)
+		d.records = append(d.records, events[i].Record)
 	}
-	if l.records = nil; cap(records) <= maxSpare {
-		l.records = records
-		defer clear(records)
-	}
+	records := d.records
 	// The wait is not bound to any caller: the batch is of several.
 	began := time.Now()
 	first, err := r.e.log.Append(context.Background(), eventlog.Append{ID: appendID(), Run: l.id, Expect: from, Records: records})

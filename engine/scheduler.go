@@ -341,7 +341,17 @@ func (s *scheduler) attempt(j *job) *request {
 }
 
 // runnerOf is the actor of what comes of a task that is done here.
-func runnerOf(t *agent.Task) string { return "runner:" + string(t.Kind) }
+func runnerOf(t *agent.Task) string {
+	if name := runners[t.Kind]; name != "" {
+		return name
+	}
+	return "runner:" + string(t.Kind)
+}
+
+// runners are the actors of the kinds that most tasks are of.
+var runners = map[workflow.Kind]string{
+	workflow.Agent: "runner:agent", workflow.HTTP: "runner:http", workflow.Exec: "runner:exec", workflow.Worker: "runner:worker",
+}
 
 // givenUp tells what an attempt used that was called off. If the engine stops there is
 // nothing to tell: the attempt is still under way in the log, and lost.

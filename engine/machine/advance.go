@@ -144,7 +144,8 @@ func failures(tokens []*run.Token) []*run.Token {
 // longer waits for is given up first, unless it will fail: should that fail the
 // run, a retry takes up the other branches too, see passOn.
 func (d *decider) schedule(n *workflow.Node) {
-	tokens := d.s.TokensAt(n.ID)
+	var few [4]*run.Token
+	tokens := d.s.AppendTokensAt(few[:0], n.ID)
 	if d.stopsBefore(n, tokens) {
 		return
 	}

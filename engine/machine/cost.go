@@ -18,7 +18,8 @@ import (
 
 // Meter knows what calls may use, and the budgets beyond one run.
 type Meter interface {
-	// Need returns what a call may use; nil if nothing is to be reserved for it.
+	// Need returns what a call may use; nil if nothing is to be reserved for it. It is the
+	// machine's until the next is asked for.
 	Need(n *workflow.Node, v *run.Visit, id event.CallID) *event.Need
 	// Grant sets aside what a call may use in every budget beyond the run. It is asked
 	// last: what it grants is reserved.

@@ -37,6 +37,8 @@ type Meta struct {
 	// Meter says what calls of models may use, and whether budgets beyond the run allow
 	// it; nil: nothing is reserved.
 	Meter Meter
+	// Room is where it is decided; nil: in memory of its own.
+	Room *Room
 }
 
 // Command is something that happens to a run from outside.
@@ -77,7 +79,15 @@ func Decide(w *workflow.Workflow, s *run.State, m Meta, c Command) ([]Event, err
 	if s.HasKey(m.Key) {
 		return nil, nil
 	}
-	d := &decider{w: w, s: s, at: max(m.At, s.Time, 1), actor: m.Actor, key: m.Key, cast: m.Choose, meter: m.Meter, events: make([]Event, 0, fewEvents)}
+	r := m.Room
+	if r == nil {
+		r = &Room{events: make([]Event, 0, fewEvents)}
+	}
+	d := &r.decider
+	*d = decider{
+		w: w, s: s, at: max(m.At, s.Time, 1), actor: m.Actor, key: m.Key, cast: m.Choose, meter: m.Meter,
+		events: r.events[len(r.events):], encoded: r.bytes,
+	}
 	d.todo = d.few[:0]
 	if err := c.decide(d); err != nil {
 		return nil, err
@@ -85,6 +95,7 @@ func Decide(w *workflow.Workflow, s *run.State, m Meta, c Command) ([]Event, err
 	if d.err == nil {
 		d.advance()
 	}
+	r.add(d)
 	return d.events, d.err
 }
 
@@ -123,8 +134,10 @@ type decider struct {
 	cast   func(*workflow.Node, *run.Visit) *event.AgentChosen
 	meter  Meter
 	events []Event
-	bytes  int   // of the events' payloads
-	err    error // the fold refused an event: a bug, or a broken history
+	bytes  int // of the events' payloads
+	// encoded is what the payloads are appended to.
+	encoded []byte
+	err     error // the fold refused an event: a bug, or a broken history
 
 	todo []string  // visits to look at, keys of s.Live
 	few  [4]string // where todo begins
@@ -141,7 +154,9 @@ func (d *decider) emit(p event.Payload) {
 	if d.err = d.s.ApplyPayload(e, p); d.err != nil {
 		return
 	}
-	r := eventlog.Record{Time: e.Time, Kind: e.Kind, Actor: e.Actor, Payload: event.Encode(p)}
+	n := len(d.encoded)
+	d.encoded = event.Append(d.encoded, p)
+	r := eventlog.Record{Time: e.Time, Kind: e.Kind, Actor: e.Actor, Payload: d.encoded[n:len(d.encoded):len(d.encoded)]}
 	d.events = append(d.events, Event{Record: r, Payload: p})
 	d.bytes += len(r.Payload)
 	if owed := d.s.Owed(); owed != nil {

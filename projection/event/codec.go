@@ -19,12 +19,28 @@ var ErrUnknown = errors.New("event was written by a newer version of wfd")
 // Encode returns the bytes of p.
 func Encode(p Payload) []byte {
 	c := coders.Get().(*coder)
-	*c = coder{mode: counting, buf: c.buf[:0]}
+	*c = coder{buf: c.buf[:0]}
+	c.payload(p)
+	return c.done()
+}
+
+// Append appends the bytes of p to b.
+func Append(b []byte, p Payload) []byte {
+	c := coders.Get().(*coder)
+	own := c.buf
+	*c = coder{buf: b}
+	c.payload(p)
+	b, c.buf = c.buf, own
+	coders.Put(c)
+	return b
+}
+
+func (c *coder) payload(p Payload) {
+	c.mode = counting
 	p.code(c)
 	c.mode, c.added = encoding, false
 	c.header(c.n)
 	p.code(c)
-	return c.done()
 }
 
 // done returns a copy of what was written, and gives the coder back.

@@ -275,8 +275,10 @@ func (s *State) node(id string) *Node {
 func (s *State) HasKey(key string) bool { return key != "" && slices.Contains(s.Keys, key) }
 
 // TokensAt returns the tokens that wait at node id, in log order.
-func (s *State) TokensAt(id string) []*Token {
-	var ts []*Token
+func (s *State) TokensAt(id string) []*Token { return s.AppendTokensAt(nil, id) }
+
+// AppendTokensAt appends them to ts.
+func (s *State) AppendTokensAt(ts []*Token, id string) []*Token {
 	for _, t := range s.Tokens {
 		if t.To == id {
 			ts = append(ts, t)
