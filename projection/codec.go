@@ -3,8 +3,6 @@ package projection
 import (
 	"encoding/binary"
 	"errors"
-	"maps"
-	"slices"
 
 	"github.com/wfd-dev/wfd/eventlog"
 	"github.com/wfd-dev/wfd/projection/event"
@@ -105,7 +103,7 @@ func encodeRow(r *Row) []byte {
 	e.uint(uint64(r.Seq))
 	e.uint(uint64(r.Version))
 	e.uint(uint64(len(r.Labels)))
-	for _, k := range slices.Sorted(maps.Keys(r.Labels)) {
+	for _, k := range sortedKeys(r.Labels) {
 		e.str(k)
 		e.str(r.Labels[k])
 	}

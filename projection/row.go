@@ -180,7 +180,7 @@ func (r *Row) created(p *event.RunCreated) {
 	r.Status = run.Running
 	r.Namespace, r.Workflow, r.WorkflowVersion, r.Hash = p.Namespace, p.Workflow, p.Version, p.Hash
 	r.Parent, r.Depth, r.Deadline = p.Parent, p.Depth, p.Deadline
-	for _, k := range slices.Sorted(maps.Keys(p.Labels)) {
+	for _, k := range sortedKeys(p.Labels) {
 		if v := p.Labels[k]; len(k) <= maxLabel && len(v) <= maxLabel && len(r.Labels) < maxLabels {
 			if r.Labels == nil {
 				r.Labels = make(map[string]string)
@@ -188,6 +188,14 @@ func (r *Row) created(p *event.RunCreated) {
 			r.Labels[k] = v
 		}
 	}
+}
+
+// sortedKeys are those of a map that is empty more often than not.
+func sortedKeys(m map[string]string) []string {
+	if len(m) == 0 {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(m))
 }
 
 // erased takes out of the row what an erasure takes out of the run's events. A row

@@ -190,18 +190,22 @@ type indexKey struct {
 	key    []byte
 }
 
+// key is empty, and has room for what most keys of an index are.
+func key() []byte { return make([]byte, 0, 64) }
+
 // of begins a key with a namespace.
-func of(n event.Namespace) []byte { return part(nil, string(n)) }
+func of(n event.Namespace) []byte { return part(key(), string(n)) }
 
 func totalKey(r *Row) string { return string(append(of(r.Namespace), r.Status...)) }
 
 // indexKeys is where r stands in the indexes.
 func (s *store) indexKeys(r *Row) []indexKey {
+	byStatus, byBoth := statusKeys(r)
 	keys := []indexKey{
 		{bucketAll, newest(of(r.Namespace), r.CreatedSeq)},
-		{bucketByStatus, newest(statusKey(r.Status, r.Namespace), r.CreatedSeq)},
+		byStatus,
 		{bucketByWorkflow, newest(part(of(r.Namespace), sameName(r.Workflow)), r.CreatedSeq)},
-		{bucketByBoth, newest(part(part(of(r.Namespace), sameName(r.Workflow)), string(r.Status)), r.CreatedSeq)},
+		byBoth,
 	}
 	for k, v := range r.Labels {
 		keys = append(keys, indexKey{bucketByLabel, newest(labelKey(s.labelRing(), r.Namespace, k, v), r.CreatedSeq)})
@@ -213,6 +217,12 @@ func (s *store) indexKeys(r *Row) []indexKey {
 		keys = append(keys, indexKey{bucketForks, runKey(r.From, r.CreatedSeq)})
 	}
 	return keys
+}
+
+// statusKeys is where r stands in the indexes that begin with its status, or end with it.
+func statusKeys(r *Row) (byStatus, byBoth indexKey) {
+	return indexKey{bucketByStatus, newest(statusKey(r.Status, r.Namespace), r.CreatedSeq)},
+		indexKey{bucketByBoth, newest(part(part(of(r.Namespace), sameName(r.Workflow)), string(r.Status)), r.CreatedSeq)}
 }
 
 // labelRing is what hides labels in keys, nil if nothing does.
@@ -234,7 +244,9 @@ func labelKey(ring *crypt.Ring, n event.Namespace, k, v string) []byte {
 }
 
 // statusKey begins with the status: those who look after runs do so in every namespace.
-func statusKey(s run.Status, n event.Namespace) []byte { return part(part(nil, string(s)), string(n)) }
+func statusKey(s run.Status, n event.Namespace) []byte {
+	return part(part(key(), string(s)), string(n))
+}
 
 func runKey(id eventlog.RunID, seq eventlog.Seq) []byte {
 	return binary.BigEndian.AppendUint64(id[:len(id):len(id)], uint64(seq))
@@ -245,6 +257,14 @@ func runKey(id eventlog.RunID, seq eventlog.Seq) []byte {
 func (s *store) moved(old, row *Row, id []byte) []entry {
 	if old.Status == row.Status && old.Workflow == row.Workflow && len(old.Labels) == len(row.Labels) {
 		return nil
+	}
+	if old.Workflow == row.Workflow && len(old.Labels) == len(row.Labels) {
+		wasBy, wasBoth := statusKeys(old)
+		isBy, isBoth := statusKeys(row)
+		return []entry{
+			{wasBy.bucket, wasBy.key, id, nil}, {wasBoth.bucket, wasBoth.key, id, nil},
+			{isBy.bucket, isBy.key, nil, id}, {isBoth.bucket, isBoth.key, nil, id},
+		}
 	}
 	var out []entry
 	was := s.indexKeys(old)
