@@ -107,7 +107,7 @@ func (e *Engine) announce(c roster.Change) {
 
 // assign tells the roster of a task that is about to be queued.
 func (s *scheduler) assign(j *job) {
-	t := j.task
+	t := &j.task
 	if t.Agent != nil {
 		j.assigned = s.e.opt.Agents.Assign(t.Agent.ID, roster.Task{
 			Run: t.Run.String(), Node: t.Node, Visit: t.Visit, Attempt: t.Attempt, State: roster.Queued, Since: s.e.opt.Now(),

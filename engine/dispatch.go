@@ -79,9 +79,9 @@ func (e *Engine) dispatch(l *loaded, events []machine.Event, fresh bool, m *mete
 }
 
 // bare returns the task of a visit's attempt without its settings.
-func bare(s *run.State, w *workflow.Workflow, v *run.Visit) *agent.Task {
+func bare(s *run.State, w *workflow.Workflow, v *run.Visit) agent.Task {
 	n := machine.NodeOf(w, v)
-	return &agent.Task{
+	return agent.Task{
 		Run: s.Run, Namespace: s.Namespace, Workflow: w.Name, Node: v.Node, Visit: v.Visit, Attempt: v.Attempt, Depth: s.Depth,
 		Kind: n.Kind, Def: n, Timeout: n.Timeout,
 	}
@@ -94,12 +94,14 @@ func (e *Engine) task(l *loaded, v *run.Visit, m *meter) *job {
 	if e.remote(l.wf, n) {
 		return e.forWorkers(l.state, l.wf, v)
 	}
-	j := &job{task: m.measured(l.state, v), priority: n.Def.Priority}
-	if j.task == nil {
+	j := &job{priority: n.Def.Priority}
+	if t := m.measured(l.state, v); t != nil {
+		j.task = *t
+	} else {
 		j.task = bare(l.state, l.wf, v)
 		j.task.Agent = e.chosen(v)
-		e.describe(j.task, l.state, l.wf, v)
-		j.answer = e.evaluate(j.task, l.state, l.wf, v)
+		e.describe(&j.task, l.state, l.wf, v)
+		j.answer = e.evaluate(&j.task, l.state, l.wf, v)
 	}
 	j.queue, j.limit = agentQueue(j.task.Agent, n)
 	j.task.Traceparent = e.traceparent(l.state, v)

@@ -119,7 +119,8 @@ func (e *Engine) screenResult(l *loaded, c machine.Result, actor string) (machin
 	if s.Status.Terminal() || v == nil || v.Visit != c.Visit || v.Attempt != c.Attempt || v.Status != run.NodeRunning {
 		return c, nil // nothing of it is kept
 	}
-	x := ofAttempt(bare(s, l.wf, v), "", actor)
+	t := bare(s, l.wf, v)
+	x := ofAttempt(&t, "", actor)
 	for _, v := range append(valuesOf(c.Set), c.Value, c.Checkpoint) {
 		if len(v) == 0 {
 			continue

@@ -87,7 +87,7 @@ func (s *scheduler) letGo(j *job) {
 func (s *scheduler) abandon(j *job) {
 	s.letGo(j)
 	if need := workerNeed(j.task.Def); !need.Spend().IsZero() {
-		t := j.task
+		t := &j.task
 		s.e.post(t.Run, machine.Meta{Actor: system}, machine.Settle{Call: event.CallID{Node: t.Node, Visit: t.Visit, Attempt: t.Attempt}})
 	}
 }

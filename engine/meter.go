@@ -30,7 +30,8 @@ func (m *meter) Need(n *workflow.Node, v *run.Visit, id event.CallID) *event.Nee
 		m.need = workerNeed(n)
 		return &m.need
 	}
-	t := bare(m.l.state, m.l.wf, v)
+	task := bare(m.l.state, m.l.wf, v)
+	t := &task
 	t.Attempt = id.Attempt
 	if v.Agent != nil && v.Agent.Attempt == id.Attempt && m.e.opt.Agents != nil {
 		t.Agent = m.e.opt.Agents.Version(v.Agent.Hash)

@@ -69,7 +69,7 @@ type queue struct {
 // job is an attempt that is ready or under way. To do it is a duty.
 type job struct {
 	s        *scheduler
-	task     *agent.Task
+	task     agent.Task
 	queue    string
 	limit    int                // of the queue; 0: the engine's
 	assigned *roster.Assignment // nil: no agent has it
@@ -79,6 +79,7 @@ type job struct {
 	place    int            // in its heap
 	gone     bool           // guarded by scheduler.mu: given up before it began
 	ctx      attemptContext // begins when the attempt does; guarded by scheduler.mu until then
+	result   request        // what hands its result in
 
 	// Of a worker node; guarded by scheduler.mu.
 	handler string // that it is for; "": it is done here
@@ -308,7 +309,7 @@ func (s *scheduler) end(j *job) {
 // cancelled has no result: its run has ended or given it up, or the engine stops and
 // the next start takes it up.
 func (s *scheduler) attempt(j *job) *request {
-	t := j.task
+	t := &j.task
 	t.Redact = s.e.opt.Secrets.Redactor()
 	if t.Kind != workflow.Worker { // which calls no model and no tool of ours
 		t.Show, t.Note, t.Reserve = s.e.tokens.show(t), s.note(t), s.reserve(t)
@@ -337,7 +338,8 @@ func (s *scheduler) attempt(j *job) *request {
 	if answer.Failure != nil && answer.Failure.After > 0 {
 		c.After = s.e.now() + event.Time(answer.Failure.After)
 	}
-	return &request{meta: machine.Meta{Actor: runnerOf(t)}, cmd: c, internal: true, job: j}
+	j.result = request{meta: machine.Meta{Actor: runnerOf(t)}, cmd: c, internal: true, job: j}
+	return &j.result
 }
 
 // runnerOf is the actor of what comes of a task that is done here.

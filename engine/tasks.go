@@ -190,7 +190,7 @@ func (e *Engine) handOut(ctx context.Context, jobs []*job) ([]Task, error) {
 // handOutOne evaluates the settings of a job that a worker holds. If there is nothing to
 // be handed out the job is let go and there is no task.
 func (e *Engine) handOutOne(ctx context.Context, j *job) *Task {
-	t := *j.task
+	t := j.task
 	var task *Task
 	var answer *agent.Answer
 	stale, paused := false, false
