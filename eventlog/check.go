@@ -92,8 +92,11 @@ func Check(dir string, o CheckOptions) (*CheckReport, error) {
 	for i, e := range list {
 		s := newSegment(dir, ring, e.first, e.info.start)
 		if i == len(list)-1 && !e.info.sealed {
-			_, err := s.settle(dir, true)
+			found, err := s.settle(dir, true)
 			c.problem(err)
+			if found.older != nil {
+				c.problem(found.older)
+			}
 		}
 		if c.pages(s.path, s.name) {
 			c.segment(s, e, 0)

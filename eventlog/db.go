@@ -210,12 +210,10 @@ func (d *DB) load() (err error) {
 func (d *DB) openUnsealed(s *segment, last bool) error {
 	read := func(q *quarantine) error {
 		if last {
-			tookBack, err := s.settle(d.dir, d.opts.ReadOnly)
+			found, err := s.settle(d.dir, d.opts.ReadOnly)
+			found.report(d.log, s.name)
 			if err != nil {
 				return err
-			}
-			if tookBack {
-				d.log.Warn("the last commit was cut short when the machine went down, and nobody was told of it: it is taken back", "file", s.name)
 			}
 		}
 		if err := d.openGrowing(s); err != nil {

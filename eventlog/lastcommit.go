@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -88,48 +89,66 @@ func (d *DB) openSynced(s *segment) (err error) {
 	return s.view(func(tx storeTx) error { return d.noteSynced(s, tx.id()) })
 }
 
+// settled says what was found out about the last commit of a segment.
+type settled struct {
+	tookBack bool          // it was cut short
+	older    *CorruptError // the file is older than what was acknowledged; nil if it is not
+}
+
+// report tells the operator what was found out about the segment of that name.
+func (f settled) report(log *slog.Logger, name string) {
+	if f.tookBack {
+		log.Warn("the last commit was cut short when the machine went down, and nobody was told of it: it is taken back", "file", name)
+	}
+	if f.older != nil {
+		log.Error("events that were acknowledged are gone: the file is an older copy", "file", name, "error", f.older)
+	}
+}
+
 // settle makes sure that the last commit of the open segment, which is not open yet, is
 // one that was made as a whole. What is to be taken back is taken out of the file; with
 // readOnly, of a copy, which s is read from.
-func (s *segment) settle(dir string, readOnly bool) (tookBack bool, err error) {
+func (s *segment) settle(dir string, readOnly bool) (found settled, err error) {
 	s.signed = false
 	note, err := readSynced(dir)
 	if err != nil {
-		return false, err
+		return found, err
 	}
 	last, err := s.meta()
 	if err != nil {
-		return false, nil // who opens it says what is wrong
+		return found, nil // who opens it says what is wrong
 	}
-	if note.first == s.first {
-		switch {
-		case note.commit == last.Tx:
-			s.signed = true
-			return false, nil
-		case note.commit > last.Tx:
-			return false, &CorruptError{File: s.name, What: fmt.Sprintf("commit %d was acknowledged, and the file ends with commit %d", note.commit, last.Tx)}
-		}
+	if note.first == s.first && note.commit == last.Tx {
+		s.signed = true
+		return found, nil
 	}
 	if !readOnly {
 		if err := fromDisk(s.path); err != nil {
-			return false, fmt.Errorf("%s: %w", s.name, err)
+			return found, fmt.Errorf("%s: %w", s.name, err)
 		}
 		if last, err = s.meta(); err != nil {
-			return false, nil
+			return found, nil
 		}
 	}
+	if note.first == s.first && note.commit > last.Tx {
+		gone := &CorruptError{File: s.name, What: fmt.Sprintf("commit %d was acknowledged, and the file ends with commit %d", note.commit, last.Tx)}
+		if !last.Both {
+			return found, gone // its meta page is damaged, and what it refers to is there
+		}
+		found.older = gone
+	}
 	if !last.Both {
-		return false, nil // the other was cut short, or is damaged: there is no other commit to look at
+		return found, nil // the other was cut short: there is no other commit to look at
 	}
 	err = s.prove(s.path)
 	switch {
 	case err == nil:
 		s.signed = true
-		return false, nil
+		return found, nil
 	case beyondMeans(err), errors.Is(err, crypt.ErrNoDataKey):
-		return false, err
+		return found, err
 	case errors.Is(err, syscall.EIO), errors.Is(err, errUnsigned):
-		return false, nil // the disk does not say what is there; or it was bbolt's own commit
+		return found, nil // the disk does not say what is there; or it was bbolt's own commit
 	}
 	copied, err := s.copyBefore(last)
 	defer func() {
@@ -138,17 +157,17 @@ func (s *segment) settle(dir string, readOnly bool) (tookBack bool, err error) {
 		}
 	}()
 	if err != nil {
-		return false, err
+		return found, err
 	}
 	if s.prove(copied) != nil {
-		return false, nil // so it is damage, and not of this commit alone
+		return found, nil // so it is damage, and not of this commit alone
 	}
-	s.signed = true
+	s.signed, found.tookBack = true, true
 	if readOnly {
 		s.path, s.copied = copied, true
-		return true, nil
+		return found, nil
 	}
-	return true, s.takeBack(last)
+	return found, s.takeBack(last)
 }
 
 // meta reads the meta pages of the segment's file.

@@ -3,8 +3,10 @@ package eventlog_test
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -208,21 +210,41 @@ func TestNoteOfSync(t *testing.T) {
 		}
 		check(t, dir)
 	}
+	// An older copy in its place: it is read as what it is, and said to be one.
 	put(t, dir, all[10].segment, last.note)
+	if r, err := checkLog(dir, eventlog.CheckOptions{}); err != nil || len(r.Problems) != 1 || !strings.Contains(r.Problems[0].Error(), "acknowledged") {
+		t.Errorf("check of an older copy: %v, %+v", err, r)
+	}
+	var said bytes.Buffer
+	d, err := openLog(dir, eventlog.Options{Quarantine: true, Logger: slog.New(slog.NewTextHandler(&said, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(d.Damage()) != 0 || int(d.Head()) != len(all[10].events) || !strings.Contains(said.String(), "older copy") {
+		t.Errorf("an older copy: %d events, damage %v, said is %s", d.Head(), d.Damage(), &said)
+	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+	// The last commit's meta page is damaged: the file would pass for the one before.
+	b := bytes.Clone(last.segment)
+	newer := 0
+	if binary.LittleEndian.Uint64(b[4096+64:]) > binary.LittleEndian.Uint64(b[64:]) {
+		newer = 4096
+	}
+	b[newer+64] ^= 1
+	put(t, dir, b, last.note)
 	var corrupt *eventlog.CorruptError
 	if _, err := openLog(dir, eventlog.Options{}); !errors.As(err, &corrupt) || !strings.Contains(err.Error(), "acknowledged") {
-		t.Errorf("a file that is older than what was acknowledged: %v", err)
-	}
-	if r, err := checkLog(dir, eventlog.CheckOptions{}); err != nil || len(r.Problems) == 0 {
-		t.Errorf("check of it: %v, %+v", err, r)
+		t.Errorf("a damaged meta page: %v", err)
 	}
 	for range 2 {
 		d, err := openLog(dir, eventlog.Options{Quarantine: true})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(d.Damage()) == 0 || int(d.Head()) < len(all[10].events) {
-			t.Errorf("%d events, damage %v", d.Head(), d.Damage())
+		if len(d.Damage()) == 0 || int(d.Head()) < len(last.events) {
+			t.Errorf("a damaged meta page: %d of %d events, damage %v", d.Head(), len(last.events), d.Damage())
 		}
 		if err := d.Close(); err != nil {
 			t.Error(err)
