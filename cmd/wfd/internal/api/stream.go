@@ -25,6 +25,9 @@ const (
 	streamBeat = 15 * time.Second
 	// streamPage is how many events are read at once.
 	streamPage = 200
+	// streamBuffer is how much is gathered for one write, but for an event that is larger
+	// by itself. A client that does not read keeps it until it is dropped.
+	streamBuffer = 32 << 10
 )
 
 // noWait is for look-ups that take no time worth cancelling.
@@ -136,6 +139,13 @@ func (s *streamer) run(ctx context.Context, f feed, wanted func(eventlog.Kind) b
 			if v, err = event.ViewOf(events[i]); err == nil {
 				err = s.form.event(&s.buf, &v)
 			}
+			if err == nil && s.buf.Len() >= streamBuffer {
+				events[i] = eventlog.Event{} // a write may take long: what is written is let go
+				v = event.View{}
+				if err := s.flush(); err != nil {
+					return err
+				}
+			}
 		}
 		if err != nil {
 			s.form.problem(&s.buf, AsProblem(err))
@@ -204,7 +214,9 @@ func (s *streamer) flush() error {
 		if _, err := s.w.Write(s.buf.Bytes()); err != nil {
 			return err
 		}
-		s.buf.Reset()
+		if s.buf.Reset(); s.buf.Cap() > 2*streamBuffer {
+			s.buf = bytes.Buffer{}
+		}
 	}
 	return s.rc.Flush()
 }
