@@ -51,18 +51,18 @@ func (e *Engine) StartRun(ctx context.Context, r StartRequest, by By) (view Run,
 	if err != nil {
 		return view, false, err
 	}
-	id := r.ID
+	id, made := r.ID, false
 	switch {
 	case !id.IsZero():
 	case by.Key != "":
 		id = keyed(reg.key(), by.Key)
 	default:
-		id = e.newID()
+		id, made = e.newID(), true
 	}
 	err = e.runs.do(ctx, id, &request{
 		meta: machine.Meta{At: e.now(), Actor: by.Actor, Key: by.Key},
 		cmd:  machine.Start{Namespace: r.Namespace, Version: reg.Version, Input: r.Input, Labels: r.Labels, Env: env, Budget: r.Budget, Metered: true, Breakpoints: e.breakpoints(wf, r.Breakpoints)},
-		wf:   wf,
+		wf:   wf, first: made,
 		view: func(s *run.State, w *workflow.Workflow) { view = e.viewOf(s, w) },
 	})
 	if err == nil {

@@ -2,10 +2,9 @@ package engine
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -67,6 +66,8 @@ type request struct {
 	cmd  machine.Command
 	// wf is set with a command that may create the run.
 	wf *workflow.Workflow
+	// first says that the run's ID was made for it: the log has nothing of it.
+	first bool
 	// view is called with the state after the request's batch is on disk. It must
 	// not keep the state.
 	view func(*run.State, *workflow.Workflow)
@@ -232,7 +233,7 @@ func (r *runs) serve(l *loaded, batch []*request) {
 // append decides requests from the front of batch until there is enough for one
 // append, appends, dispatches and answers. It returns how many it took.
 func (r *runs) append(l *loaded, batch []*request) int {
-	if err := r.load(l, batch[0].wf); err != nil {
+	if err := r.load(l, batch[0]); err != nil {
 		batch[0].answer(err)
 		return 1
 	}
@@ -422,21 +423,23 @@ func (r *runs) commit(l *loaded, from eventlog.Version, d *decided) error {
 	return nil
 }
 
+// appendID returns a number that no other append has. Nobody gains by guessing it.
 func appendID() eventlog.AppendID {
 	for {
-		var b [8]byte
-		rand.Read(b[:]) // never fails: see crypto/rand
-		if id := eventlog.AppendID(binary.LittleEndian.Uint64(b[:])); id != 0 {
+		if id := eventlog.AppendID(rand.Uint64()); id != 0 {
 			return id
 		}
 	}
 }
 
-// load makes sure that the run's state and definition are in memory. A run
-// without events gets wf.
-func (r *runs) load(l *loaded, wf *workflow.Workflow) error {
+// load makes sure that the run's state and definition are in memory, for q. A run
+// without events gets q's.
+func (r *runs) load(l *loaded, q *request) error {
 	if l.state != nil && l.state.Status != run.Pending {
 		return nil
+	}
+	if l.state == nil && q.first {
+		l.state = run.Begin(r.e.log, l.id)
 	}
 	if l.state == nil {
 		s, err := r.e.snapshots.load(r.e.log, l.id)
@@ -446,8 +449,8 @@ func (r *runs) load(l *loaded, wf *workflow.Workflow) error {
 		l.state = s
 	}
 	if l.state.Status == run.Pending {
-		l.wf = wf
-		if wf == nil {
+		l.wf = q.wf
+		if q.wf == nil {
 			l.state = nil
 			return fmt.Errorf("%w: run %s", ErrNotFound, l.id)
 		}

@@ -102,13 +102,17 @@ func (d *DB) Append(ctx context.Context, a Append) (Seq, error) {
 	if own {
 		d.storeOwn(b)
 	}
-	select {
-	case <-b.done:
-	case <-ctx.Done():
+	if giveUp := ctx.Done(); giveUp == nil {
+		<-b.done
+	} else {
 		select {
 		case <-b.done:
-		default:
-			return 0, fmt.Errorf("%w: gave up waiting: %w", ErrUnknown, ctx.Err())
+		case <-giveUp:
+			select {
+			case <-b.done:
+			default:
+				return 0, fmt.Errorf("%w: gave up waiting: %w", ErrUnknown, ctx.Err())
+			}
 		}
 	}
 	if b.err != nil {

@@ -17,6 +17,13 @@ const Newest = eventlog.Version(math.MaxUint64)
 // foldPage is how many events Fold reads at once.
 const foldPage = 1024
 
+// Begin returns the state of a run of which the log has nothing.
+func Begin(log eventlog.Log, id eventlog.RunID) *State {
+	s := New(id)
+	(&folder{log: log, past: map[position][]byte{}}).equip(s)
+	return s
+}
+
 // Fold reads a run from the log and folds it up to and including version at. A
 // run without events gives a pending state; a position past the end is
 // ErrNotFound.

@@ -52,15 +52,7 @@ func (s *State) scheduled(p *event.NodeScheduled) error {
 		v.Each, v.Chat, v.Result = n.Kept.Each, n.Kept.Chat, n.Kept.Result
 		n.Kept = nil
 	}
-	var keep []*Token
-	for _, t := range s.Tokens {
-		if t.To == p.Node {
-			v.Inputs = append(v.Inputs, t)
-		} else {
-			keep = append(keep, t)
-		}
-	}
-	s.Tokens = keep
+	s.claim(v)
 	if len(v.Inputs) == 0 {
 		return fmt.Errorf("%w: no token waits at %s", ErrHistory, p.Node)
 	}
@@ -74,6 +66,23 @@ func (s *State) scheduled(p *event.NodeScheduled) error {
 		v.Thread = Thread{}
 	}
 	return nil
+}
+
+// claim gives a visit that begins the tokens that wait at its node.
+func (s *State) claim(v *Visit) {
+	if len(s.Tokens) == 1 && s.Tokens[0].To == v.Node {
+		v.Inputs, s.Tokens = s.Tokens[:1:1], nil
+		return
+	}
+	var keep []*Token
+	for _, t := range s.Tokens {
+		if t.To == v.Node {
+			v.Inputs = append(v.Inputs, t)
+		} else {
+			keep = append(keep, t)
+		}
+	}
+	s.Tokens = keep
 }
 
 // visit returns the live visit of a node.
