@@ -150,6 +150,9 @@ func (l *limited) turnAway(c net.Conn, why string) {
 		return
 	}
 	c.SetDeadline(time.Now().Add(farewellTime))
+	// An answer that comes before the request is none to most clients.
+	c.Read(make([]byte, 1<<10))
+	c.SetDeadline(time.Now().Add(farewellTime))
 	p := api.Busy(why, "repeat the request a little later; where few files may be open, let the daemon open more (ulimit -n)")
 	body, err := json.Marshal(p)
 	if err != nil {
