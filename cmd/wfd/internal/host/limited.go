@@ -26,8 +26,9 @@ const (
 	ownFiles = 24
 	// placeTime is how long a connection waits for one of the others to end.
 	placeTime = time.Second
-	// farewellTime bounds what somebody costs who is turned away.
+	// farewellTime and maxFarewells bound what those cost who are turned away.
 	farewellTime = 200 * time.Millisecond
+	maxFarewells = 8
 	// tellEvery is how often the log tells that somebody is.
 	tellEvery = time.Minute
 )
@@ -47,9 +48,10 @@ func places() int {
 // and whoever is behind it would wait for an answer that nobody gives.
 type limited struct {
 	net.Listener
-	places chan struct{}
-	plain  bool // what is written to a connection is read as it is, and not as TLS
-	log    *slog.Logger
+	places    chan struct{}
+	farewells chan struct{} // of those who are being turned away since there is no place
+	plain     bool          // what is written to a connection is read as it is, and not as TLS
+	log       *slog.Logger
 
 	// Of Accept, which one goroutine calls.
 	spare  *os.File
@@ -62,7 +64,7 @@ func newLimited(l net.Listener, places int, plain bool, log *slog.Logger) *limit
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	x := &limited{Listener: l, places: make(chan struct{}, places), plain: plain, log: log}
+	x := &limited{Listener: l, places: make(chan struct{}, places), farewells: make(chan struct{}, maxFarewells), plain: plain, log: log}
 	x.reserve()
 	return x
 }
@@ -77,20 +79,25 @@ func (l *limited) reserve() {
 
 func (l *limited) Accept() (net.Conn, error) {
 	for {
-		if !l.place() {
-			c, err := l.Listener.Accept()
-			if err != nil {
-				return nil, err
-			}
-			l.turnAway(c, fmt.Sprintf("there are %d connections already", cap(l.places)))
-			continue
-		}
 		c, err := l.Listener.Accept()
 		if err == nil {
 			l.reserve()
-			return &counted{Conn: c, leave: sync.OnceFunc(func() { <-l.places })}, nil
+			if l.place() {
+				return &counted{Conn: c, leave: sync.OnceFunc(func() { <-l.places })}, nil
+			}
+			why := fmt.Sprintf("there are %d connections already", cap(l.places))
+			l.tell(why)
+			select {
+			case l.farewells <- struct{}{}:
+				go func() {
+					l.turnAway(c, why)
+					<-l.farewells
+				}()
+			default:
+				c.Close() // too many at once for each to be told
+			}
+			continue
 		}
-		<-l.places
 		if !limitOf(err) || l.spare == nil {
 			l.reserve()
 			return nil, err // the server waits a little and tries again
@@ -103,6 +110,7 @@ func (l *limited) Accept() (net.Conn, error) {
 			c, err2 := l.Listener.Accept()
 			d.SetDeadline(time.Time{})
 			if err2 == nil {
+				l.tell(err.Error())
 				l.turnAway(c, err.Error())
 				err = nil
 			}
@@ -138,14 +146,18 @@ func limitOf(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
-// turnAway answers a connection that cannot be served, and ends it.
-func (l *limited) turnAway(c net.Conn, why string) {
-	defer c.Close()
-	defer func() { l.last = time.Now() }()
+// tell has the log tell that somebody is turned away, now and then.
+func (l *limited) tell(why string) {
+	l.last = time.Now()
 	if l.turned++; time.Since(l.told) >= tellEvery {
 		l.log.Warn("connections are turned away", "because", why, "how many", l.turned, "limit", cap(l.places))
 		l.told, l.turned = time.Now(), 0
 	}
+}
+
+// turnAway answers a connection that cannot be served, and ends it.
+func (l *limited) turnAway(c net.Conn, why string) {
+	defer c.Close()
 	if !l.plain {
 		return
 	}

@@ -99,6 +99,25 @@ func TestTurnedAway(t *testing.T) {
 	s.few.Store(false)
 	again()
 
+	// Two who hold the places, and say nothing.
+	var held []net.Conn
+	for range 2 {
+		c, err := net.Dial("tcp", tcp.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, c)
+	}
+	for len(l.places) < 2 {
+		time.Sleep(time.Millisecond)
+	}
+	refused("there are 2 connections already")
+	refused("there are 2 connections already")
+	held[0].Close()
+	again()
+	held[1].Close()
+	again()
+
 	mu.Lock()
 	defer mu.Unlock()
 	if n := strings.Count(log.String(), "turned away"); n != 1 {
