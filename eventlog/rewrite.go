@@ -127,7 +127,7 @@ func (d *DB) copySegment(ctx context.Context, s *segment, path string, next edge
 	if err == nil && w.edge != next {
 		err = errors.New("the events do not match the tree head after the segment")
 	}
-	if err != nil && ctx.Err() == nil && !outOfSpace(err) {
+	if err != nil && ctx.Err() == nil && !w.failed && !outOfSpace(err) {
 		err = s.corrupt(Seq(w.edge.size)+1, RunID{}, "it cannot be rewritten", err)
 	}
 	return err
@@ -185,6 +185,7 @@ type repacker struct {
 	time   int64
 	rows   []row
 	bytes  int
+	failed bool // the new file cannot be written: nothing is wrong with the old one
 	buf    []byte
 }
 
@@ -231,7 +232,7 @@ func (w *repacker) flush(all bool) error {
 		return nil
 	}
 	err := w.out.putRows(bucketChunks, w.rows)
-	w.rows, w.bytes = w.rows[:0], 0
+	w.rows, w.bytes, w.failed = w.rows[:0], 0, err != nil
 	return err
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,8 @@ var (
 	faults = flag.Int("faults", 1, "how many calls of each kind are made to fail under the daemon, in each way")
 	cuts   = flag.Int("cuts", 3, "how often the power is cut under the daemon")
 )
+
+var unfinishedCheckpoint = regexp.MustCompile(`damaged: checkpoints\.txt: the \d+ bytes at the end are not a whole entry`)
 
 // exitStorage is what a daemon ends with whose log has failed.
 const exitStorage = 6
@@ -158,7 +161,8 @@ func TestPowerCutUnderTheDaemon(t *testing.T) {
 		d := startDaemon(t, s.dir, s.replies, "")
 		s.register(d)
 		s.cutOff(disk, d, i, i%2 == 1)
-		if err := check(t, s.dir); err != nil {
+		// A checkpoint that was cut short is named, too: the next start replaces it.
+		if err := check(t, s.dir); err != nil && !(unfinishedCheckpoint.MatchString(err.Error()) && strings.Contains(err.Error(), ": 1 problem")) {
 			t.Fatalf("cut %d: %v", i, err)
 		}
 	}
