@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"syscall"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -110,7 +111,10 @@ func compactProblem(err error) error {
 		return err
 	}
 	p := AsProblem(err)
-	p.Type, p.Title, p.Status = typeURI("refused"), Types["refused"].Title, Types["refused"].Status
-	p.Hint = "wfd check names all damage; restore a backup, and compact then"
+	name, hint := "refused", "wfd check names all damage; restore a backup, and compact then"
+	if errors.Is(err, syscall.EIO) { // what is there could not be seen
+		name, hint = "unwritable", "look at the disk (wfd doctor); what was acknowledged is stored"
+	}
+	p.Type, p.Title, p.Status, p.Hint = typeURI(name), Types[name].Title, Types[name].Status, hint
 	return p
 }

@@ -26,6 +26,7 @@ func TestCompactProblems(t *testing.T) {
 		{&os.PathError{Op: "sync", Path: "1.db", Err: syscall.EIO}, 503, "unwritable"},
 		{&os.PathError{Op: "open", Path: "1.db", Err: syscall.EMFILE}, 429, "busy"},
 		{fmt.Errorf("an earlier erasure: %w", &eventlog.CorruptError{File: "log/1.db", Seq: 5}), 409, "refused"},
+		{&eventlog.CorruptError{File: "log/1.db", Err: &os.PathError{Op: "open", Path: "1.db", Err: syscall.EIO}}, 503, "unwritable"},
 		{fmt.Errorf("a compaction: %w", engine.ErrUnderWay), 409, "refused"},
 		{fmt.Errorf("an earlier erasure: %w", eventlog.ErrStopped), 503, "stopped"},
 		{fmt.Errorf("%w: sync", eventlog.ErrUnknown), 503, "outcome-unknown"},

@@ -108,7 +108,7 @@ func (s *site) compact() {
 	case http.StatusOK:
 		s.tidied.Add(int64(done.Archived + done.Dropped))
 	default:
-		if s.sick && status == http.StatusInternalServerError {
+		if s.sick && (status == http.StatusInternalServerError || status == http.StatusConflict) {
 			return // it says what failed; whether anything is lost is looked at afterwards
 		}
 		s.broken(fmt.Errorf("compact: %d, %w", status, err))
