@@ -102,23 +102,29 @@ func (d *DB) Append(ctx context.Context, a Append) (Seq, error) {
 	if own {
 		d.storeOwn(b)
 	}
-	if giveUp := ctx.Done(); giveUp == nil {
-		<-b.done
-	} else {
-		select {
-		case <-b.done:
-		case <-giveUp:
-			select {
-			case <-b.done:
-			default:
-				return 0, fmt.Errorf("%w: gave up waiting: %w", ErrUnknown, ctx.Err())
-			}
-		}
-	}
-	if b.err != nil {
-		return 0, b.err
+	if err := b.wait(ctx); err != nil {
+		return 0, err
 	}
 	return b.base + Seq(offset), nil
+}
+
+// wait waits for the outcome. Whoever gives up does not learn it, unless it is final by then.
+func (b *batch) wait(ctx context.Context) error {
+	if ctx.Done() == nil {
+		<-b.done // cheaper than to wait for either
+		return b.err
+	}
+	select {
+	case <-b.done:
+		return b.err
+	case <-ctx.Done():
+	}
+	select {
+	case <-b.done:
+		return b.err
+	default:
+		return fmt.Errorf("%w: gave up waiting: %w", ErrUnknown, ctx.Err())
+	}
 }
 
 // encode turns a into the bytes and leaves of its events.

@@ -338,7 +338,7 @@ func (w *segmentWriter) chunk(v []byte) error {
 		w.packer.add(b, rec.form == payloadBlob)
 		w.time = max(w.time, rec.time)
 		w.edge.add(0, rec.leaf(), func(level int, index uint64, h [32]byte) {
-			if slices.Contains(storedLevels[:], level) {
+			if isStored(level) {
 				w.nodes = append(w.nodes, row{nodeKey(level, index), slices.Clone(h[:])})
 			}
 		})

@@ -499,10 +499,8 @@ func (k *segmentCheck) record(r *record) {
 	}
 	if c.known {
 		c.edge.add(0, leaf, func(level int, index uint64, h [32]byte) {
-			for _, l := range storedLevels {
-				if level == l {
-					k.nodes[string(nodeKey(level, index))] = h
-				}
+			if isStored(level) {
+				k.nodes[string(nodeKey(level, index))] = h
 			}
 		})
 	}

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"syscall"
 
 	"github.com/wfd-dev/wfd/eventlog/boltfile"
@@ -218,7 +217,7 @@ type proof struct {
 
 // node wants a node of the tree as it is stored, if it is one that is.
 func (p *proof) node(tx storeTx, level int, index uint64, h [32]byte) {
-	if !slices.Contains(storedLevels[:], level) {
+	if !isStored(level) {
 		return
 	}
 	p.nodes++

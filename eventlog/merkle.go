@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"math/bits"
+	"slices"
 )
 
 // The tree is that of RFC 6962 over the global order: the event with Seq s is
@@ -23,6 +24,9 @@ const (
 // event is enough to recompute any part of the tree from 256 events, or from
 // 256 nodes of the level below.
 var storedLevels = [...]int{8, 16}
+
+// isStored reports whether the nodes of a level are kept on disk.
+func isStored(level int) bool { return slices.Contains(storedLevels[:], level) }
 
 // blockLevel is the lowest stored level; a block is the leaves under one node
 // of it.

@@ -167,7 +167,7 @@ func fillSalvaged(tx storeTx, s *segment, chunks []salvagedChunk) error {
 	var nodes []row
 	add := func(leaf [32]byte) {
 		e.add(0, leaf, func(level int, index uint64, h [32]byte) {
-			if slices.Contains(storedLevels[:], level) {
+			if isStored(level) {
 				nodes = append(nodes, row{nodeKey(level, index), bytes.Clone(h[:])})
 			}
 		})

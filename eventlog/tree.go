@@ -92,7 +92,7 @@ func (s *segment) leaves(dst [][32]byte, seq, last Seq) ([][32]byte, error) {
 
 // Nodes implements [Tree].
 func (d *DB) Nodes(level int, from uint64, n int) ([][32]byte, error) {
-	if level != storedLevels[0] && level != storedLevels[1] || n < 0 || n > MaxHashes {
+	if !isStored(level) || n < 0 || n > MaxHashes {
 		return nil, errHashes
 	}
 	have := uint64(d.Head()) >> level

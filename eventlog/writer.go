@@ -163,10 +163,8 @@ func (d *DB) pack(b *batch) *written {
 		d.lastTime = max(d.lastTime, e.times[len(e.times)-1])
 		for _, leaf := range e.leaves {
 			d.edge.add(0, leaf, func(level int, index uint64, h [32]byte) {
-				for _, l := range storedLevels {
-					if level == l {
-						w.nodes = append(w.nodes, row{nodeKey(level, index), append([]byte(nil), h[:]...)})
-					}
+				if isStored(level) {
+					w.nodes = append(w.nodes, row{nodeKey(level, index), append([]byte(nil), h[:]...)})
 				}
 			})
 		}
